@@ -21,13 +21,13 @@ class LlavaViTConfig(PretrainedConfig):
         hidden_size: Width of a token. Must be a multiple of `num_attention_heads`.
         intermediate_size: Width of the hidden layer of each MLP.
         num_hidden_layers: Number of encoder layers.
-        num_attention_heads: Number of attention heads. `hidden_size / num_attention_heads / 2` must be a multiple of 16,
-            because the rotary positions split it 4 : 6 : 6 over time, height and width.
+        num_attention_heads: Number of attention heads. `hidden_size / num_attention_heads` must be a multiple of
+            32, because half of it is what the rotary positions split 4:6:6 over time, height and width.
         num_channels: Channels of the input images.
         image_size: Side in pixels of the images that the model was trained on. Informative: any multiple of
             `patch_size` runs.
         patch_size: Side in pixels of a square patch.
-        hidden_act: Activation of the MLPs, a name from `transformers.activations.ACT2FN`; "gelu" is the exact (erf) one.
+        hidden_act: Activation of the MLPs, a name in `transformers.activations.ACT2FN`; "gelu" is the exact (erf) one.
         layer_norm_eps: Epsilon of every norm, in units of variance.
         layer_norm_type: "layer_norm" or "rms_norm". The norm inside the pooling head is always an RMSNorm.
         attention_dropout: Probability of dropping an attention weight, in training only.
@@ -114,6 +114,29 @@ class LlavaViTConfig(PretrainedConfig):
             saved[auto_class] = saved[auto_class].split("--")[-1]
         self.auto_map = saved
         return super().save_pretrained(save_directory, *args, **kwargs)
+
+
+def check_sizes(config: LlavaViTConfig) -> None:
+    """Raise ValueError, with the fix, where the values of `config` do not fit together.
+
+    Source: the rotary split of the released checkpoints.
+    """
+    if config.layer_norm_type not in ("layer_norm", "rms_norm"):
+        raise ValueError(
+            f"layer_norm_type is {config.layer_norm_type!r}; expected 'layer_norm' or 'rms_norm'. Choose one of them."
+        )
+    if config.hidden_size % config.num_attention_heads:
+        raise ValueError(
+            f"hidden_size is {config.hidden_size} and num_attention_heads is {config.num_attention_heads}; expected a "
+            "hidden_size that divides by num_attention_heads. Change one of them."
+        )
+    head_size = config.hidden_size // config.num_attention_heads
+    if head_size == 0 or head_size % 32:
+        raise ValueError(
+            f"hidden_size / num_attention_heads / 2 is {head_size / 2:g}; expected "
+            "a multiple of 16, which the 3-D rotary positions split 4:6:6 over time, height and width. Choose a head "
+            "size that is a multiple of 32."
+        )
 
 
 __all__ = ["LlavaViTConfig"]

@@ -6,6 +6,7 @@ columns), L tokens kept (L = N unless `visible_indices` chooses), E hidden size,
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.utils import is_flash_attn_2_available, logging
 
-from .configuration_llava_vit import LlavaViTConfig
+from .configuration_llava_vit import LlavaViTConfig, check_sizes
 
 logger = logging.get_logger(__name__)
 
@@ -30,11 +31,7 @@ def _wide(tensor: Tensor) -> Tensor:
 
 
 class LlavaViTRMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, computed in float32 for half-precision inputs.
-
-    Args:
-        hidden_size: Size of the last axis.
-        eps: Added to the mean square.
+    """Root-mean-square norm over the last axis, of size `hidden_size`; `eps` is added to the mean square.
 
     Source: Zhang and Sennrich, 2019 (arXiv:1910.07467).
     """
@@ -58,26 +55,6 @@ def _build_norm(config: LlavaViTConfig) -> nn.Module:
     if config.layer_norm_type == "layer_norm":
         return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
     return LlavaViTRMSNorm(config.hidden_size, eps=config.layer_norm_eps)
-
-
-def _check_config(config: LlavaViTConfig) -> None:
-    """Raise ValueError where the configured sizes do not fit together."""
-    if config.layer_norm_type not in ("layer_norm", "rms_norm"):
-        raise ValueError(
-            f"layer_norm_type is {config.layer_norm_type!r}; expected 'layer_norm' or 'rms_norm'. Set it to one of them."
-        )
-    if config.hidden_size % config.num_attention_heads:
-        raise ValueError(
-            f"hidden_size is {config.hidden_size} and num_attention_heads is {config.num_attention_heads}; expected a "
-            "hidden_size that divides by num_attention_heads. Change one of them."
-        )
-    half = config.hidden_size // config.num_attention_heads // 2
-    if half == 0 or half % 16 or config.hidden_size // config.num_attention_heads % 2:
-        raise ValueError(
-            f"hidden_size / num_attention_heads / 2 is {config.hidden_size / config.num_attention_heads / 2:g}; expected "
-            "a multiple of 16, which the 3-D rotary positions split 4:6:6 over time, height and width. Choose a head "
-            "size that is a multiple of 32."
-        )
 
 
 class LlavaViTVideoRope(nn.Module):
@@ -114,14 +91,9 @@ class LlavaViTVideoRope(nn.Module):
         return self
 
     def forward(self, positions: Tensor, grid: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the tokens at `positions`.
+        """Cosines and sines [B or 1, L, D], float32 whatever the model's dtype, of the tokens at `positions`.
 
-        Args:
-            positions: Index of each token in the flattened grid [B or 1, L], int64.
-            grid: Patches per axis (frames, rows, columns).
-
-        Returns:
-            cos and sin, each [B or 1, L, D], float32 whatever the model's dtype.
+        `positions` are int64 indices [B or 1, L] into the flattened `grid` of (frames, rows, columns).
         """
         _, rows, columns = grid
         times = positions // (rows * columns)
@@ -163,17 +135,10 @@ def eager_attention_forward(
 ) -> tuple[Tensor, Tensor]:
     """Attention as plain arithmetic: softmax(q·kᵀ · scaling)·v. The softmax runs in at least float32.
 
-    Args:
-        module: The attention layer; its `training` flag switches dropout.
-        query, key, value: [B, A, L, D].
-        attention_mask: Added to the scores [B, 1, L, L]; None here.
-        scaling: Factor of the scores, D^-0.5.
-        dropout: Probability of dropping a weight.
+    Takes query, key and value [B, A, L, D], an additive mask or None, and the probability of dropping a weight while
+    `module.training`. Returns the attended values [B, L, A, D] and the weights [B, A, L, L] in the dtype of `query`.
 
-    Returns:
-        The attended values [B, L, A, D] and the weights [B, A, L, L] in the dtype of `query`.
-
-    Source: Vaswani et al., 2017 (arXiv:1706.03762).
+    Source: Vaswani et al., 2017 (arXiv:1706.03762), in the form of transformers' attention interface.
     """
     scores = torch.matmul(query, key.transpose(2, 3)) * scaling
     if attention_mask is not None:
@@ -346,8 +311,8 @@ def _check_pixels(pixel_values: Tensor, config: LlavaViTConfig) -> None:
     shape = tuple(pixel_values.shape)
     if len(shape) not in (4, 5):
         raise ValueError(
-            f"pixel_values has shape {shape}; expected (batch, channels, height, width) for images or (batch, channels, "
-            "frames, height, width) for videos. Add the batch axis of a single image with pixel_values.unsqueeze(0)."
+            f"pixel_values has shape {shape}; expected (batch, channels, height, width) for images or (batch, "
+            "channels, frames, height, width) for videos. Add the batch axis of a single image with pixel_values.unsqueeze(0)."
         )
     if shape[1] != config.num_channels:
         raise ValueError(
@@ -369,8 +334,8 @@ def _check_visible(visible: Tensor, pixel_shape: tuple[int, ...]) -> None:
     if not isinstance(visible, Tensor) or visible.ndim not in (2, 5):
         came = f"shape {tuple(visible.shape)}" if isinstance(visible, Tensor) else f"type {type(visible).__name__}"
         raise ValueError(
-            f"visible_indices has {came}; expected a tensor (batch, kept) of patch indices, or a residual video (batch, "
-            "1, frames, height, width). Give one row of indices per input."
+            f"visible_indices has {came}; expected a tensor (batch, kept) of patch indices, or a residual video "
+            "(batch, 1, frames, height, width). Give one row of indices per input."
         )
     shape = tuple(visible.shape)
     if visible.ndim == 5 and shape != (batch, 1, frames, height, width):
@@ -396,13 +361,8 @@ def residual_to_indices(residual: Tensor, patch_size: int, limit: int = RESIDUAL
     A patch's score is its sum of absolute values, taken in float64 (float32 on devices without it) so that the order
     of summation cannot change the choice. Of equal scores the lower index wins.
 
-    Args:
-        residual: [B, 1, T, H, W], any real dtype and unit; H and W are multiples of `patch_size`.
-        patch_size: Side of a patch in pixels.
-        limit: How many patches to keep at most.
-
-    Returns:
-        Patch indices [B, min(limit, N)], int64, ascending in each row.
+    Takes `residual` [B, 1, T, H, W] of any real dtype and unit, H and W multiples of `patch_size` pixels. Returns patch
+    indices [B, min(limit, N)], int64, ascending in each row.
 
     Source: the residual-video input of the released LlavaViT checkpoints.
     """
@@ -420,9 +380,8 @@ class LlavaViTPreTrainedModel(PreTrainedModel):
     config_class = LlavaViTConfig
     base_model_prefix = "llava_vit"
     main_input_name = "pixel_values"
-    input_modalities = ("image", "video")
     supports_gradient_checkpointing = True
-    _no_split_modules = ["LlavaViTEncoderLayer", "LlavaViTPoolingHead"]
+    _no_split_modules: ClassVar[list[str]] = ["LlavaViTEncoderLayer", "LlavaViTPoolingHead"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flash_attn_2 = True  # the name that older releases read
@@ -476,7 +435,7 @@ class LlavaViTModel(LlavaViTPreTrainedModel):
     """
 
     def __init__(self, config: LlavaViTConfig) -> None:
-        _check_config(config)
+        check_sizes(config)
         super().__init__(config)
         self.embeddings = LlavaViTEmbeddings(config)
         self.layernorm_pre = _build_norm(config)
@@ -505,8 +464,8 @@ class LlavaViTModel(LlavaViTPreTrainedModel):
             pixel_values: Normalised pixels, floating point: images (B, C, H, W) or videos (B, C, T, H, W). H and W are
                 any positive multiples of `patch_size`. Cast to the dtype of the weights.
             visible_indices: Which patches to keep. Either int64 (B, L): indices into the N patches, counted frame by
-                frame, row by row; kept in the given order, repeats allowed, positions following the index. Or a residual
-                video (B, 1, T, H, W) of any real dtype: the 2048 patches (or all, if fewer) with the largest sums of
+                frame, row by row; kept in the given order, repeats allowed, positions following the index. Or a
+                residual video (B, 1, T, H, W) of any real dtype: the 2048 patches (or all, if fewer) with the largest sums of
                 absolute values are kept, in ascending order. None keeps all.
             output_attentions: Whether to return the attention weights. Such a call is computed by the eager backend,
                 whichever is configured, because the others have no weights to return. Default: the configuration's.

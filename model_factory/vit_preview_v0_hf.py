@@ -9,9 +9,8 @@ Axes: b batch, c channels, t frames, n patches of the grid, k patches kept, h he
 """
 
 import importlib.util
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,17 +31,13 @@ class LlavaViTConfig(PretrainedConfig):
     """Shape and arithmetic of the model; the defaults are the base variant.
 
     Args:
-        hidden_size: Token width e; a multiple of num_attention_heads.
-        intermediate_size: Hidden width of each MLP.
-        num_hidden_layers: Encoder depth.
-        num_attention_heads: Heads h; e / h must be a multiple of 32.
-        num_channels: Image channels c.
+        hidden_size, intermediate_size: Widths of a token and of the hidden layer of an MLP.
+        num_hidden_layers, num_attention_heads: Depth and heads; hidden_size / heads must be a multiple of 32.
+        num_channels, patch_size: Image channels; side of a patch in pixels.
         image_size: Side of the training images in pixels; informative, other sizes run.
-        patch_size: Side of a patch in pixels.
         hidden_act: Activation of the MLPs; "gelu" is exact.
-        layer_norm_eps: Epsilon of all norms.
-        layer_norm_type: "layer_norm" or "rms_norm".
-        attention_dropout: Dropout probability of attention weights while training.
+        layer_norm_eps, layer_norm_type: Epsilon of all norms; "layer_norm" or "rms_norm".
+        attention_dropout: Probability of dropping an attention weight while training.
         initializer_range: Standard deviation of fresh linear and convolution weights.
         rope_theta: Base of the rotary frequencies.
         use_head: Build the final norm and the pooling head.
@@ -98,16 +93,12 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grid:
+class Grid(NamedTuple):
     """Patches per axis."""
 
     frames: int
     rows: int
     columns: int
-
-    def __len__(self) -> int:
-        return self.frames * self.rows * self.columns
 
 
 def read_pixels(pixel_values: torch.Tensor, config: LlavaViTConfig) -> tuple[torch.Tensor, Grid]:
@@ -137,7 +128,7 @@ def read_pixels(pixel_values: torch.Tensor, config: LlavaViTConfig) -> tuple[tor
         f"pixel_values has shape {shape}; expected at least one frame, and height and width that are positive "
         f"multiples of patch_size = {patch}. Resize or pad the frames, for example to {near[0]} x {near[1]}.",
     )
-    return video, Grid(frames=video.shape[2], rows=rows, columns=columns)
+    return video, Grid(video.shape[2], rows, columns)
 
 
 def read_visible(visible: torch.Tensor | None, video: torch.Tensor, patch: int) -> torch.Tensor | None:
@@ -155,8 +146,8 @@ def read_visible(visible: torch.Tensor | None, video: torch.Tensor, patch: int) 
         expected = (video.shape[0], 1, *video.shape[2:])
         require(
             visible.shape == expected,
-            f"visible_indices is a residual video of {came}; expected {expected} to match pixel_values. Use one channel "
-            "and the size of the pixels.",
+            f"visible_indices is a residual video of {came}; expected {expected} to match pixel_values. Use one "
+            "channel and the size of the pixels.",
         )
         return mask_to_indices(residual_mask(visible, patch), RESIDUAL_KEEP)
     require(
@@ -175,15 +166,9 @@ def read_visible(visible: torch.Tensor | None, video: torch.Tensor, patch: int) 
 def residual_mask(residual: torch.Tensor, patch: int, keep: int = RESIDUAL_KEEP) -> torch.Tensor:
     """Mark the patches of a residual video that change most.
 
-    Args:
-        residual: [b, 1, t, H, W], any real dtype; H and W multiples of `patch`.
-        patch: Patch side in pixels.
-        keep: Patches to mark in each row, or all if there are fewer.
-
-    Returns:
-        bool [b, n], True where the sum of absolute values is among the `keep` largest; ties go to the lower index.
-
-    Source: masked video training of the released checkpoints. Raises RuntimeError if H or W is below `patch`.
+    Takes `residual` [b, 1, t, H, W] of any real dtype, H and W multiples of `patch` pixels. Returns bool [b, n], True
+    where the sum of absolute values is among the `keep` largest (all, if fewer); ties go to the lower index.
+    Raises RuntimeError if H or W is below `patch`. Source: masked video training of the released checkpoints.
     """
     # double precision, so that no order of summation can decide between two patches; MPS has none
     wide = torch.float32 if residual.device.type == "mps" else torch.float64
@@ -199,11 +184,6 @@ def mask_to_indices(mask: torch.Tensor, keep: int) -> torch.Tensor:
     A stable sort instead of `nonzero`, whose result size would have to be read back from the device.
     """
     return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :keep]
-
-
-def take(rows: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:
-    """`rows` [b, n, x] at `indices` [b, k], or all rows; [b, k, x]."""
-    return rows if indices is None else rows.gather(1, indices[:, :, None].expand(-1, -1, rows.shape[2]))
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
@@ -247,7 +227,9 @@ class PatchEmbedder(nn.Module):
         weight = self.patch_embedding.weight
         cut = video.unfold(3, self.side, self.side).unfold(4, self.side, self.side)  # b c t rows columns side side
         patches = cut.permute(0, 2, 3, 4, 1, 5, 6).flatten(4).flatten(1, 3)
-        return F.linear(take(patches, visible).to(weight.dtype), weight.flatten(1))
+        if visible is not None:
+            patches = patches.gather(1, visible[:, :, None].expand(-1, -1, patches.shape[2]))
+        return F.linear(patches.to(weight.dtype), weight.flatten(1))
 
 
 class GridRope(nn.Module):
@@ -284,14 +266,12 @@ class GridRope(nn.Module):
 
     def forward(self, grid: Grid, visible=None):
         """cos and sin, float32, [1, n, d], or [b, k, d] at the indices `visible` [b, k]."""
-        sizes = (grid.frames, grid.rows, grid.columns)
-        freqs = (self.inv_freq_t, self.inv_freq_h, self.inv_freq_w)
         phases = []
-        for axis, (size, freq) in enumerate(zip(sizes, freqs, strict=True)):
+        for axis, (size, freq) in enumerate(zip(grid, self.buffers(), strict=True)):
             line = torch.outer(torch.arange(size, dtype=torch.float32, device=freq.device), freq)
-            spread = [1, 1, 1, len(freq)]
+            spread = [1, 1, 1, -1]
             spread[axis] = size
-            phases.append(line.view(spread).expand(*sizes, -1))
+            phases.append(line.view(spread).expand(*grid, -1))
         table = torch.cat(phases * 2, dim=-1).flatten(0, 2)
         cos, sin = table.cos(), table.sin()
         if visible is None:
@@ -312,7 +292,7 @@ def turn(x, cos, sin):
     return torch.stack((even * cos_even - odd * sin_even, odd * cos_odd + even * sin_odd), dim=-1).flatten(-2)
 
 
-# --- attention backends: q, k, v [b, k, h, d] → attended [b, k, h, d] and weights [b, h, k, k] or None ---------------------
+# --- attention backends: q, k, v [b, k, h, d] to attended [b, k, h, d] and weights [b, h, k, k] or None ---------------
 
 
 def attend_eager(q, k, v, scale, dropout):
@@ -454,7 +434,7 @@ def check_config(config: LlavaViTConfig) -> None:
     width, heads = config.hidden_size, config.num_attention_heads
     require(
         config.layer_norm_type in ("layer_norm", "rms_norm"),
-        f"layer_norm_type is {config.layer_norm_type!r}; expected 'layer_norm' or 'rms_norm'. Set it to one of them.",
+        f"layer_norm_type is {config.layer_norm_type!r}; expected 'layer_norm' or 'rms_norm'. Choose one of them.",
     )
     require(
         width % heads == 0,
@@ -480,7 +460,6 @@ class LlavaViTModel(PreTrainedModel):
     config_class = LlavaViTConfig
     base_model_prefix = "llava_vit"
     main_input_name = "pixel_values"
-    input_modalities = ("image", "video")
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["Block", "AttentionPool"]
     _supports_sdpa = True
@@ -512,7 +491,7 @@ class LlavaViTModel(PreTrainedModel):
                     nn.init.zeros_(module.bias)
             case nn.LayerNorm() | RMSNorm():
                 nn.init.ones_(module.weight)
-                if isinstance(module, nn.LayerNorm):
+                if hasattr(module, "bias"):
                     nn.init.zeros_(module.bias)
             case nn.MultiheadAttention():
                 module._reset_parameters()  # its own initialisation; out_proj was done as a linear layer
@@ -532,7 +511,7 @@ class LlavaViTModel(PreTrainedModel):
             return "sdpa"
         require(
             attn_implementation in BACKENDS,
-            f"attn_implementation is {attn_implementation!r}; expected one of {', '.join(BACKENDS)}. Choose one of them.",
+            f"attn_implementation is {attn_implementation!r}; expected one of {', '.join(BACKENDS)}.",
         )
         return attn_implementation
 
@@ -583,15 +562,10 @@ class LlavaViTModel(PreTrainedModel):
         if self.config.use_head:
             tokens = self.layernorm_post(tokens)
             pooled = self.head(tokens)
-        fields = {
-            "last_hidden_state": tokens,
-            "pooler_output": pooled,
-            "hidden_states": states,
-            "attentions": attentions,
-        }
-        if as_dict:
-            return BaseModelOutputWithPooling(**fields)
-        return tuple(value for value in fields.values() if value is not None)
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=tokens, pooler_output=pooled, hidden_states=states, attentions=attentions
+        )
+        return output if as_dict else output.to_tuple()
 
 
 __all__ = ["LlavaViTConfig", "LlavaViTModel"]
