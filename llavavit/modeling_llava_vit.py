@@ -311,8 +311,8 @@ def _check_pixels(pixel_values: Tensor, config: LlavaViTConfig) -> None:
     shape = tuple(pixel_values.shape)
     if len(shape) not in (4, 5):
         raise ValueError(
-            f"pixel_values has shape {shape}; expected (batch, channels, height, width) for images or (batch, "
-            "channels, frames, height, width) for videos. Add the batch axis of a single image with pixel_values.unsqueeze(0)."
+            f"pixel_values has shape {shape}; expected (batch, channels, height, width) for images or (batch, channels,"
+            " frames, height, width) for videos. Add the batch axis of a single image with pixel_values.unsqueeze(0)."
         )
     if shape[1] != config.num_channels:
         raise ValueError(
@@ -465,8 +465,8 @@ class LlavaViTModel(LlavaViTPreTrainedModel):
                 any positive multiples of `patch_size`. Cast to the dtype of the weights.
             visible_indices: Which patches to keep. Either int64 (B, L): indices into the N patches, counted frame by
                 frame, row by row; kept in the given order, repeats allowed, positions following the index. Or a
-                residual video (B, 1, T, H, W) of any real dtype: the 2048 patches (or all, if fewer) with the largest sums of
-                absolute values are kept, in ascending order. None keeps all.
+                residual video (B, 1, T, H, W) of any real dtype: the 2048 patches (or all, if fewer) with the largest
+                sums of absolute values are kept, in ascending order. None keeps all.
             output_attentions: Whether to return the attention weights. Such a call is computed by the eager backend,
                 whichever is configured, because the others have no weights to return. Default: the configuration's.
             output_hidden_states: Whether to return the states between layers. Default: the configuration's.
