@@ -50,6 +50,21 @@ def test_rotary_by_hand(head_dim):
     assert torch.equal(hub[0], x[0])  # position 0 is left alone
 
 
+def test_positions_stay_exact_far_from_the_origin():
+    """Half precision could not tell position 1001 from 1000."""
+    grid, tokens = (2, 3, 1200), [(1, 2, 1000), (1, 2, 1001), (0, 0, 1199)]
+    index = torch.tensor([[t * 3600 + h * 1200 + w for t, h, w in tokens]])
+    expected = torch.tensor([phases_by_hand(*token, 32) for token in tokens], dtype=torch.float64)
+    sizes = {"hidden_size": 32, "num_attention_heads": 1}
+    hub = hub_code.LlavaViTVideoRope(hub_code.LlavaViTConfig(**sizes)).bfloat16()(index, grid)
+    factory_rope = factory_code.GridRope(factory_code.LlavaViTConfig(**sizes)).bfloat16()
+    factory = factory_rope(factory_code.Grid(*grid), index)
+    for table, same, exact in zip(hub, factory, (expected.cos(), expected.sin()), strict=True):
+        assert table.dtype == torch.float32
+        assert torch.equal(table, same)
+        torch.testing.assert_close(table[0].double(), exact, rtol=0, atol=3e-4)  # float32 phases up to 1199
+
+
 def test_rotary_is_no_rotation():
     """A true rotation would keep the length of every pair; the repeated table does not."""
     x = torch.randn(1, 1, 35, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -57,6 +72,20 @@ def test_rotary_is_no_rotation():
     turned = hub_code.apply_rotary(x, *rope(torch.arange(35)[None], (1, 5, 7)))
     lengths = [states.unflatten(-1, (-1, 2)).norm(dim=-1) for states in (x, turned)]
     assert not torch.allclose(*lengths)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rms_norm_in_half_precision_is_rounded_once(dtype):
+    """Squares of 400 overflow float16, and a weight applied after rounding would round twice."""
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.randn(64, 96, generator=generator) * 400).to(dtype)
+    weight = (torch.randn(96, generator=generator) + 1).to(dtype)
+    wide = x.double()
+    expected = (wide / (wide.square().mean(-1, keepdim=True) + EPS).sqrt() * weight.double()).to(dtype)
+    for norm in (hub_code.LlavaViTRMSNorm(96, EPS), factory_code.RMSNorm(96, EPS)):
+        norm.to(dtype).weight.data = weight
+        assert norm(x).dtype == dtype
+        assert (norm(x) != expected).float().mean() < 0.001
 
 
 def scores_by_hand(residual, patch):
@@ -85,6 +114,8 @@ def test_top_patches_by_hand(dtype, keep):
     # few distinct values, so that many patches tie
     residual = torch.randint(0, 3, (2, 1, 2, 6, 8), generator=generator)
     residual = (residual if dtype == torch.uint8 else residual - 1).to(dtype)
+    if dtype == torch.int8:
+        residual[0, 0, 1, 5, 7] = -128  # whose absolute value does not fit its type
     expected = []
     for row in residual[:, 0].tolist():
         scores = scores_by_hand(row, 2)

@@ -143,6 +143,17 @@ def test_dropout_draws_the_same_mask(pair):
     assert not torch.equal(models.hub(*CASES["video"]).pooler_output, outputs[0].pooler_output)
 
 
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+@torch.no_grad()
+def test_no_dropout_outside_training(pair, backend):
+    plain = pair(attn_implementation=backend)
+    dropped = pair(attn_implementation=backend, attention_dropout=0.5)
+    for name, model in vars(dropped).items():
+        assert torch.equal(model(*CASES["image"]).pooler_output, getattr(plain, name)(*CASES["image"]).pooler_output)
+        model.train()
+        assert not torch.equal(model(*CASES["image"]).pooler_output, model(*CASES["image"]).pooler_output)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
 @torch.no_grad()
