@@ -84,9 +84,6 @@ class LlavaViTConfig(PretrainedConfig):
     __hash__ = None
 
 
-# --- inputs ----------------------------------------------------------------------------------------------------------
-
-
 def require(condition: bool, message: str) -> None:
     """Raise ValueError with `message` unless `condition`."""
     if not condition:
@@ -184,9 +181,6 @@ def mask_to_indices(mask: torch.Tensor, keep: int) -> torch.Tensor:
     A stable sort instead of `nonzero`, whose result size would have to be read back from the device.
     """
     return mask.byte().argsort(dim=1, descending=True, stable=True)[:, :keep]
-
-
-# --- layers ----------------------------------------------------------------------------------------------------------
 
 
 def at_least_fp32(dtype: torch.dtype) -> torch.dtype:
@@ -292,7 +286,7 @@ def turn(x, cos, sin):
     return torch.stack((even * cos_even - odd * sin_even, odd * cos_odd + even * sin_odd), dim=-1).flatten(-2)
 
 
-# --- attention backends: q, k, v [b, k, h, d] to attended [b, k, h, d] and weights [b, h, k, k] or None ---------------
+# Attention backends take q, k, v [b, k, h, d] and return attended [b, k, h, d] and weights [b, h, k, k] or None.
 
 
 def attend_eager(q, k, v, scale, dropout):
@@ -424,9 +418,6 @@ class AttentionPool(nn.Module):
         mixed, _ = attend_sdpa(q, k, v, q.shape[-1] ** -0.5, 0.0)
         pooled = held.out_proj(mixed.flatten(-2)).squeeze(1)
         return pooled + self.mlp(self.norm(pooled))
-
-
-# --- the model -------------------------------------------------------------------------------------------------------
 
 
 def check_config(config: LlavaViTConfig) -> None:

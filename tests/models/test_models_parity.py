@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Both sides take cos and sin from the same float32 phases, so nothing narrower than float64 separates them. Measured
 # differences are near 1e-14; a float32 step anywhere would show as 1e-8.
@@ -176,3 +177,40 @@ def test_meta_device(side, build):
         model = build(side)
         assert model(torch.empty(1, 3, 4, 4)).pooler_output.is_meta
     assert {t.device.type for t in (*model.parameters(), *model.buffers())} == {"meta"}
+
+
+class ReadsBack(TorchDispatchMode):
+    """Notes operations that would make the host wait for an accelerator."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in (
+            "_local_scalar_dense",
+            "nonzero",
+            "masked_select",
+            "unique_dim",
+            "_unique2",
+        ):
+            self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("case", ["image", "video", "permutation", "residual, all kept"])
+@torch.no_grad()
+def test_forward_never_waits_for_the_device(models, case):
+    for model in vars(models).values():
+        with ReadsBack() as mode:
+            model(*CASES[case], output_hidden_states=True, output_attentions=True)
+        assert mode.seen == []
+
+
+@torch.no_grad()
+def test_compiles_to_one_graph(side, build):
+    model = build(side, use_head=True)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for name in ("video", "permutation", "residual, all kept"):
+        pixels, visible = CASES[name]
+        assert torch.equal(compiled(pixels, visible).pooler_output, model(pixels, visible).pooler_output)
