@@ -1,0 +1,100 @@
+"""Cases: the inputs of each scenario, drawn once by the parent so that both sides get the same bytes."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from verify.spec import CaseSpec, InputSpec, Size, SpecError
+from verify.weights import stream
+
+OPERATORS: dict[type[ast.operator], Any] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+MOST_ELEMENTS = 2**31
+
+
+def size(expression: Size, values: Mapping[str, Any]) -> int:
+    """The number that a size stands for: an integer, or + - * // over integers and configuration values.
+
+    Raises SpecError with the names that are known when one is not.
+    """
+    if isinstance(expression, int):
+        return expression
+
+    def number(node: ast.expr) -> int:
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            return node.value
+        if isinstance(node, ast.Name):
+            value = values.get(node.id)
+            if type(value) is not int:
+                known = ", ".join(sorted(k for k, v in values.items() if type(v) is int)) or "none"
+                raise SpecError(f"size {expression!r}: {node.id!r} is no whole number of this variant; known: {known}")
+            return value
+        if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+            return int(OPERATORS[type(node.op)](number(node.left), number(node.right)))
+        raise SpecError(f"size {expression!r}: only integers, configuration names and + - * // are understood")
+
+    try:
+        return number(ast.parse(expression, mode="eval").body)
+    except (SyntaxError, ZeroDivisionError, RecursionError) as error:
+        raise SpecError(f"size {expression!r}: {error}") from error
+
+
+def draw_inputs(case: CaseSpec, name: str, values: Mapping[str, Any], seed: int) -> dict[str, NDArray[Any]]:
+    """Every tensor of a case: float32, int64 or bool arrays by argument name. Deterministic by seed, case and name."""
+    return {key: _draw(spec, f"cases/{name}/{key}", values, seed) for key, spec in sorted(case.inputs.items())}
+
+
+def write_inputs(arrays: dict[str, NDArray[Any]], file: Path) -> None:
+    """Writes a case's tensors as safetensors."""
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(file))
+
+
+def _draw(spec: InputSpec, name: str, values: Mapping[str, Any], seed: int) -> NDArray[Any]:
+    shape = tuple(size(s, values) for s in spec.shape)
+    if any(n < 0 for n in shape) or np.prod(shape, dtype=np.float64) > MOST_ELEMENTS:
+        raise SpecError(f"{name}: shape {shape} is not one that can be drawn")
+    random = stream(seed, name)
+    if spec.below is not None:
+        return _whole(spec, name, shape, size(spec.below, values), random)
+    if spec.draw == "uniform":
+        drawn = random.uniform(-1.0, 1.0, shape)
+    elif spec.draw == "constant":
+        drawn = np.ones(shape)
+    else:
+        drawn = random.standard_normal(shape)
+    if spec.dtype == "bool":
+        return drawn > 0
+    if spec.dtype == "int64":
+        return np.asarray(np.rint(drawn * spec.scale), dtype=np.int64)
+    return np.asarray(drawn * spec.scale, dtype=np.float32)
+
+
+def _whole(
+    spec: InputSpec, name: str, shape: tuple[int, ...], below: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """integers: repeats allowed. subset: sorted, none twice. permutation: none twice, any order. Last axis chooses."""
+    *lead, count = shape
+    if spec.draw != "integers" and count > below:
+        raise SpecError(f"{name}: cannot choose {count} of {below} without repeats")
+
+    def row() -> NDArray[np.int64]:
+        if spec.draw == "integers":
+            return random.integers(0, below, count)
+        chosen = random.permutation(below)[:count]
+        return np.sort(chosen) if spec.draw == "subset" else chosen
+
+    rows = int(np.prod(lead, dtype=np.int64))
+    drawn = [row()] * rows if spec.rows == "same" else [row() for _ in range(rows)]
+    return np.asarray(drawn, dtype=np.int64).reshape(shape)

@@ -1,0 +1,25 @@
+"""The checks. One file each; a new file here is a new check.
+
+A check module has
+    SUMMARY   one line for --help
+    plan(job) -> list of Asks: what it wants observed
+    compare(job, reference, candidate) -> Outcomes: pure, from the two Traces alone
+and runs in the order of ORDER, then by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import cast
+
+from verify.checks.base import Check
+
+ORDER = ("configuration", "structure", "buffers", "forward")
+
+
+def available() -> dict[str, Check]:
+    """All checks by name, in the order in which they run."""
+    names = [m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"]
+    names.sort(key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
+    return {name: cast(Check, importlib.import_module(f"verify.checks.{name}")) for name in names}

@@ -1,0 +1,164 @@
+"""What every check is given and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Protocol
+
+from verify.compare import MISSING, differing
+from verify.messages import say
+from verify.report import Finding, Location, Verdict, worst
+from verify.spec import CaseSpec, Spec
+from verify.trace import Answer, Ask, Fault, Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One variant of a run. values: its configuration; cases: those that were asked for; inputs: their files.
+
+    forward_values: the configuration that forward passes run with, by case (depth and overrides applied).
+    """
+
+    spec: Spec
+    variant: str
+    values: Mapping[str, Any]
+    cases: Mapping[str, CaseSpec]
+    inputs: Mapping[str, Path]
+    forward_values: Mapping[str, Mapping[str, Any]]
+
+    def key(self, *parts: str) -> str:
+        """An ask's key, unique over the variants of a run."""
+        return "/".join((self.variant, *parts))
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """One comparison group: how much was compared, what was found."""
+
+    name: str
+    compared: int = 0
+    measured: float | None = None
+    allowed: float | None = None
+    reason: str = ""
+    skipped: bool = False
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """equal only if something was compared and nothing differs."""
+        if self.skipped:
+            return Verdict.SKIPPED
+        serious = [f.verdict for f in self.findings if f.verdict != Verdict.NOTE]
+        return worst([*serious, Verdict.EQUAL] if self.compared else serious)
+
+
+class Check(Protocol):
+    """A check module."""
+
+    SUMMARY: str
+
+    def plan(self, job: Job) -> list[Ask]: ...
+
+    def compare(self, job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """Makes findings of one check and group, leaving out subjects that the spec ignores."""
+
+    job: Job
+    check: str
+    group: str
+    reference: Location | None = None
+    candidate: Location | None = None
+
+    def ignored(self, subject: str) -> bool:
+        options = self.job.spec.checks.get(self.check)
+        return options is not None and any(fnmatchcase(subject, pattern) for pattern in options.ignore)
+
+    def finding(
+        self,
+        kind: str,
+        subject: str,
+        verdict: Verdict = Verdict.DIFFERENT,
+        *,
+        details: Mapping[str, Any] | None = None,
+        measured: float | str | None = None,
+        allowed: float | str | None = None,
+        reference: Location | None = None,
+        candidate: Location | None = None,
+    ) -> Finding:
+        shown = {k: show(v) for k, v in (details or {}).items()} | {"subject": subject}
+        return Finding(
+            check=self.check,
+            variant=self.job.variant,
+            case=self.group,
+            subject=subject,
+            verdict=verdict,
+            kind=kind,
+            details=shown,
+            message=say(kind, shown),
+            measured=measured,
+            allowed=allowed,
+            reference=reference or self.reference,
+            candidate=candidate or self.candidate,
+        )
+
+    def differences(self, reference: Any, candidate: Any, prefix: str = "") -> Iterator[Finding]:
+        """A finding for every path at which nested JSON values differ, looked at both ways."""
+        for path, r, c in differing(reference, candidate):
+            subject = ".".join(p for p in (prefix, path) if p)
+            if self.ignored(subject):
+                continue
+            details = {"reference": r, "candidate": c, "what": subject}
+            kind = "missing-in-candidate" if c is MISSING else "missing-in-reference" if r is MISSING else "value"
+            yield self.finding(kind, subject, details=details, measured=show(c), allowed=show(r))
+
+
+def show(value: Any) -> str:
+    """A value as short text. A fault is its sentence."""
+    text = str(value) if isinstance(value, str | Fault) else "missing" if value is MISSING else repr(value)
+    return text if len(text) <= 600 else text[:597] + "..."
+
+
+def location(data: Any) -> Location | None:
+    """A location as a side sent it, or None if it sent none or nonsense."""
+    if not isinstance(data, Mapping):
+        return None
+    file, line = data.get("file"), data.get("line")
+    if not isinstance(file, str) or not isinstance(line, int):
+        return None
+    return Location(file=file[:1000], line=max(line, 1), name=str(data.get("name", ""))[:200])
+
+
+def fault_location(fault: Fault | None) -> Location | None:
+    """Where a fault was raised, if in the user's code."""
+    place = fault.location if fault else None
+    return Location(file=place[0], line=place[1]) if place else None
+
+
+def faults(make: Maker, reference: Answer, candidate: Answer) -> Iterator[Finding]:
+    """Findings for answers that are faults. One side only: different if it raised, else error. Both: error."""
+    r, c = reference.fault, candidate.fault
+    at_reference, at_candidate = fault_location(r), fault_location(c)
+    if r and c:
+        details = {"reference": r, "candidate": c}
+        yield make.finding(
+            "fault-both", make.group, Verdict.ERROR, details=details, reference=at_reference, candidate=at_candidate
+        )
+        return
+    for side, fault in (("reference", r), ("candidate", c)):
+        if fault is not None:
+            decided = fault.kind == "raised"
+            yield make.finding(
+                "fault-one" if decided else "fault-run",
+                make.group,
+                Verdict.DIFFERENT if decided else Verdict.ERROR,
+                details={"side": side, "fault": fault},
+                measured=fault.kind,
+                reference=at_reference,
+                candidate=at_candidate,
+            )

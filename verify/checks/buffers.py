@@ -1,0 +1,93 @@
+"""buffers: do tables and running statistics hold the same values, saved or not?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from verify.checks import structure
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.compare import gap, ulps
+from verify.report import Verdict
+from verify.trace import Ask, Trace
+
+SUMMARY = "buffer values, saved or not"
+
+SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def plan(job: Job) -> list[Ask]:
+    return structure.plan(job)
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    key = job.key("structure")
+    r, c = reference.get(key), candidate.get(key)
+    if r.result is None or c.result is None:
+        make = Maker(job=job, check="buffers", group="construct")
+        yield Outcome(name="construct", findings=list(faults(make, r, c)))
+        return
+    outcome = Outcome(name="values", reason=f"{job.spec.tolerance.buffer_ulps} ulp: two ways to write one formula")
+    make = Maker(job=job, check="buffers", group="values")
+    try:
+        left, right = load_file(str(r.result["buffer_file"])), load_file(str(c.result["buffer_file"]))
+    except (OSError, SafetensorError, KeyError) as error:
+        details = {"side": "a side", "fault": str(error)}
+        outcome.findings.append(make.finding("bad-answer", "values", Verdict.ERROR, details=details))
+        yield outcome
+        return
+    dtypes = {e["name"]: e["dtype"] for e in r.result["buffers"]}
+    for name in sorted(left.keys() | right.keys()):
+        if not make.ignored(name):
+            _one(job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), (r.result, c.result))
+    if not outcome.compared:
+        outcome.skipped, outcome.reason = True, "no buffer is on both sides"
+    yield outcome
+
+
+def _one(
+    job: Job,
+    make: Maker,
+    outcome: Outcome,
+    name: str,
+    values: tuple[NDArray[Any] | None, NDArray[Any] | None],
+    dtype: str,
+    results: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> None:
+    a, b = values
+    places = {"reference": structure.owner(results[0], name), "candidate": structure.owner(results[1], name)}
+    if a is None or b is None:
+        side = "reference" if b is None else "candidate"
+        details = {"side": side}
+        outcome.findings.append(
+            make.finding("buffer-one-side", name, Verdict.NOTE, details=details).model_copy(update=places)
+        )
+        return
+    if a.shape != b.shape:
+        return  # `structure` reports it
+    outcome.compared += 1
+    if a.size == 0:
+        return
+    allowed = job.spec.tolerance.buffer_ulps if dtype in SPACING else 0
+    found = gap(a, b)
+    apart = float(np.max(ulps(a, b, SPACING[dtype]))) if dtype in SPACING and found.finite else float(found.different)
+    if apart <= allowed:
+        return
+    details = {
+        "different": found.different,
+        "count": a.size,
+        "where": list(found.where),
+        "reference": found.reference,
+        "candidate": found.candidate,
+    }
+    unit = "ulp" if dtype in SPACING else "values"
+    outcome.findings.append(
+        make.finding(
+            "buffer-values", name, details=details, measured=f"{apart:.4g} {unit}", allowed=f"{allowed} {unit}"
+        ).model_copy(update=places)
+    )

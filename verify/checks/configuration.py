@@ -1,0 +1,68 @@
+"""configuration: do both configuration classes hold the same values, however they are made?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from verify.checks.base import Job, Maker, Outcome, faults, location
+from verify.compare import leaves
+from verify.report import Verdict
+from verify.trace import Ask, Trace
+
+SUMMARY = "defaults, explicit values, resolved attributes, round trips, accepted arguments"
+
+PARTS = ("arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip")
+
+BOOKKEEPING = ("transformers_version", "_name_or_path", "auto_map", "architectures")
+"""Keys that a library writes about the file and not about the model."""
+
+
+def plan(job: Job) -> list[Ask]:
+    return [Ask(key=job.key("configuration"), op="configuration", args={"values": dict(job.values)})]
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    key = job.key("configuration")
+    r, c = reference.get(key), candidate.get(key)
+    if r.result is None or c.result is None:
+        make = Maker(job=job, check="configuration", group="construct")
+        yield Outcome(name="construct", findings=list(faults(make, r, c)))
+        return
+    if r.result.get("absent") and c.result.get("absent"):
+        yield Outcome(name="construct", skipped=True, reason="the spec names no configuration class")
+        return
+    for part in PARTS:
+        yield _part(job, part, r.result, c.result)
+
+
+def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
+    make = Maker(
+        job=job,
+        check="configuration",
+        group=part,
+        reference=location(r.get("location")),
+        candidate=location(c.get("location")),
+    )
+    left, right = _comparable(r.get(part)), _comparable(c.get(part))
+    outcome = Outcome(name=part, compared=sum(1 for _ in leaves(left)) if left else 0)
+    if _raised(left) and _raised(right):
+        fault = {"reference": left["raised"], "candidate": right["raised"]}
+        outcome.compared = 0
+        outcome.findings.append(make.finding("fault-both", part, Verdict.ERROR, details=fault))
+        return outcome
+    outcome.findings.extend(make.differences(left, right))
+    return outcome
+
+
+def _raised(part: Any) -> bool:
+    return isinstance(part, Mapping) and set(part) == {"raised"}
+
+
+def _comparable(part: Any) -> Any:
+    """Without bookkeeping keys; arguments by name, with their place, so that a moved one reads as moved."""
+    if isinstance(part, list):
+        return {str(a.get("name")): {**a, "position": i} for i, a in enumerate(part) if isinstance(a, Mapping)}
+    if isinstance(part, Mapping):
+        return {k: _comparable(v) if isinstance(v, Mapping) else v for k, v in part.items() if k not in BOOKKEEPING}
+    return part

@@ -1,0 +1,196 @@
+"""forward: with the same weights in generic position and the same inputs, is every output the same?
+
+Asked in float64 with exact arithmetic, so that a harmless rewrite differs by rounding alone. The allowed difference is
+measured: a multiple of what the reference's own outputs do when its inputs and weights move by one ulp.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.compare import Gap, gap, same_scalar
+from verify.report import Finding, Verdict
+from verify.tolerance import Tolerance, from_response
+from verify.trace import Answer, Ask, Trace
+
+SUMMARY = "every output of every case, shared weights in generic position, float64"
+
+
+def run_args(job: Job, name: str, *, nudged: bool) -> dict[str, Any]:
+    """What the observer needs to run one case."""
+    case = job.cases[name]
+    return {
+        "values": dict(job.forward_values[name]),
+        "arithmetic": case.arithmetic,
+        "arguments": case.arguments,
+        "inputs": str(job.inputs[name]),
+        "nudged": nudged,
+        "file": f"{job.variant}-{name}{'-nudged' if nudged else ''}.safetensors",
+    }
+
+
+def group_of(job: Job, name: str) -> str:
+    """Cases of one group run on one built model."""
+    return json.dumps([job.forward_values[name], job.cases[name].arithmetic], sort_keys=True)
+
+
+def plan(job: Job) -> list[Ask]:
+    asks = []
+    for name in job.cases:
+        group = group_of(job, name)
+        asks.append(
+            Ask(key=job.key("forward", name), op="forward", args=run_args(job, name, nudged=False), group=group)
+        )
+        asks.append(
+            Ask(
+                key=job.key("noise", name),
+                op="forward",
+                args=run_args(job, name, nudged=True),
+                sides=("reference",),
+                group=group,
+            )
+        )
+    return asks
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    for name in job.cases:
+        key = job.key("forward", name)
+        r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key("noise", name))
+        make = Maker(job=job, check="forward", group=name)
+        if r.result is None or c.result is None:
+            yield Outcome(name=name, findings=list(faults(make, r, c)))
+            continue
+        if noise.result is None:
+            details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
+            yield Outcome(name=name, findings=[make.finding("fault-run", name, Verdict.ERROR, details=details)])
+            continue
+        yield _case(job, make, name, (r, c, noise))
+
+
+def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answer]) -> Outcome:
+    outcome = Outcome(name=name)
+    r, c, noise = (a.result or {} for a in answers)
+    try:
+        left, right = _leaves(r), _leaves(c)
+        arrays = [load_file(str(side["file"])) for side in (r, c, noise)]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        details = {"side": "a side", "fault": f"{type(error).__name__}: {error}"}
+        outcome.findings.append(make.finding("bad-answer", name, Verdict.ERROR, details=details))
+        return outcome
+    outcome.findings += make.differences({"container": r.get("container")}, {"container": c.get("container")})
+    outcome.findings += _contract(make, left, right)
+    values = [
+        _value(job, path, (arrays[0][path], arrays[1][path], arrays[2].get(path)), job.cases[name].arithmetic)
+        for path in left
+        if path in right and _comparable(path, left, right, arrays) and not make.ignored(path)
+    ]
+    outcome.compared = len(values) + sum(1 for p in left if p in right and left[p]["kind"] == "value")
+    outcome.findings += _findings(make, outcome, values)
+    if not values:
+        outcome.compared = 0
+        outcome.findings.append(make.finding("empty-output", name, Verdict.ERROR))
+    return outcome
+
+
+def _leaves(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {str(o["path"]): {k: v for k, v in o.items() if k != "path"} for o in result["outputs"]}
+
+
+def _contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
+    """Which outputs there are, their shapes, dtypes and None-ness. A None that the other side leaves out is the same."""
+
+    def described(leaf: Mapping[str, Any]) -> str:
+        return f"{leaf['shape']} {leaf['dtype']}" if leaf["kind"] == "tensor" else repr(leaf.get("value"))
+
+    for path in [*left, *(p for p in right if p not in left)]:
+        a, b = left.get(path), right.get(path)
+        if make.ignored(path) or not (_present(a) or _present(b)):
+            continue
+        if a is not None and b is not None and a["kind"] == b["kind"] == "value":
+            same = same_scalar(a["value"], b["value"])
+        else:
+            same = a == b
+        if same:
+            continue
+        shown = [described(x) if x is not None else "missing" for x in (a, b)]
+        kind = "missing-in-candidate" if b is None else "missing-in-reference" if a is None else "value"
+        details = {"what": path, "reference": shown[0], "candidate": shown[1]}
+        yield make.finding(kind, path, details=details, measured=shown[1], allowed=shown[0])
+
+
+def _present(leaf: Mapping[str, Any] | None) -> bool:
+    return leaf is not None and not (leaf["kind"] == "value" and leaf.get("value") is None)
+
+
+def _comparable(path: str, left: Mapping[str, Any], right: Mapping[str, Any], arrays: list[Any]) -> bool:
+    tensors = left[path]["kind"] == right[path]["kind"] == "tensor"
+    present = tensors and path in arrays[0] and path in arrays[1]
+    return present and arrays[0][path].shape == arrays[1][path].shape and arrays[0][path].size > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Value:
+    path: str
+    gap: Gap
+    tolerance: Tolerance
+
+    @property
+    def ratio(self) -> float:
+        return self.gap.relative / self.tolerance.allowed
+
+
+def _value(
+    job: Job, path: str, arrays: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None], arithmetic: str
+) -> _Value:
+    r, c, nudged = arrays
+    response = gap(r, nudged).relative if nudged is not None and nudged.shape == r.shape else 0.0
+    whole = r.dtype.kind not in "fc"
+    tolerance = (
+        Tolerance(allowed=0.0, reason="whole numbers are equal or not")
+        if whole
+        else from_response(response, job.spec.tolerance.multiple, arithmetic)
+    )
+    return _Value(path=path, gap=gap(r, c), tolerance=tolerance)
+
+
+def _findings(make: Maker, outcome: Outcome, values: list[_Value]) -> Iterator[Finding]:
+    """One finding for all outputs that differ, about the worst; one for values that are not finite."""
+    for value in values:
+        if not value.gap.finite:
+            both = value.gap.different == 0
+            side = "both sides" if both else "one side"
+            verdict = Verdict.ERROR if both else Verdict.DIFFERENT
+            yield make.finding(
+                "not-finite",
+                value.path,
+                verdict,
+                details={"side": side},
+                measured=value.gap.candidate,
+                allowed=value.gap.reference,
+            )
+    finite = [v for v in values if v.gap.finite]
+    if not finite:
+        return
+    top = max(finite, key=lambda v: v.ratio if v.tolerance.allowed else float(v.gap.different))
+    outcome.measured, outcome.allowed, outcome.reason = top.gap.relative, top.tolerance.allowed, top.tolerance.reason
+    bad = [v for v in finite if not v.gap.relative <= v.tolerance.allowed]
+    if bad:
+        details = {
+            "bad": len(bad),
+            "count": len(values),
+            "where": list(top.gap.where),
+            "reference": top.gap.reference,
+            "candidate": top.gap.candidate,
+        }
+        yield make.finding(
+            "output-values", top.path, details=details, measured=top.gap.relative, allowed=top.tolerance.allowed
+        )

@@ -1,0 +1,140 @@
+"""From two runs of one case to the first module that differs.
+
+Works on fingerprints of module calls (see `observer/modules.py`), aligned by path where both sides have the path and by
+value where they do not. Descends from the root: a module whose output agrees is left closed, whatever happens inside.
+The answer is the innermost module whose inputs agree and whose output does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.checks.base import location
+from verify.messages import say
+from verify.report import Divergence
+
+Calls = Sequence[Mapping[str, Any]]
+LAYOUT_FREE = 4
+"""Leading entries of a fingerprint vector that do not depend on layout: the norm and three power sums."""
+
+
+@dataclass(frozen=True)
+class _Fingerprint:
+    shape: tuple[int, ...]
+    vector: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> _Fingerprint:
+        norm = float(data["norm"])
+        vector = [1.0, *data["sums"], *data["projections"]]
+        return cls(tuple(data["shape"]), np.array([norm, *(norm * float(v) for v in vector[1:])], dtype=np.float64))
+
+    @property
+    def scale(self) -> float:
+        return float(self.vector[0]) or 1.0
+
+    def near(self, other: _Fingerprint, allowed: float) -> bool:
+        """Whether both can be the same values: all entries where the shapes agree, else those free of layout."""
+        count = int(np.prod(self.shape))
+        if count != int(np.prod(other.shape)):
+            return False
+        entries = slice(None) if self.shape == other.shape else slice(0, LAYOUT_FREE)
+        distance = np.abs(self.vector[entries] - other.vector[entries])
+        if not np.isfinite(distance).all():
+            return bool(np.array_equal(self.vector[entries], other.vector[entries], equal_nan=True))
+        return bool((distance <= allowed * max(count, 1) ** 0.5 * max(self.scale, other.scale)).all())
+
+
+class _Calls:
+    """Module calls of one side."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.all = list(calls)
+        self.by_place = {(c["path"], c["index"]): c for c in calls}
+        self.inputs = [[_Fingerprint.read(f) for f in c["inputs"]] for c in calls]
+        self.outputs = [[_Fingerprint.read(f) for f in c["outputs"]] for c in calls]
+        self.values = [f for group in (*self.inputs, *self.outputs) for f in group]
+
+    def children(self, order: int | None) -> list[int]:
+        return [i for i, c in enumerate(self.all) if c["parent"] == order]
+
+    def knows(self, value: _Fingerprint, allowed: float) -> bool:
+        return any(value.near(other, allowed) for other in self.values)
+
+
+def first_module(reference: Calls, candidate: Calls, allowed: float) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """The candidate's call where the sides part, and the reference's counterpart. None where every call agrees.
+
+    allowed: relative difference that is rounding, as `forward` measured it for the case.
+    """
+    left, right = _Calls(reference), _Calls(candidate)
+    if not left.all or not right.all:
+        return None
+
+    def agrees(index: int, part: str) -> bool:
+        call = right.all[index]
+        mine: list[_Fingerprint] = getattr(right, part)[index]
+        twin = left.by_place.get((call["path"], call["index"]))
+        if twin is not None:
+            theirs: list[_Fingerprint] = getattr(left, part)[twin["order"]]
+            if [f.shape for f in mine] == [f.shape for f in theirs]:
+                return all(a.near(b, allowed) for a, b in zip(mine, theirs, strict=True))
+        return all(left.knows(f, allowed) for f in mine)
+
+    found: int | None = None
+    inside: int | None = None
+    while True:
+        parted = [i for i in right.children(inside) if not agrees(i, "outputs") and agrees(i, "inputs")]
+        if not parted:
+            break
+        found = inside = parted[0]
+    if found is None:
+        return None
+    culprit = right.all[found]
+    return culprit, _counterpart(left, culprit, right, found, allowed)
+
+
+def _counterpart(left: _Calls, culprit: Mapping[str, Any], right: _Calls, found: int, allowed: float) -> Mapping[str, Any]:
+    """The reference's call at the same path; else the innermost one that was given the same inputs; else its root."""
+    twin = left.by_place.get((culprit["path"], culprit["index"])) or left.by_place.get((culprit["path"], 0))
+    if twin is not None:
+        return twin
+    wanted = right.inputs[found]
+    alike = [
+        c
+        for c, inputs in zip(left.all, left.inputs, strict=True)
+        if wanted and inputs and all(any(w.near(i, allowed) for i in inputs) for w in wanted)
+    ]
+    return alike[-1] if alike else left.all[0]
+
+
+def divergence(
+    place: tuple[str, str, str], measured: float | None, allowed: float | None, pair: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> Divergence:
+    """The report's entry for a culprit. place: check, variant, case. pair: candidate's call, reference's call."""
+    culprit, twin = pair
+    details = {
+        "candidate_path": str(culprit["path"]) or "(the model)",
+        "candidate_class": str(culprit["class"]),
+        "reference_path": str(twin["path"]) or "(the model)",
+        "reference_class": str(twin["class"]),
+    }
+    check, variant, case = place
+    return Divergence(
+        check=check,
+        variant=variant,
+        case=case,
+        subject=str(culprit["path"]),
+        confidence="module",
+        message=say("first-module", details),
+        details=details,
+        measured=measured,
+        allowed=allowed,
+        reference=location(twin.get("own_location")) or location(twin.get("location")),
+        candidate=location(culprit.get("own_location")) or location(culprit.get("location")),
+    )

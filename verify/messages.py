@@ -1,0 +1,103 @@
+"""Every sentence that a report says, in English and Chinese, by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Language = Literal["en", "zh", "both"]
+
+
+class Text(NamedTuple):
+    """One sentence in both languages; {fields} are filled from a finding's details."""
+
+    en: str
+    zh: str
+
+
+FINDINGS: dict[str, Text] = {
+    # any check
+    "missing-in-candidate": Text("missing in the candidate; the reference has {reference}", "候选实现缺少该项；参考实现为 {reference}"),
+    "missing-in-reference": Text("missing in the reference; the candidate has {candidate}", "参考实现缺少该项；候选实现为 {candidate}"),
+    "value": Text("{what} is {candidate}; the reference has {reference}", "{what} 为 {candidate}；参考实现为 {reference}"),
+    "order": Text(
+        "the order differs from position {position}: {candidate} where the reference has {reference}; "
+        "optimizer states and flat vectors follow this order",
+        "从第 {position} 项起顺序不同：候选为 {candidate}，参考为 {reference}；优化器状态与展平向量依赖该顺序",
+    ),
+    "fault-one": Text("{side} failed where the other side did not: {fault}", "{side} 失败而另一侧正常：{fault}"),
+    "fault-both": Text("both sides failed: {reference} / {candidate}", "两侧均失败：{reference} / {candidate}"),
+    "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
+    "bad-answer": Text("{side} sent an answer that cannot be read: {fault}", "{side} 返回了无法读取的结果：{fault}"),
+    # buffers
+    "buffer-values": Text(
+        "{different} of {count} values differ; worst at {where}: {candidate}, the reference has {reference}",
+        "{count} 个值中有 {different} 个不同；最大差异位于 {where}：{candidate}，参考为 {reference}",
+    ),
+    "buffer-one-side": Text(
+        "a buffer that is not saved, only in the {side}; recomputed tables are harmless where outputs agree",
+        "不随检查点保存的缓冲区，仅存在于{side}；若输出一致则无害",
+    ),
+    # structure
+    "module-one-side": Text("a module with state, only in the {side} ({class_name})", "带状态的模块，仅存在于{side}（{class_name}）"),
+    "tied": Text("shares its tensor with {candidate}; in the reference with {reference}", "与 {candidate} 共享张量；参考实现中为 {reference}"),
+    # forward
+    "output-values": Text(
+        "{bad} of {count} outputs differ, worst {subject} at {where}: {candidate}, the reference has {reference}",
+        "{count} 个输出中有 {bad} 个不同，最大差异为 {subject} 的 {where}：{candidate}，参考为 {reference}",
+    ),
+    "not-finite": Text("{side} has NaN or infinity in {subject}", "{side} 的 {subject} 含有 NaN 或无穷"),
+    "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    # first divergence
+    "first-module": Text(
+        "the first module whose inputs agree and whose output differs is {candidate_path} ({candidate_class}); "
+        "the reference's is {reference_path} ({reference_class})",
+        "首个输入一致而输出不同的模块是 {candidate_path}（{candidate_class}）；参考实现中为 {reference_path}（{reference_class}）",
+    ),
+}  # fmt: skip
+
+LABELS: dict[str, Text] = {
+    "equal": Text("equal", "一致"),
+    "different": Text("different", "不一致"),
+    "error": Text("error", "错误"),
+    "note": Text("note", "提示"),
+    "skipped": Text("skipped", "跳过"),
+    "check": Text("check", "检查项"),
+    "verdict": Text("verdict", "结论"),
+    "compared": Text("compared", "比较数"),
+    "seconds": Text("seconds", "秒"),
+    "measured": Text("measured", "测得"),
+    "allowed": Text("allowed", "允许"),
+    "case": Text("case", "场景"),
+    "subject": Text("subject", "对象"),
+    "variant": Text("variant", "变体"),
+    "reference": Text("reference", "参考实现"),
+    "candidate": Text("candidate", "候选实现"),
+    "message": Text("message", "说明"),
+    "where": Text("where", "位置"),
+    "findings": Text("findings", "发现"),
+    "first-divergence": Text("first divergence", "首个分歧"),
+    "not-done": Text("not done", "未执行"),
+    "environment": Text("environment", "环境"),
+    "configuration": Text("configuration", "配置"),
+    "structure": Text("structure", "结构"),
+    "buffers": Text("buffers", "缓冲区"),
+    "forward": Text("forward pass", "前向传播"),
+    "parameters": Text("parameters", "参数"),
+    "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
+    "not-same-model": Text("the two implementations differ", "两个实现不一致"),
+    "undecided": Text("could not be decided", "无法判定"),
+}
+
+
+def say(kind: str, details: Mapping[str, str], language: Literal["en", "zh"] = "en") -> str:
+    """The sentence of a finding. Details are inserted as they are: the sink escapes."""
+    return getattr(FINDINGS[kind], language).format_map(details)  # type: ignore[no-any-return]
+
+
+def label(key: str, language: Language = "en") -> str:
+    """A short word; in both languages "English / 中文". A key without a translation is shown as it is."""
+    text = LABELS.get(key, Text(key, key))
+    if language == "both":
+        return text.en if text.en == text.zh else f"{text.en} / {text.zh}"
+    return text.zh if language == "zh" else text.en

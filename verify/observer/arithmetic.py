@@ -1,0 +1,88 @@
+"""Exact arithmetic: float32 islands in model code, lifted to float64.
+
+Model code often computes parts in float32 on purpose (`.float()`, `softmax(dtype=torch.float32)`, float32 buffers). In
+a float64 run these leave a floor near 1e-7 that hides small faults and flags harmless rewrites. Under `exact()` every
+operation that would make a narrower float makes a float64 instead, in construction and in forward, and the count of
+such operations is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+
+
+@dataclass
+class Lifted:
+    """How many operations were lifted to float64."""
+
+    count: int = 0
+
+
+class _LiftOperations(TorchDispatchMode):
+    def __init__(self, lifted: Lifted) -> None:
+        super().__init__()
+        self.lifted = lifted
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if kwargs.get("dtype") in NARROW:
+            kwargs = {**kwargs, "dtype": torch.float64}
+            self.lifted.count += 1
+        if not func._schema.is_mutable:
+            args, kwargs = tree_map_only(torch.Tensor, self._widen, (args, kwargs))
+        return func(*args, **kwargs)
+
+    def _widen(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dtype in NARROW:
+            self.lifted.count += 1
+            return tensor.double()
+        return tensor
+
+
+class _LiftLiterals(TorchFunctionMode):
+    """`torch.tensor([0.1], dtype=torch.float32)` rounds before any operation is dispatched; this is where it is seen."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if kwargs and func in (torch.tensor, torch.as_tensor) and kwargs.get("dtype") in NARROW:
+            kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def exact(enabled: bool) -> Iterator[Lifted]:
+    """Within, narrower floats become float64. Yields the running count."""
+    lifted = Lifted()
+    if not enabled:
+        yield lifted
+        return
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _LiftLiterals(), _LiftOperations(lifted):
+            yield lifted
+    finally:
+        torch.set_default_dtype(default)
+
+
+def nudge(tensor: torch.Tensor, seed: int, sign: int = 1) -> None:
+    """Moves every element by one unit in the last place, in place, up or down by a seeded pattern.
+
+    tensor: float64 or float32, any shape. A second call with sign=-1 restores it to the bit. Zeros stay zero.
+    """
+    bits = tensor.view(torch.int64 if tensor.dtype == torch.float64 else torch.int32)
+    steps = torch.ones((), dtype=bits.dtype)
+    generator = torch.Generator().manual_seed(seed)
+    for axis, size in enumerate(bits.shape):
+        signs = torch.randint(0, 2, (size,), generator=generator, dtype=bits.dtype) * 2 - 1
+        steps = steps.unsqueeze(-1) * signs if axis else signs
+    bits.add_(steps.to(bits.device).expand_as(bits) * (sign * (tensor != 0)))

@@ -1,0 +1,168 @@
+"""Builds a side's model: on the meta device first, then one drawn float64 (or float32) copy of its parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ..weights import draw
+from .arithmetic import exact
+
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
+
+
+def resolve(target: str) -> Any:
+    """The object that "package.module:Name" names."""
+    module_name, _, attribute = target.partition(":")
+    found = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise AttributeError(f"{module_name} has no {attribute!r}; it has {_nearest(found, part)}") from None
+    return found
+
+
+def _nearest(owner: Any, name: str) -> str:
+    import difflib
+
+    public = [n for n in dir(owner) if not n.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=3, cutoff=0.4)
+    return "classes such as " + ", ".join(near) if near else "no name like it"
+
+
+@contextlib.contextmanager
+def parameters_on_meta() -> Iterator[None]:
+    """Within, modules keep their parameters on the meta device (no memory, no initialisation) and buffers real."""
+    register = nn.Module.register_parameter
+    seen = WeakIdKeyDictionary()  # a parameter that is registered twice stays one parameter
+
+    def register_on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and not parameter.is_meta:
+            if parameter not in seen:
+                meta = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+                meta.__dict__.update(parameter.__dict__)
+                seen[parameter] = meta
+            parameter = seen[parameter]
+        register(module, name, parameter)
+
+    with mock.patch.object(nn.Module, "register_parameter", register_on_meta):
+        yield
+
+
+@dataclass
+class Built:
+    """A model ready to run: eval mode, weights drawn, on its device."""
+
+    model: nn.Module
+    dtype: torch.dtype
+    exact: bool
+    note: str = ""
+    nudged: bool = False
+
+
+class Builder:
+    """Makes this side's configuration and model. Holds one built model at a time."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.device = _device(settings["device"])
+        self._key = ""
+        self._built: Built | None = None
+
+    def scratch(self, name: str) -> str:
+        """Path of a file in this side's scratch folder."""
+        return os.path.join(self.settings["scratch"], name)
+
+    def config_class(self) -> Any:
+        return resolve(self.settings["config"]) if self.settings["config"] else None
+
+    def construct(self, values: dict[str, Any]) -> nn.Module:
+        """A fresh model for configuration `values`, as the spec says it is made."""
+        kwargs = self.settings["kwargs"]
+        make = resolve(self.settings["model"] or self.settings["factory"])
+        config_class = self.config_class()
+        model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"{make!r} returned {type(model).__name__}, not a torch.nn.Module")
+        return model
+
+    def outline(self, values: dict[str, Any]) -> tuple[nn.Module, str]:
+        """A model with parameters on the meta device and real buffers, and a note where that was not possible."""
+        torch.manual_seed(self.settings["seed"])
+        try:
+            with parameters_on_meta():
+                model = self.construct(values)
+            if not any(b.is_meta for b in model.buffers()):
+                return model, ""
+            reason = "a buffer was computed from parameters"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+        return self.construct(values), f"built with real parameters ({reason})"
+
+    def built(self, values: dict[str, Any], arithmetic: str) -> Built:
+        """The model for `values` with drawn weights. The last one is kept; another key replaces it."""
+        key = json.dumps([values, arithmetic], sort_keys=True)
+        if key != self._key or self._built is None:
+            self.release()
+            self._built = self._build(values, DTYPES[arithmetic])
+            self._key = key
+        return self._built
+
+    def release(self) -> None:
+        """Drops the model that is held, so that two never stand in memory together."""
+        self._built, self._key = None, ""
+        gc.collect()
+
+    def _build(self, values: dict[str, Any], dtype: torch.dtype) -> Built:
+        lift = dtype == torch.float64
+        try:
+            with exact(lift):
+                model, note = self.outline(values)
+        except Exception:  # a model that checks its dtypes; the plain build tells whether the fault is its own
+            lift = False
+            model, note = self.outline(values)
+        self._fill(model, dtype)
+        model.eval()
+        return Built(model=model, dtype=dtype, exact=lift, note=note)
+
+    def _fill(self, model: nn.Module, dtype: torch.dtype) -> None:
+        """Gives every parameter its drawn values in `dtype`, shared ones once, and moves float buffers to it."""
+        made: dict[int, nn.Parameter] = {}
+        for prefix, module in model.named_modules():
+            for name, parameter in module._parameters.items():
+                if parameter is None:
+                    continue
+                if id(parameter) not in made:
+                    full = f"{prefix}.{name}" if prefix else name
+                    made[id(parameter)] = self._drawn(parameter, full, dtype)
+                module._parameters[name] = made[id(parameter)]
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    target = dtype if buffer.is_floating_point() else buffer.dtype
+                    module._buffers[name] = buffer.to(device=self.device, dtype=target)
+
+    def _drawn(self, parameter: nn.Parameter, name: str, dtype: torch.dtype) -> nn.Parameter:
+        if not parameter.is_floating_point():
+            raise TypeError(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
+        values = torch.from_numpy(draw(self.settings["seed"], name, parameter.shape))
+        return nn.Parameter(values.to(self.device, dtype), requires_grad=parameter.requires_grad)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("--device cuda: this interpreter's torch sees no CUDA device; use --device cpu or auto")
+    return torch.device(name)

@@ -1,0 +1,119 @@
+"""What a configuration class does: its arguments, defaults, attributes, and how it survives a round trip."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from . import locate
+from .build import Builder
+
+OFFLINE_ONLY = ("push_to_hub",)
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (explicit configuration values of the variant).
+
+    Every part is a flat or nested JSON value; a part that raises is {"raised": "Type: message"} and is compared as
+    such, so that two sides which refuse the same value agree.
+    """
+    config_class = builder.config_class()
+    values = args["values"]
+    if config_class is None:
+        return {"absent": True}
+    defaults = config_class()
+    return {
+        "arguments": _arguments(config_class),
+        "defaults": _attempt(lambda: _dictionary(defaults)),
+        "explicit": _attempt(lambda: _dictionary(config_class(**values))),
+        "attributes": _attempt(lambda: _attributes(config_class(**values))),
+        "probes": {name: _attempt(lambda n=name, v=value: _probe(config_class, n, v)) for name, value in _probes(config_class)},
+        "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
+        "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
+        "location": locate.of(config_class, builder.settings["path"]),
+    }
+
+
+def _attempt(part: Callable[[], Any]) -> Any:
+    try:
+        return part()
+    except Exception as error:
+        return {"raised": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _plain(value: Any) -> Any:
+    """JSON values as they are; containers by element; anything else by type and text, without memory addresses."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(v) for v in value), key=repr)
+    text = str(value)
+    return f"<{type(value).__name__}>" if " at 0x" in text else f"<{type(value).__name__} {text}>"
+
+
+def _dictionary(config: Any) -> dict[str, Any]:
+    to_dict = getattr(config, "to_dict", None)
+    return _plain(to_dict() if callable(to_dict) else vars(config))
+
+
+def _from_dict(config_class: Any, config: Any) -> Any:
+    if hasattr(config_class, "from_dict"):
+        return config_class.from_dict(config.to_dict())
+    return config_class(**vars(config))
+
+
+def _json_trip(config_class: Any, config: Any) -> dict[str, Any]:
+    if hasattr(config, "save_pretrained"):
+        with tempfile.TemporaryDirectory() as folder:
+            config.save_pretrained(folder)
+            return _dictionary(config_class.from_pretrained(folder, local_files_only=True))
+    return json.loads(json.dumps(_dictionary(config)))
+
+
+def _attributes(config: Any) -> dict[str, Any]:
+    """Every public attribute that is no method: values, properties, class attributes, aliases of attribute_map."""
+    names = set(dir(config)) | set(getattr(config, "attribute_map", None) or {})
+    found = {}
+    for name in sorted(names):
+        if name.startswith("_"):
+            continue
+        value = _attempt(lambda n=name: getattr(config, n))
+        if not callable(value):
+            found[name] = _plain(value)
+    return found
+
+
+def _arguments(config_class: Any) -> list[dict[str, Any]]:
+    """Arguments of the constructor, in order: name, kind, default."""
+    parameters = list(inspect.signature(config_class).parameters.values())
+    return [
+        {"name": p.name, "kind": p.kind.description, "default": None if p.default is p.empty else _plain(p.default),
+         "required": p.default is p.empty}
+        for p in parameters
+    ]
+
+
+def _probes(config_class: Any) -> list[tuple[str, Any]]:
+    """For each argument with a simple default, a value unlike it: does the argument arrive?"""
+    probes: list[tuple[str, Any]] = []
+    for p in inspect.signature(config_class).parameters.values():
+        if isinstance(p.default, bool):
+            probes.append((p.name, not p.default))
+        elif isinstance(p.default, int):
+            probes.append((p.name, p.default * 2 + 16))
+        elif isinstance(p.default, float):
+            probes.append((p.name, p.default * 2 + 0.125))
+    return probes
+
+
+def _probe(config_class: Any, name: str, value: Any) -> Any:
+    """What differs from the defaults when one argument is set."""
+    defaults, changed = _dictionary(config_class()), _dictionary(config_class(**{name: value}))
+    return {k: v for k, v in changed.items() if k not in defaults or defaults[k] != v}

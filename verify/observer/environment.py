@@ -1,0 +1,33 @@
+"""What a side runs on: interpreter, packages, device, threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from .build import Builder
+
+PACKAGES = ("torch", "transformers", "numpy", "safetensors")
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """Versions and hardware of this side, JSON values."""
+    device = builder.device
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+    }

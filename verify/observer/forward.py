@@ -1,0 +1,61 @@
+"""Runs one case and writes every output: names, shapes, dtypes, None-ness, values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .arithmetic import exact, nudge
+from .build import Builder, Built
+from .values import container, describe, flatten, plain
+
+NUDGE_SEED = 20_011
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
+    arguments), nudged (move inputs and weights by one unit in the last place), file (name for the outputs).
+
+    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, and the file with the tensors' values
+    (float64 or int64, shapes as listed).
+    """
+    built = prepared(builder, args)
+    inputs = load_inputs(args, built, builder.device)
+    with torch.no_grad(), exact(built.exact) as lifted:
+        output = built.model(**inputs, **args["arguments"])
+    leaves = list(flatten(output))
+    tensors = {path: plain(value) for path, value in leaves if isinstance(value, torch.Tensor)}
+    file = builder.scratch(args["file"])
+    save_file(tensors, file)
+    return {
+        "container": container(output),
+        "outputs": [{"path": path, **describe(value)} for path, value in leaves],
+        "file": file,
+        "exact": built.exact,
+        "lifted": lifted.count,
+        "note": built.note,
+    }
+
+
+def prepared(builder: Builder, args: dict[str, Any]) -> Built:
+    """The built model, its weights nudged or not as `args` asks."""
+    built = builder.built(args["values"], args["arithmetic"])
+    if built.nudged != args["nudged"]:
+        for index, parameter in enumerate(built.model.parameters()):
+            nudge(parameter.data, NUDGE_SEED + index, 1 if args["nudged"] else -1)
+        built.nudged = args["nudged"]
+    return built
+
+
+def load_inputs(args: dict[str, Any], built: Built, device: torch.device) -> dict[str, torch.Tensor]:
+    """The case's tensors on the device; floats in the run's dtype, nudged by one ulp where asked."""
+    inputs = {}
+    for index, (name, tensor) in enumerate(sorted(load_file(args["inputs"]).items())):
+        if tensor.is_floating_point():
+            tensor = tensor.to(built.dtype)
+            if args["nudged"]:
+                nudge(tensor, NUDGE_SEED - 1 - index)
+        inputs[name] = tensor.to(device)
+    return inputs

@@ -1,0 +1,30 @@
+"""Where code is: file and line, relative to the side's own folder where it lies there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from functools import lru_cache
+from typing import Any
+
+
+@lru_cache(maxsize=4096)
+def of(thing: Any, root: str) -> dict[str, Any] | None:
+    """File, line and name of a class or function; `own` tells whether it lies under `root`. None where unknown."""
+    try:
+        file = os.path.abspath(inspect.getsourcefile(thing) or "")
+        line = inspect.getsourcelines(thing)[1] or 1
+    except (TypeError, OSError, IndexError):
+        return None
+    name = getattr(thing, "__qualname__", str(thing))
+    own = file.startswith(root + os.sep) and "site-packages" not in file[len(root) :]
+    return {"file": os.path.relpath(file, root) if own else _package_path(file), "line": line, "name": name, "own": own}
+
+
+def _package_path(file: str) -> str:
+    """A library's file from its package on: torch/nn/modules/linear.py, wherever the interpreter lives."""
+    for marker in ("site-packages", "dist-packages"):
+        head, found, tail = file.rpartition(f"{os.sep}{marker}{os.sep}")
+        if found:
+            return tail
+    return file

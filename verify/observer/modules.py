@@ -1,0 +1,116 @@
+"""The second pass: fingerprints of what goes into and out of every module call, in execution order.
+
+A fingerprint is small and made two ways: sums of powers, which do not depend on layout (a transposed or reshaped copy
+has the same), and seeded random projections, which do.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import locate
+from .arithmetic import exact
+from .build import Builder
+from .forward import load_inputs, prepared
+from .values import flatten
+
+PROJECTIONS = 4
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args as for `forward`. Returns calls [{path, index, class, depth, inputs, outputs, location, own_location}].
+
+    inputs and outputs: fingerprints of the tensors among them, see `fingerprint`. index counts the calls of one path.
+    own_location is the nearest enclosing class in the side's own folder.
+    """
+    built = prepared(builder, args)
+    inputs = load_inputs(args, built, builder.device)
+    recorder = _Recorder(built.model, builder.settings["path"])
+    try:
+        with torch.no_grad(), exact(built.exact):
+            built.model(**inputs, **args["arguments"])
+    finally:
+        recorder.remove()
+    return {"calls": recorder.calls}
+
+
+class _Recorder:
+    def __init__(self, model: nn.Module, root: str) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self._open: list[dict[str, Any]] = []
+        self._count: dict[str, int] = {}
+        self._handles = []
+        owners = _owners(model, root)
+        for path, module in model.named_modules():
+            self._handles += [
+                module.register_forward_pre_hook(self._enter(path, module, root, owners[path]), with_kwargs=True),
+                module.register_forward_hook(self._leave, with_kwargs=True, always_call=False),
+            ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, path: str, module: nn.Module, root: str, own: Any) -> Any:
+        def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
+            index = self._count[path] = self._count.get(path, -1) + 1
+            call = {
+                "path": path,
+                "index": index,
+                "class": type(module).__name__,
+                "parent": self._open[-1]["order"] if self._open else None,
+                "order": len(self.calls),
+                "inputs": _fingerprints((args, kwargs)),
+                "outputs": [],
+                "location": locate.of(type(module), root),
+                "own_location": own,
+            }
+            self.calls.append(call)
+            self._open.append(call)
+
+        return hook
+
+    def _leave(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self._open.pop()["outputs"] = _fingerprints(output)
+
+
+def _owners(model: nn.Module, root: str) -> dict[str, Any]:
+    """For each module path, the location of the nearest enclosing module whose class lies under `root`."""
+    owners: dict[str, Any] = {}
+    for path, module in model.named_modules():
+        place = locate.of(type(module), root)
+        parent = path.rpartition(".")[0] if path else None
+        owners[path] = place if place and place["own"] else owners.get(parent) if parent is not None else place
+    return owners
+
+
+def _fingerprints(value: Any) -> list[dict[str, Any]]:
+    return [fingerprint(leaf) for _, leaf in flatten(value) if isinstance(leaf, torch.Tensor)]
+
+
+def fingerprint(tensor: torch.Tensor) -> dict[str, Any]:
+    """shape; norm: root of the sum of squares; sums: [Σx, Σ|x|, Σx³]/scale, free of layout; projections: [4], not."""
+    with torch.no_grad():
+        x = tensor.detach().double().flatten()
+        norm = x.norm().item()
+        scale = norm if norm > 0 else 1.0
+        unit = x / scale
+        sums = [unit.sum(), unit.abs().sum(), (unit**3).sum() * len(x) ** 0.5]
+        projections = _directions(len(x)).to(x.device) @ unit
+        return {
+            "shape": list(tensor.shape),
+            "norm": norm,
+            "sums": [s.item() for s in sums],
+            "projections": projections.tolist(),
+        }
+
+
+@lru_cache(maxsize=16)
+def _directions(size: int) -> torch.Tensor:
+    """Seeded random signs [4, size], float64."""
+    generator = torch.Generator().manual_seed(size)
+    return torch.randint(0, 2, (PROJECTIONS, size), generator=generator).double() * 2 - 1

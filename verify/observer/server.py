@@ -1,0 +1,115 @@
+"""A warmed process that forks sides.
+
+It imports torch (and transformers, where a side uses it) once and no model code ever. For each request on its control
+socket it forks a side, which gets its own session, channel and output pipe. It reports how each side ended.
+
+Control messages, one JSON object a datagram, file descriptors beside them:
+    parent → server   {"spawn": {...}}  + [channel, output]
+    server → parent   {"ready": seconds} | {"failed": fault} | {"spawned": pid} | {"ended": pid, "status": wait status}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from . import faults
+
+PR_SET_PDEATHSIG = 1
+LARGEST_CONTROL_MESSAGE = 65_536
+
+
+def die_with_parent() -> None:
+    """Asks Linux to end this process when its parent ends, however that ends. Elsewhere the closed channel does."""
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main(control_fd: int, preload: list[str]) -> None:
+    die_with_parent()
+    control = socket.socket(fileno=control_fd)
+    started = time.perf_counter()
+    try:
+        for name in preload:
+            importlib.import_module(name)
+    except BaseException as error:
+        _tell(control, {"failed": faults.describe(error, roots=[])})
+        return
+    _tell(control, {"ready": time.perf_counter() - started})
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        readable, _, _ = select.select([control, wake_read], [], [])
+        if wake_read in readable:
+            os.read(wake_read, 4096)
+            _reap(control)
+        if control in readable:
+            message, fds, _, _ = socket.recv_fds(control, LARGEST_CONTROL_MESSAGE, 2)
+            if not message:
+                return
+            _spawn(control, json.loads(message)["spawn"], fds, (wake_read, wake_write))
+
+
+def _tell(control: socket.socket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        control.send(json.dumps(message).encode())
+
+
+def _reap(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        _tell(control, {"ended": pid, "status": status})
+
+
+def _spawn(control: socket.socket, settings: dict[str, Any], fds: list[int], wake: tuple[int, int]) -> None:
+    channel, output = fds
+    pid = os.fork()
+    if pid:
+        os.close(channel)
+        os.close(output)
+        _tell(control, {"spawned": pid})
+        return
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        control.close()
+        for fd in wake:
+            os.close(fd)
+        _become_side(settings, channel, output)
+    finally:
+        os._exit(70)
+
+
+def _become_side(settings: dict[str, Any], channel: int, output: int) -> None:
+    os.setsid()
+    die_with_parent()
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
+        adjust.write("1000")  # where memory runs out the side goes first, not the run
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    from . import session
+
+    session.serve(channel, settings)
+    os._exit(0)  # no atexit of model code, no flush into a closed pipe

@@ -1,0 +1,65 @@
+"""One side: answers asks on its channel until the parent closes it.
+
+Wire: one JSON object a line. parent → side {"key", "op", "args"}; side → parent {"key", "result"} or {"key", "fault"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from . import configuration, environment, faults, forward, modules, structure
+from .build import Builder
+
+Operation = Callable[[Builder, dict[str, Any]], dict[str, Any]]
+
+OPERATIONS: dict[str, Operation] = {
+    "environment": environment.observe,
+    "configuration": configuration.observe,
+    "structure": structure.observe,
+    "forward": forward.observe,
+    "modules": modules.observe,
+}
+
+
+def serve(channel_fd: int, settings: dict[str, Any]) -> None:
+    """Runs one side. settings: path, config, model, factory, kwargs, seed, threads, device, scratch."""
+    pid = os.getpid()
+    os.set_inheritable(channel_fd, False)
+    channel = open(channel_fd, "rwb", buffering=0)  # noqa: SIM115  lives as long as the process
+    torch.set_num_threads(settings["threads"])
+    os.chdir(settings["path"])
+    sys.path.insert(0, settings["path"])
+    sys.argv = ["llavavit-verify"]
+    roots = [settings["path"]]
+    builder = Builder(settings)
+    for line in _lines(channel):
+        ask = json.loads(line)
+        try:
+            answer = {"result": OPERATIONS[ask["op"]](builder, ask["args"])}
+        except BaseException as error:
+            answer = {"fault": faults.describe(error, roots)}
+            error.__traceback__ = None  # its frames hold tensors
+        if os.getpid() != pid:
+            os._exit(0)  # model code forked; the copy must not speak for the side
+        _write(channel, {"key": ask["key"], **answer})
+
+
+def _lines(channel: Any) -> Any:
+    pending = b""
+    while chunk := channel.read(65_536):
+        pending += chunk
+        *lines, pending = pending.split(b"\n")
+        yield from lines
+
+
+def _write(channel: Any, message: dict[str, Any]) -> None:
+    data = json.dumps(message, default=str).encode("utf-8", "backslashreplace") + b"\n"
+    while data:
+        data = data[channel.write(data) :]
+

@@ -1,0 +1,59 @@
+"""What a model is made of: parameters, buffers, modules, as built with its own precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from . import locate
+from .build import Builder
+from .values import dtype_name, plain
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration), file (name for the buffers' values).
+
+    Returns parameters [{name, shape, dtype, requires_grad}] and buffers [{name, shape, dtype, persistent}] in the
+    model's order, state_dict keys in order, groups of names that share one tensor, modules [{path, class, stateful,
+    location}], and the safetensors file with every buffer's values (float64 or int64 [shape as listed]).
+    """
+    model, note = builder.outline(args["values"])
+    root = builder.settings["path"]
+    buffers = list(model.named_buffers(remove_duplicate=False))
+    persistent = set(model.state_dict(keep_vars=True))
+    path = builder.scratch(args["file"])
+    save_file({name: plain(b) for name, b in buffers if not b.is_meta}, path)
+    return {
+        "parameters": [
+            {"name": n, "shape": list(p.shape), "dtype": dtype_name(p), "requires_grad": p.requires_grad}
+            for n, p in model.named_parameters(remove_duplicate=False)
+        ],
+        "buffers": [
+            {"name": n, "shape": list(b.shape), "dtype": dtype_name(b), "persistent": n in persistent} for n, b in buffers
+        ],
+        "order": list(model.state_dict(keep_vars=True)),
+        "tied": _tied(model),
+        "modules": [_module(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
+        "location": locate.of(type(model), root),
+        "buffer_file": path,
+        "note": note,
+    }
+
+
+def _tied(model: nn.Module) -> list[list[str]]:
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return sorted(sorted(group) for group in names.values() if len(group) > 1)
+
+
+def _module(path: str, module: nn.Module, root: str) -> dict[str, Any]:
+    stateful = any(True for _ in module.parameters()) or any(True for _ in module.buffers())
+    return {
+        "path": path,
+        "class": type(module).__name__,
+        "stateful": stateful,
+        "location": locate.of(type(module), root),
+    }

@@ -1,0 +1,60 @@
+"""Outputs and tensors as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+
+def container(output: Any) -> str:
+    """The kind of thing that forward returned: tensor, mapping (a ModelOutput is one), sequence, dataclass, other."""
+    if isinstance(output, torch.Tensor):
+        return "tensor"
+    if isinstance(output, Mapping):
+        return "mapping"
+    if isinstance(output, list | tuple):
+        return "mapping" if hasattr(output, "_fields") else "sequence"
+    return "dataclass" if dataclasses.is_dataclass(output) else type(output).__name__
+
+
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested outputs with their dotted paths, in order. Fields that are None are leaves too."""
+    items: list[tuple[str, Any]]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        items = [(str(k), v) for k, v in value.items()]
+    elif hasattr(value, "_fields"):
+        items = list(zip(value._fields, value, strict=True))
+    elif isinstance(value, list | tuple):
+        items = [(str(i), v) for i, v in enumerate(value)]
+    else:
+        yield path or "output", value
+        return
+    for name, item in items:
+        yield from flatten(item, f"{path}.{name}" if path else name)
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Values as float64 or int64 (complex as [..., 2]), contiguous, on the CPU, apart from every other tensor."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    wide = torch.float64 if tensor.is_floating_point() else torch.int64
+    return tensor.detach().to("cpu", wide, copy=True).contiguous()
+
+
+def describe(value: Any) -> dict[str, Any]:
+    """A leaf without its values: kind, and shape and dtype or the plain value."""
+    if isinstance(value, torch.Tensor):
+        return {"kind": "tensor", "shape": list(value.shape), "dtype": dtype_name(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"kind": "value", "value": value}
+    return {"kind": "other", "value": type(value).__name__}
+
+
+def dtype_name(tensor: torch.Tensor) -> str:
+    """float32 for torch.float32."""
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,144 @@
+"""Report: everything that was found, as one versioned value. Documented in docs/report.md.
+
+`llavavit-verify schema report` prints its JSON schema; the packaged copy is `verify/report.schema.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(str, Enum):
+    """equal: proven alike. note: worth reading, changes nothing. error: could not be decided. different: proven apart.
+
+    In rising weight: a proven difference stands whatever else could not be decided.
+    """
+
+    EQUAL = "equal"
+    NOTE = "note"
+    SKIPPED = "skipped"
+    ERROR = "error"
+    DIFFERENT = "different"
+
+    @property
+    def weight(self) -> int:
+        return {"equal": 2, "note": 1, "skipped": 0, "error": 3, "different": 4}[self.value]
+
+
+EXIT_CODES = {Verdict.EQUAL: 0, Verdict.DIFFERENT: 1, Verdict.ERROR: 2}
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict of a whole from those of its parts. Nothing compared is an error, never equal."""
+    top = max(verdicts, key=lambda v: v.weight, default=Verdict.ERROR)
+    return Verdict.ERROR if top in (Verdict.NOTE, Verdict.SKIPPED) else top
+
+
+class Value(BaseModel):
+    """A frozen part of the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Location(Value):
+    """A place in one side's source."""
+
+    file: str = Field(description="Path relative to the side's folder, or from a library's package on.")
+    line: int
+    name: str = Field("", description="Class or function at that line.")
+
+
+class Finding(Value):
+    """One thing that differs, could not be decided, or is worth a note."""
+
+    check: str
+    variant: str
+    case: str = Field(description="The comparison group within the check; for forward, the case.")
+    subject: str = Field(description="Dotted path of what it is about: a parameter, a module, an output, a key.")
+    verdict: Verdict
+    kind: str = Field(description="Which message of the catalogue it is; stable across languages.")
+    details: dict[str, str] = Field(default_factory=dict, description="What the message is filled with.")
+    message: str = Field(description="One line of English.")
+    measured: float | str | None = None
+    allowed: float | str | None = None
+    reference: Location | None = None
+    candidate: Location | None = None
+
+
+class Group(Value):
+    """One comparison group of a check: a JUnit test case."""
+
+    check: str
+    variant: str
+    name: str
+    verdict: Verdict
+    compared: int = Field(description="How many values, names or tensors were compared.")
+    measured: float | None = Field(None, description="Largest relative difference.")
+    allowed: float | None = Field(None, description="Largest relative difference that was allowed.")
+    reason: str = Field("", description="Why that much is allowed, or why there is no verdict.")
+    seconds: float = 0.0
+
+
+class CheckResult(Value):
+    """One check over all variants."""
+
+    name: str
+    verdict: Verdict
+    compared: int
+    seconds: float
+    reason: str = Field("", description="Why it was skipped or could not be decided.")
+    groups: list[Group] = Field(default_factory=list)
+
+
+class Divergence(Value):
+    """Where the two implementations first part, as far as is known."""
+
+    check: str
+    variant: str
+    case: str
+    subject: str = Field(description="Module path in the candidate.")
+    confidence: Literal["module"] = Field(description="module: the innermost module whose inputs agree and output does not.")
+    message: str
+    details: dict[str, str] = Field(default_factory=dict)
+    measured: float | None = None
+    allowed: float | None = None
+    reference: Location | None = None
+    candidate: Location | None = None
+
+
+class Skipped(Value):
+    """Something that was not done, and why."""
+
+    check: str
+    variant: str
+    case: str
+    reason: str
+
+
+class Report(Value):
+    """The whole result of a run."""
+
+    schema_version: Literal[1] = 1
+    tool_version: str
+    verdict: Verdict
+    seed: int
+    variants: list[str]
+    sides: dict[str, str] = Field(description="What reference and candidate are: module and class.")
+    seconds: float
+    checks: list[CheckResult]
+    findings: list[Finding]
+    first_divergence: Divergence | None
+    skipped: list[Skipped]
+    environment: dict[str, Any] = Field(description="Per side: interpreter, packages, device, threads.")
+    facts: dict[str, dict[str, Any]] = Field(description="Per variant: configuration values, parameter count, layers run.")
+
+    @property
+    def exit_code(self) -> int:
+        """0 equal, 1 different, 2 error."""
+        return EXIT_CODES[self.verdict]

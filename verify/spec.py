@@ -1,0 +1,205 @@
+"""Spec: what is compared with what, read from YAML. Unknown keys are errors with the nearest right one.
+
+The keys are documented in docs/spec.md; `llavavit-verify schema spec` prints their JSON schema.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+PRESET = Path(__file__).parent / "presets" / "llavavit.yml"
+DEFAULT_NAME = "llavavit-verify.yml"
+
+Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="package.module:Name")]
+Size = int | str
+
+
+class SpecError(Exception):
+    """The spec cannot be used. The message has a line for each thing that is wrong, with its place and the fix."""
+
+
+class Strict(BaseModel):
+    """A frozen value in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SideSpec(Strict):
+    """One implementation: where its code is, which Python runs it, how its configuration and model are made."""
+
+    path: str = Field(".", description="Folder put first on the import path, relative to the spec's folder.")
+    python: str | None = Field(None, description="Interpreter that runs this side; default: the one that runs the verifier.")
+    config: Target | None = Field(None, description="Configuration class; called with the variant's values as keywords.")
+    model: Target | None = Field(None, description="Model class; called with the configuration, or the values if there is none.")
+    factory: Target | None = Field(None, description="Function that returns the model, instead of `model`; called alike.")
+    kwargs: dict[str, Any] = Field({}, description="More keyword arguments for the model or factory.")
+
+    @model_validator(mode="after")
+    def _one_maker(self) -> SideSpec:
+        if (self.model is None) == (self.factory is None):
+            raise ValueError("exactly one of `model` and `factory` is needed")
+        return self
+
+
+class InputSpec(Strict):
+    """One tensor of a case, drawn by the parent.
+
+    Sizes are integers or products and sums of integers and configuration values, such as "3*patch_size".
+    """
+
+    shape: list[Size] = Field(description='Sizes, such as [1, 3, "2*patch_size", 32].')
+    draw: Literal["normal", "uniform", "constant", "integers", "subset", "permutation"] = "normal"
+    dtype: Literal["float", "int64", "bool"] | None = Field(None, description="Default: float, or int64 for whole-number draws.")
+    scale: float = Field(1.0, description="Float draws are multiplied by this. Standard deviation, half-width or value.")
+    below: Size | None = Field(None, description="integers, subset, permutation: values are in [0, below).")
+    rows: Literal["different", "same"] = Field("different", description="Whether the rows of a batch draw apart.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> InputSpec:
+        if self.draw in ("integers", "subset", "permutation") and self.below is None:
+            raise ValueError(f"draw: {self.draw} needs `below`, the number of values to choose from")
+        return self
+
+
+class CaseSpec(Strict):
+    """One named scenario: tensors to draw, plain forward arguments, configuration overrides."""
+
+    inputs: dict[str, InputSpec] = Field(min_length=1, description="Tensor arguments of forward, by name.")
+    arguments: dict[str, Any] = Field({}, description="Plain forward arguments, such as return_dict: false.")
+    config: dict[str, Any] = Field({}, description="Configuration values for this case only, such as a smaller model.")
+    arithmetic: Literal["fp64", "fp32"] = Field("fp64", description="fp64 asks whether it is the same function.")
+
+
+class ToleranceSpec(Strict):
+    """How far outputs may lie apart, as a multiple of the reference's own response to one-ulp noise."""
+
+    multiple: float = Field(64.0, gt=0, description="Allowed difference over the reference's own response.")
+    buffer_ulps: int = Field(4, ge=0, description="Units in the last place that buffer values may lie apart.")
+
+
+class CheckSpec(Strict):
+    """Options of one check."""
+
+    ignore: list[str] = Field([], description="Glob patterns of subjects that are not compared, such as `*.auto_map`.")
+
+
+class Spec(Strict):
+    """Two sides and how they are compared."""
+
+    version: Literal[1]
+    reference: SideSpec
+    candidate: SideSpec
+    variants: dict[str, dict[str, Any]] = Field({"default": {}}, min_length=1, description="Configuration values by variant.")
+    default_variant: str | None = Field(None, description="Variant that is run unless asked otherwise; default: the first.")
+    depth_key: str | None = Field(None, description="Configuration key that counts layers; --depth sets it.")
+    cases: dict[str, CaseSpec] = Field(min_length=1, description="Input scenarios by name.")
+    checks: dict[str, CheckSpec] = Field({}, description="Checks to run, with options; default: all of them.")
+    tolerance: ToleranceSpec = ToleranceSpec()
+
+    @field_validator("checks", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        if isinstance(value, dict):
+            return {name: {} if options is None else options for name, options in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _known_default(self) -> Spec:
+        if self.default_variant is not None and self.default_variant not in self.variants:
+            raise ValueError(f"default_variant {self.default_variant!r} is none of {sorted(self.variants)}")
+        return self
+
+    @property
+    def first_variant(self) -> str:
+        """The variant that is run unless asked otherwise."""
+        return self.default_variant or next(iter(self.variants))
+
+
+def find(asked: Path | None, folder: Path) -> Path:
+    """The spec to use: the one asked for, else llavavit-verify.yml in `folder`, else the built-in preset."""
+    if asked is not None:
+        return asked
+    own = folder / DEFAULT_NAME
+    return own if own.exists() else PRESET
+
+
+def load(path: Path) -> Spec:
+    """Reads and validates a spec. Raises SpecError with every fault, its line and the nearest right key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror}; --spec FILE names the spec") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        data = loader.construct_document(node) if node is not None else None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: a spec is a mapping with the keys {', '.join(Spec.model_fields)}; this is {_kind(data)}")
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        lines = dict(_lines(node))
+        raise SpecError("\n".join(f"{path}:{place}" for place in _explain(error, lines))) from error
+
+
+def _kind(data: Any) -> str:
+    return "empty" if data is None else f"a {type(data).__name__}"
+
+
+def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Line of every key and item of a YAML document, by its path."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*at, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*at, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*at, index), value.start_mark.line + 1
+            yield from _lines(value, (*at, index))
+
+
+def _explain(error: ValidationError, lines: Mapping[tuple[Any, ...], int]) -> Iterator[str]:
+    for fault in error.errors():
+        where = tuple(part for part in fault["loc"] if part not in ("int", "str"))
+        line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 1)
+        dotted = ".".join(map(str, where)) or "the spec"
+        if fault["type"] == "extra_forbidden":
+            yield f"{line}: {dotted}: unknown key{_suggest(str(where[-1]), _siblings(where[:-1]))}"
+        elif fault["type"] == "missing":
+            yield f"{line}: {dotted}: this key is missing"
+        else:
+            given = repr(fault["input"])
+            shown = given if len(given) <= 60 else given[:57] + "..."
+            message = re.sub(r"^Value error, ", "", fault["msg"])
+            yield f"{line}: {dotted}: {message}; got {shown}"
+
+
+def _siblings(where: tuple[Any, ...]) -> list[str]:
+    """The keys that are allowed at a place."""
+    fields: dict[str, type[BaseModel]] = {
+        "reference": SideSpec, "candidate": SideSpec, "tolerance": ToleranceSpec, "checks": CheckSpec,
+    }  # fmt: skip
+    model: type[BaseModel] = Spec
+    if where:
+        model = fields.get(str(where[0]), Spec)
+        if where[0] == "cases":
+            model = InputSpec if "inputs" in where[1:] else CaseSpec
+    return list(model.model_fields)
+
+
+def _suggest(name: str, right: list[str]) -> str:
+    near = difflib.get_close_matches(name, right, n=1, cutoff=0.5)
+    return f"; did you mean `{near[0]}`?" if near else f"; the keys here are {', '.join(right)}"

@@ -1,0 +1,110 @@
+"""Trace: everything observed of one side, as plain data (JSON and safetensors, never pickle).
+
+A trace is a list of answers. The parent asks (`Ask`), one side answers with a result or a `Fault`; both travel as one
+JSON object a line. Arrays travel as safetensors files in the side's scratch folder, named in the result. Nothing that
+comes back is trusted: what has the wrong form is a fault of the side, not of the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["reference", "candidate"]
+BOTH: tuple[Role, ...] = ("reference", "candidate")
+FaultKind = Literal["raised", "import", "exit", "signal", "timeout", "memory", "protocol", "not-run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One observation that a check wants of the sides.
+
+    key: unique name of the answer in the trace, such as "forward/image".
+    op: the observer's operation. args: its arguments, JSON values only.
+    sides: who is asked. group: asks of one group use one model, so the runner keeps them together.
+    """
+
+    key: str
+    op: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    sides: tuple[Role, ...] = BOTH
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why an ask has no result: what model code raised, or how its process ended.
+
+    frames: the user's own frames, innermost last, as "file:line in function".
+    missing: the package that an import did not find.
+    """
+
+    kind: FaultKind
+    type: str = ""
+    message: str = ""
+    frames: tuple[str, ...] = ()
+    missing: str | None = None
+    output: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.type}: {self.message}" if self.type else self.message
+        return head + (f" (at {self.frames[-1]})" if self.frames else "")
+
+    @property
+    def location(self) -> tuple[str, int] | None:
+        """File and line of the innermost user frame, if there is one."""
+        for frame in reversed(self.frames):
+            file, _, rest = frame.partition(":")
+            number = rest.split(" ", 1)[0]
+            if number.isdigit():
+                return file, int(number)
+        return None
+
+    @classmethod
+    def from_wire(cls, data: Any) -> Fault:
+        """Reads what a side sent. Unknown keys are dropped, wrong types become text: the side is not trusted."""
+        if not isinstance(data, dict):
+            return cls(kind="protocol", message="the side answered with something that is no fault")
+        kinds: dict[str, FaultKind] = {"raised": "raised", "import": "import", "memory": "memory", "exit": "exit"}
+        frames = data.get("frames")
+        missing = data.get("missing")
+        return cls(
+            kind=kinds.get(str(data.get("kind")), "raised"),
+            type=str(data.get("type", ""))[:200],
+            message=str(data.get("message", ""))[:4000],
+            frames=tuple(str(f)[:500] for f in frames[:40]) if isinstance(frames, list) else (),
+            missing=str(missing)[:200] if missing else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one side answered to one ask: a result or a fault, and the seconds it took."""
+
+    key: str
+    result: Mapping[str, Any] | None = None
+    fault: Fault | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Trace:
+    """All answers of one side. `arrays` of a result are read on demand."""
+
+    role: Role
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    def add(self, answer: Answer) -> None:
+        self.answers[answer.key] = answer
+
+    def get(self, key: str) -> Answer:
+        """The answer to `key`; one that was never asked is a fault, so that it cannot pass for equal."""
+        found = self.answers.get(key)
+        return found or Answer(key=key, fault=Fault(kind="not-run", message="this was not observed"))
+
+
+def to_wire(value: Any) -> Any:
+    """A JSON-ready copy of a dataclass."""
+    return dataclasses.asdict(value)
