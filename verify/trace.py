@@ -50,7 +50,13 @@ class Fault:
 
     def __str__(self) -> str:
         head = f"{self.type}: {self.message}" if self.type else self.message
-        return head + (f" (at {self.frames[-1]})" if self.frames else "")
+        last = self.output.strip().rpartition("\n")[2][-300:]
+        return (
+            head
+            + (f" (at {self.frames[-1]})" if self.frames else "")
+            + (f"; the package {self.missing!r} is not installed for this side's Python" if self.missing else "")
+            + (f"; its last words: {last}" if last else "")
+        )
 
     @property
     def location(self) -> tuple[str, int] | None:

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from typing import Any
 
 from . import faults
@@ -93,6 +94,8 @@ def _spawn(control: socket.socket, settings: dict[str, Any], fds: list[int], wak
         for fd in wake:
             os.close(fd)
         _become_side(settings, channel, output)
+    except BaseException:
+        traceback.print_exc()  # into the side's output, which the parent shows with the fault
     finally:
         os._exit(70)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
     """Runs one side. settings: path, config, model, factory, kwargs, seed, threads, device, scratch."""
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
-    channel = open(channel_fd, "rwb", buffering=0)  # noqa: SIM115  lives as long as the process
+    channel = socket.socket(fileno=channel_fd)
     torch.set_num_threads(settings["threads"])
     os.chdir(settings["path"])
     sys.path.insert(0, settings["path"])
@@ -50,16 +51,13 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
         _write(channel, {"key": ask["key"], **answer})
 
 
-def _lines(channel: Any) -> Any:
+def _lines(channel: socket.socket) -> Iterator[bytes]:
     pending = b""
-    while chunk := channel.read(65_536):
+    while chunk := channel.recv(65_536):
         pending += chunk
         *lines, pending = pending.split(b"\n")
         yield from lines
 
 
-def _write(channel: Any, message: dict[str, Any]) -> None:
-    data = json.dumps(message, default=str).encode("utf-8", "backslashreplace") + b"\n"
-    while data:
-        data = data[channel.write(data) :]
-
+def _write(channel: socket.socket, message: dict[str, Any]) -> None:
+    channel.sendall(json.dumps(message, default=str).encode("utf-8", "backslashreplace") + b"\n")

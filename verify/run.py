@@ -1,0 +1,367 @@
+"""The run: Spec → sides → two Traces → checks → Report. Knows nothing of the command line or of renderings."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from verify import __version__, memory
+from verify.cases import draw_inputs, write_inputs
+from verify.checks import available
+from verify.checks.base import Job, Outcome
+from verify.checks.forward import run_args
+from verify.divergence import divergence, first_module
+from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
+from verify.side import Server, Settings, Side, SideError, interpreter
+from verify.spec import CaseSpec, SideSpec, Spec, SpecError
+from verify.trace import BOTH, Ask, Fault, Role, Trace
+
+MOST_EXPLAINED = 3
+"""Cases for which the first diverging module is sought; the rest of the differing cases name it too."""
+
+MEMORY_SHARE = 0.85
+COPIES = 1.15
+"""Memory of a side over one float64 copy of its parameters: the copy, the largest layer's draw, activations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line chooses. Empty selections mean all."""
+
+    variants: tuple[str, ...] = ()
+    depth: int | None = None
+    checks: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    device: str = "auto"
+    timeout: float = 600.0
+    seed: int = 0
+
+
+Progress = Callable[[Role, str], None]
+
+
+@dataclass
+class _Tally:
+    """What has been found so far; it survives an interrupted run."""
+
+    groups: list[Group] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    divergences: list[Divergence] = field(default_factory=list)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
+    """The asked names, or all; SpecError with the known ones where a name is none of them."""
+    import difflib
+
+    known = list(known)
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SpecError(f"there is no {what} {name!r}{hint} (there are: {', '.join(known)})")
+    wanted = set(asked)
+    return [name for name in known if name in wanted] if wanted else known
+
+
+def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda role, what: None) -> Report:
+    """Compares the two sides of `spec`, whose paths count from the folder `base`.
+
+    Never raises for what model code does. Raises SpecError for names or sizes that the spec does not have.
+    KeyboardInterrupt ends the sides and is raised on.
+    """
+    started = time.perf_counter()
+    names = available()
+    if spec.checks:
+        chosen(spec.checks, names, "check")
+    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
+    variants = chosen([] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant")
+    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
+    tally = _Tally()
+    with _sides(spec, base, options) as (sides, scratch):
+        _observe(sides, [Ask(key="environment", op="environment")], progress)
+        for variant in variants:
+            _variant(spec, variant, cases, checks, options, sides, scratch, tally, progress)
+        environment = {side.settings.role: _environment(side.trace) for side in sides}
+    results = [_result(name, tally) for name in checks]
+    return Report(
+        tool_version=__version__,
+        verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),
+        seed=options.seed,
+        variants=variants,
+        sides={role: _title(_side_spec(spec, role)) for role in BOTH},
+        seconds=round(time.perf_counter() - started, 3),
+        checks=results,
+        findings=sorted(tally.findings, key=lambda f: -f.verdict.weight),
+        first_divergence=tally.divergences[0] if tally.divergences else None,
+        skipped=tally.skipped,
+        environment=environment,
+        facts=tally.facts,
+    )
+
+
+def _side_spec(spec: Spec, role: Role) -> SideSpec:
+    return spec.reference if role == "reference" else spec.candidate
+
+
+def _title(side: SideSpec) -> str:
+    return str(side.model or side.factory)
+
+
+def _environment(trace: Trace) -> dict[str, Any]:
+    answer = trace.get("environment")
+    return dict(answer.result) if answer.result is not None else {"fault": str(answer.fault)}
+
+
+@contextmanager
+def _sides(spec: Spec, base: Path, options: Options) -> Iterator[tuple[list[Side], Path]]:
+    """Both sides, ready to be asked; ended, and their scratch folders removed, on the way out."""
+    scratch = Path(tempfile.mkdtemp(prefix="llavavit-verify-"))
+    servers: dict[str, Server] = {}
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        preload = _preload(spec, base)
+        sides = []
+        for role in BOTH:
+            side = _side_spec(spec, role)
+            python = interpreter(side.python, base)
+            home = scratch / role
+            home.mkdir(mode=0o700)
+            if python not in servers:
+                servers[python] = Server(python, preload, str(home))
+                stack.callback(servers[python].close)
+            settings = Settings(
+                role=role,
+                python=python,
+                path=str((base / side.path).resolve()),
+                config=side.config,
+                model=side.model,
+                factory=side.factory,
+                kwargs=side.kwargs,
+                seed=options.seed,
+                threads=max((os.cpu_count() or 2) // 2, 1),
+                device=options.device,
+                scratch=str(home),
+            )
+            if not Path(settings.path).is_dir():
+                raise SpecError(f"{role}.path: there is no folder {settings.path}")
+            sides.append(Side(settings=settings, server=servers[python], timeout=options.timeout))
+            stack.callback(sides[-1].stop)
+        yield sides, scratch
+
+
+def _preload(spec: Spec, base: Path) -> tuple[str, ...]:
+    """What the warmed interpreters import before they fork. A guess from the sources; it only saves time."""
+    for role in BOTH:
+        side = _side_spec(spec, role)
+        module = str(side.model or side.factory).partition(":")[0].replace(".", "/")
+        for file in (base / side.path / f"{module}.py", base / side.path / module / "__init__.py"):
+            try:
+                text = file.read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            if re.search(r"^\s*(from|import)\s+transformers", text, re.MULTILINE):
+                return ("torch", "safetensors.torch", "transformers.modeling_utils")
+    return ("torch", "safetensors.torch")
+
+
+def _observe(sides: list[Side], asks: list[Ask], progress: Progress) -> None:
+    """Asks both sides at once. On Ctrl-C both are ended first, so that no thread waits for them."""
+    with ThreadPoolExecutor(len(sides)) as pool:
+        jobs = [pool.submit(side.observe, asks, lambda role, ask: progress(role, ask.key)) for side in sides]
+        try:
+            for job in jobs:
+                job.result()
+        except BaseException:
+            for side in sides:
+                side.stop()
+            raise
+
+
+def _variant(
+    spec: Spec,
+    variant: str,
+    cases: Mapping[str, CaseSpec],
+    checks: list[str],
+    options: Options,
+    sides: list[Side],
+    scratch: Path,
+    tally: _Tally,
+    progress: Progress,
+) -> None:
+    values = spec.variants[variant]
+    outline = Job(spec=spec, variant=variant, values=values, cases={}, inputs={}, forward_values={})
+    modules = available()
+    _observe(sides, _ordered(ask for name in checks for ask in modules[name].plan(outline)), progress)
+    depth = _depth(spec, variant, options, sides, tally) if "forward" in checks else options.depth
+    forward_values = {name: _case_values(spec, values, case, depth) for name, case in cases.items()}
+    inputs = {}
+    if "forward" in checks:
+        for name, case in cases.items():
+            inputs[name] = scratch / f"{variant}-{name}.inputs.safetensors"
+            write_inputs(draw_inputs(case, name, forward_values[name], options.seed), inputs[name])
+    job = Job(spec=spec, variant=variant, values=values, cases=cases, inputs=inputs, forward_values=forward_values)
+    asks = _ordered(ask for name in checks for ask in modules[name].plan(job))
+    _observe(sides, asks, progress)
+    traces = {side.settings.role: side.trace for side in sides}
+    for name in checks:
+        _compare(name, job, traces, asks, tally)
+    _explain(job, sides, tally, progress)
+
+
+def _ordered(asks: Iterable[Ask]) -> list[Ask]:
+    """Each ask once; those of one model together, unperturbed before perturbed."""
+    unique = {ask.key: ask for ask in asks}
+    first = {ask.group: place for place, ask in reversed(list(enumerate(unique.values())))}
+    return sorted(unique.values(), key=lambda ask: (first[ask.group], bool(ask.args.get("nudged"))))
+
+
+def _case_values(spec: Spec, values: Mapping[str, Any], case: CaseSpec, depth: int | None) -> dict[str, Any]:
+    merged = {**values, **case.config}
+    if depth is not None and spec.depth_key is not None:
+        own = case.config.get(spec.depth_key)
+        merged[spec.depth_key] = min(own, depth) if isinstance(own, int) else depth
+    return merged
+
+
+def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally: _Tally) -> int | None:
+    """Layers to run: those asked for, all, or as many as fit into memory, which is then said."""
+    key = f"{variant}/structure"
+    structure = Ask(key=key, op="structure", args={"values": spec.variants[variant], "file": f"{variant}-buffers.safetensors"})
+    trace = sides[0].trace
+    if key not in trace.answers:
+        trace.add(sides[0].ask(structure))
+    result = trace.get(key).result or {}
+    parameters = sum(_count(p["shape"]) for p in result.get("parameters", []))
+    layers = spec.variants[variant].get(spec.depth_key or "")
+    facts = tally.facts.setdefault(variant, {})
+    facts.update(values=dict(spec.variants[variant]), parameters=parameters, entries=len(result.get("order", [])))
+    if options.depth is not None:
+        facts["layers"] = options.depth
+        return options.depth
+    facts["layers"] = layers
+    free = memory.available()
+    need = parameters * 8 * COPIES * len(sides)
+    if not isinstance(layers, int) or free is None or need <= free * MEMORY_SHARE:
+        return None
+    fits = max(int(layers * free * MEMORY_SHARE / need), 1)
+    facts["layers"] = fits
+    reason = (
+        f"forward runs {fits} of {layers} layers: all of them need {need / 2**30:.1f} GiB in float64 for both sides and "
+        f"{free / 2**30:.1f} GiB are free; --depth {layers} runs all the same"
+    )
+    tally.skipped.append(Skipped(check="forward", variant=variant, case="", reason=reason))
+    return fits
+
+
+def _count(shape: Iterable[int]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total
+
+
+def _compare(name: str, job: Job, traces: Mapping[Role, Trace], asks: list[Ask], tally: _Tally) -> None:
+    """One check of one variant. A check that breaks is an error of its own and costs no other's result."""
+    started = time.perf_counter()
+    check = available()[name]
+    try:
+        outcomes = list(check.compare(job, traces["reference"], traces["candidate"]))
+    except Exception as error:  # an answer of a form that nobody foresaw; sides are not trusted
+        outcomes = [Outcome(name="answers", reason=f"the answers could not be compared: {type(error).__name__}: {error}")]
+    comparing = time.perf_counter() - started
+    mine = {ask.key for ask in check.plan(job)}
+    asking = max(sum(t.answers[k].seconds for k in mine if k in t.answers) for t in traces.values())
+    for outcome in outcomes:
+        tally.findings += outcome.findings
+        if outcome.skipped:
+            tally.skipped.append(Skipped(check=name, variant=job.variant, case=outcome.name, reason=outcome.reason))
+        tally.groups.append(
+            Group(
+                check=name,
+                variant=job.variant,
+                name=outcome.name,
+                verdict=outcome.verdict,
+                compared=outcome.compared,
+                measured=outcome.measured,
+                allowed=outcome.allowed,
+                reason=outcome.reason,
+                seconds=round((asking + comparing) / len(outcomes), 4),
+            )
+        )
+
+
+def _result(name: str, tally: _Tally) -> CheckResult:
+    groups = [g for g in tally.groups if g.check == name]
+    ran = [g for g in groups if g.verdict != Verdict.SKIPPED]
+    skipped = bool(groups) and not ran
+    return CheckResult(
+        name=name,
+        verdict=Verdict.SKIPPED if skipped else worst(g.verdict for g in ran),
+        compared=sum(g.compared for g in ran),
+        seconds=round(sum(g.seconds for g in groups), 3),
+        reason=groups[0].reason if skipped else "" if ran else "nothing was compared",
+        groups=groups,
+    )
+
+
+def _explain(job: Job, sides: list[Side], tally: _Tally, progress: Progress) -> None:
+    """The second pass, only where values differ: which module is the first, and its place on the findings."""
+    todo = [f for f in tally.findings if f.variant == job.variant and f.kind in ("output-values", "not-finite")]
+    found: Divergence | None = None
+    for finding in todo[:MOST_EXPLAINED]:
+        allowed = float(finding.allowed) if isinstance(finding.allowed, float) and finding.allowed > 0 else 1e-12
+        key = job.key("modules", finding.case)
+        ask = Ask(key=key, op="modules", args=run_args(job, finding.case, nudged=False))
+        _observe(sides, [ask], progress)
+        answers = [side.trace.get(key).result for side in sides]
+        try:
+            pair = first_module(answers[0]["calls"], answers[1]["calls"], allowed) if all(answers) else None  # type: ignore[index]
+        except (KeyError, TypeError, ValueError):
+            pair = None
+        if pair is not None:
+            measured = finding.measured if isinstance(finding.measured, float) else None
+            place = (finding.check, finding.variant, finding.case)
+            found = divergence(place, measured, allowed, pair)
+            tally.divergences.append(found)
+            _place(tally, finding, found)
+    for finding in todo[MOST_EXPLAINED:]:
+        if found is not None:
+            _place(tally, finding, found)
+
+
+def _place(tally: _Tally, finding: Finding, found: Divergence) -> None:
+    index = tally.findings.index(finding)
+    tally.findings[index] = finding.model_copy(update={"reference": found.reference, "candidate": found.candidate})
+
+
+def failed(error: SideError, spec: Spec, options: Options) -> Report:
+    """The report of a run in which no side could be started."""
+    return _empty(spec, options, error.fault)
+
+
+def _empty(spec: Spec, options: Options, fault: Fault) -> Report:
+    return Report(
+        tool_version=__version__,
+        verdict=Verdict.ERROR,
+        seed=options.seed,
+        variants=list(options.variants or [spec.first_variant]),
+        sides={role: _title(_side_spec(spec, role)) for role in BOTH},
+        seconds=0.0,
+        checks=[CheckResult(name="start", verdict=Verdict.ERROR, compared=0, seconds=0.0, reason=str(fault))],
+        findings=[],
+        first_divergence=None,
+        skipped=[],
+        environment={},
+        facts={},
+    )
