@@ -67,7 +67,9 @@ class _Calls:
         return any(value.near(other, allowed) for other in self.values)
 
 
-def first_module(reference: Calls, candidate: Calls, allowed: float) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+def first_module(
+    reference: Calls, candidate: Calls, allowed: float
+) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """The candidate's call where the sides part, and the reference's counterpart. None where every call agrees.
 
     allowed: relative difference that is rounding, as `forward` measured it for the case.
@@ -99,7 +101,9 @@ def first_module(reference: Calls, candidate: Calls, allowed: float) -> tuple[Ma
     return culprit, _counterpart(left, culprit, right, found, allowed)
 
 
-def _counterpart(left: _Calls, culprit: Mapping[str, Any], right: _Calls, found: int, allowed: float) -> Mapping[str, Any]:
+def _counterpart(
+    left: _Calls, culprit: Mapping[str, Any], right: _Calls, found: int, allowed: float
+) -> Mapping[str, Any]:
     """The reference's call at the same path; else the innermost one that was given the same inputs; else its root."""
     twin = left.by_place.get((culprit["path"], culprit["index"])) or left.by_place.get((culprit["path"], 0))
     if twin is not None:
@@ -114,7 +118,10 @@ def _counterpart(left: _Calls, culprit: Mapping[str, Any], right: _Calls, found:
 
 
 def divergence(
-    place: tuple[str, str, str], measured: float | None, allowed: float | None, pair: tuple[Mapping[str, Any], Mapping[str, Any]]
+    place: tuple[str, str, str],
+    measured: float | None,
+    allowed: float | None,
+    pair: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> Divergence:
     """The report's entry for a culprit. place: check, variant, case. pair: candidate's call, reference's call."""
     culprit, twin = pair

@@ -103,7 +103,9 @@ class Divergence(Value):
     variant: str
     case: str
     subject: str = Field(description="Module path in the candidate.")
-    confidence: Literal["module"] = Field(description="module: the innermost module whose inputs agree and output does not.")
+    confidence: Literal["module"] = Field(
+        description="module: the innermost module whose inputs agree and output does not."
+    )
     message: str
     details: dict[str, str] = Field(default_factory=dict)
     measured: float | None = None
@@ -136,7 +138,9 @@ class Report(Value):
     first_divergence: Divergence | None
     skipped: list[Skipped]
     environment: dict[str, Any] = Field(description="Per side: interpreter, packages, device, threads.")
-    facts: dict[str, dict[str, Any]] = Field(description="Per variant: configuration values, parameter count, layers run.")
+    facts: dict[str, dict[str, Any]] = Field(
+        description="Per variant: configuration values, parameter count, layers run."
+    )
 
     @property
     def exit_code(self) -> int:

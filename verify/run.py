@@ -85,7 +85,9 @@ def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda ro
     if spec.checks:
         chosen(spec.checks, names, "check")
     checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
-    variants = chosen([] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant")
+    variants = chosen(
+        [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
+    )
     cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
     tally = _Tally()
     with _sides(spec, base, options) as (sides, scratch):
@@ -237,7 +239,9 @@ def _case_values(spec: Spec, values: Mapping[str, Any], case: CaseSpec, depth: i
 def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally: _Tally) -> int | None:
     """Layers to run: those asked for, all, or as many as fit into memory, which is then said."""
     key = f"{variant}/structure"
-    structure = Ask(key=key, op="structure", args={"values": spec.variants[variant], "file": f"{variant}-buffers.safetensors"})
+    structure = Ask(
+        key=key, op="structure", args={"values": spec.variants[variant], "file": f"{variant}-buffers.safetensors"}
+    )
     trace = sides[0].trace
     if key not in trace.answers:
         trace.add(sides[0].ask(structure))
@@ -245,7 +249,12 @@ def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally:
     parameters = sum(_count(p["shape"]) for p in result.get("parameters", []))
     layers = spec.variants[variant].get(spec.depth_key or "")
     facts = tally.facts.setdefault(variant, {})
-    facts.update(values=dict(spec.variants[variant]), parameters=parameters, entries=len(result.get("order", [])))
+    facts.update(
+        values=dict(spec.variants[variant]),
+        parameters=parameters,
+        entries=len(result.get("order", [])),
+        names=[f"{p['name']} {p['shape']}" for p in result.get("parameters", [])],
+    )
     if options.depth is not None:
         facts["layers"] = options.depth
         return options.depth
@@ -278,7 +287,9 @@ def _compare(name: str, job: Job, traces: Mapping[Role, Trace], asks: list[Ask],
     try:
         outcomes = list(check.compare(job, traces["reference"], traces["candidate"]))
     except Exception as error:  # an answer of a form that nobody foresaw; sides are not trusted
-        outcomes = [Outcome(name="answers", reason=f"the answers could not be compared: {type(error).__name__}: {error}")]
+        outcomes = [
+            Outcome(name="answers", reason=f"the answers could not be compared: {type(error).__name__}: {error}")
+        ]
     comparing = time.perf_counter() - started
     mine = {ask.key for ask in check.plan(job)}
     asking = max(sum(t.answers[k].seconds for k in mine if k in t.answers) for t in traces.values())

@@ -106,7 +106,9 @@ class Server:
         except OSError as error:
             os.close(read)
             ours.close()
-            message = f"cannot start the interpreter {python!r}: {error.strerror}; set `python` of the side to one that runs"
+            message = (
+                f"cannot start the interpreter {python!r}: {error.strerror}; set `python` of the side to one that runs"
+            )
             raise SideError(Fault(kind="import", type=type(error).__name__, message=message)) from error
         finally:
             theirs.close()

@@ -35,10 +35,18 @@ class SideSpec(Strict):
     """One implementation: where its code is, which Python runs it, how its configuration and model are made."""
 
     path: str = Field(".", description="Folder put first on the import path, relative to the spec's folder.")
-    python: str | None = Field(None, description="Interpreter that runs this side; default: the one that runs the verifier.")
-    config: Target | None = Field(None, description="Configuration class; called with the variant's values as keywords.")
-    model: Target | None = Field(None, description="Model class; called with the configuration, or the values if there is none.")
-    factory: Target | None = Field(None, description="Function that returns the model, instead of `model`; called alike.")
+    python: str | None = Field(
+        None, description="Interpreter that runs this side; default: the one that runs the verifier."
+    )
+    config: Target | None = Field(
+        None, description="Configuration class; called with the variant's values as keywords."
+    )
+    model: Target | None = Field(
+        None, description="Model class; called with the configuration, or the values if there is none."
+    )
+    factory: Target | None = Field(
+        None, description="Function that returns the model, instead of `model`; called alike."
+    )
     kwargs: dict[str, Any] = Field({}, description="More keyword arguments for the model or factory.")
 
     @model_validator(mode="after")
@@ -56,8 +64,12 @@ class InputSpec(Strict):
 
     shape: list[Size] = Field(description='Sizes, such as [1, 3, "2*patch_size", 32].')
     draw: Literal["normal", "uniform", "constant", "integers", "subset", "permutation"] = "normal"
-    dtype: Literal["float", "int64", "bool"] | None = Field(None, description="Default: float, or int64 for whole-number draws.")
-    scale: float = Field(1.0, description="Float draws are multiplied by this. Standard deviation, half-width or value.")
+    dtype: Literal["float", "int64", "bool"] | None = Field(
+        None, description="Default: float, or int64 for whole-number draws."
+    )
+    scale: float = Field(
+        1.0, description="Float draws are multiplied by this. Standard deviation, half-width or value."
+    )
     below: Size | None = Field(None, description="integers, subset, permutation: values are in [0, below).")
     rows: Literal["different", "same"] = Field("different", description="Whether the rows of a batch draw apart.")
 
@@ -96,8 +108,12 @@ class Spec(Strict):
     version: Literal[1]
     reference: SideSpec
     candidate: SideSpec
-    variants: dict[str, dict[str, Any]] = Field({"default": {}}, min_length=1, description="Configuration values by variant.")
-    default_variant: str | None = Field(None, description="Variant that is run unless asked otherwise; default: the first.")
+    variants: dict[str, dict[str, Any]] = Field(
+        {"default": {}}, min_length=1, description="Configuration values by variant."
+    )
+    default_variant: str | None = Field(
+        None, description="Variant that is run unless asked otherwise; default: the first."
+    )
     depth_key: str | None = Field(None, description="Configuration key that counts layers; --depth sets it.")
     cases: dict[str, CaseSpec] = Field(min_length=1, description="Input scenarios by name.")
     checks: dict[str, CheckSpec] = Field({}, description="Checks to run, with options; default: all of them.")
@@ -147,7 +163,9 @@ def load(path: Path) -> Spec:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SpecError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
-        raise SpecError(f"{path}: a spec is a mapping with the keys {', '.join(Spec.model_fields)}; this is {_kind(data)}")
+        raise SpecError(
+            f"{path}: a spec is a mapping with the keys {', '.join(Spec.model_fields)}; this is {_kind(data)}"
+        )
     try:
         return Spec.model_validate(data)
     except ValidationError as error:

@@ -44,7 +44,9 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     dtypes = {e["name"]: e["dtype"] for e in r.result["buffers"]}
     for name in sorted(left.keys() | right.keys()):
         if not make.ignored(name):
-            _one(job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), (r.result, c.result))
+            _one(
+                job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), (r.result, c.result)
+            )
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no buffer is on both sides"
     yield outcome

@@ -30,7 +30,9 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "defaults": _attempt(lambda: _dictionary(defaults)),
         "explicit": _attempt(lambda: _dictionary(config_class(**values))),
         "attributes": _attempt(lambda: _attributes(config_class(**values))),
-        "probes": {name: _attempt(lambda n=name, v=value: _probe(config_class, n, v)) for name, value in _probes(config_class)},
+        "probes": {
+            name: _attempt(lambda n=name, v=value: _probe(config_class, n, v)) for name, value in _probes(config_class)
+        },
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
         "location": locate.of(config_class, builder.settings["path"]),
@@ -94,8 +96,12 @@ def _arguments(config_class: Any) -> list[dict[str, Any]]:
     """Arguments of the constructor, in order: name, kind, default."""
     parameters = list(inspect.signature(config_class).parameters.values())
     return [
-        {"name": p.name, "kind": p.kind.description, "default": None if p.default is p.empty else _plain(p.default),
-         "required": p.default is p.empty}
+        {
+            "name": p.name,
+            "kind": p.kind.description,
+            "default": None if p.default is p.empty else _plain(p.default),
+            "required": p.default is p.empty,
+        }
         for p in parameters
     ]
 

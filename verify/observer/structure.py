@@ -31,7 +31,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
             for n, p in model.named_parameters(remove_duplicate=False)
         ],
         "buffers": [
-            {"name": n, "shape": list(b.shape), "dtype": dtype_name(b), "persistent": n in persistent} for n, b in buffers
+            {"name": n, "shape": list(b.shape), "dtype": dtype_name(b), "persistent": n in persistent}
+            for n, b in buffers
         ],
         "order": list(model.state_dict(keep_vars=True)),
         "tied": _tied(model),

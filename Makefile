@@ -1,0 +1,38 @@
+# Two commands on a fresh machine: `make verify` and `make test`. Both set up what they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: verify test lint types tests bench format clean
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+verify: $(READY)  ## the main job: are llavavit/ and model_factory/vit_preview_v0_hf.py the same model?
+	$(BIN)/python verify_architecture_alignment.py
+
+test: $(READY) lint types tests  ## everything that CI checks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+tests: $(READY)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+bench: $(READY)  ## wall, CPU and memory of the main job against the names-and-shapes script
+	$(BIN)/python benchmarks/main_job.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,61 @@
+"""The report as JUnit XML: one suite a check, one test case a comparison group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from junit_xml import TestCase, TestSuite, to_xml_report_string
+
+from verify.report import Finding, Group, Report, Verdict
+from verify.sinks.text import clean, number
+
+
+def render(report: Report) -> str:
+    """XML that Jenkins' and GitLab's readers take. Never an empty message: junit-xml would write a pass."""
+    suites = []
+    for check in report.checks:
+        cases = [_case(group, report) for group in check.groups]
+        if not cases:  # a check that compared nothing must show as an error
+            lost = TestCase(check.name, classname=f"llavavit-verify.{check.name}")
+            lost.add_error_info(clean(check.reason or "nothing was compared"))
+            cases = [lost]
+        suites.append(TestSuite(f"llavavit-verify.{check.name}", cases))
+    return str(to_xml_report_string(suites, prettyprint=True))
+
+
+def write(report: Report, file: Path) -> None:
+    file.write_text(render(report), encoding="utf-8")
+
+
+def _case(group: Group, report: Report) -> TestCase:
+    findings = [
+        f for f in report.findings if (f.check, f.variant, f.case) == (group.check, group.variant, group.name)
+    ]  # fmt: skip
+    serious = [f for f in findings if f.verdict != Verdict.NOTE]
+    place = next((f.candidate for f in serious if f.candidate), None)
+    case = TestCase(
+        clean(f"{group.variant}/{group.name}"),
+        classname=f"llavavit-verify.{group.check}",
+        elapsed_sec=max(round(group.seconds, 3), 0.001),
+        file=clean(place.file) if place else None,
+        line=place.line if place else None,
+    )
+    body = "\n".join(_line(f) for f in findings)
+    if group.verdict == Verdict.DIFFERENT:
+        case.add_failure_info(clean(_line(serious[0])), clean(body, 100_000))
+    elif group.verdict == Verdict.ERROR:
+        case.add_error_info(
+            clean(_line(serious[0]) if serious else group.reason or "nothing was compared"), clean(body)
+        )
+    elif group.verdict == Verdict.SKIPPED:
+        case.add_skipped_info(clean(group.reason or "skipped"))
+    elif body:
+        case.stdout = clean(body)
+    return case
+
+
+def _line(finding: Finding) -> str:
+    place = finding.candidate
+    at = f" ({place.file}:{place.line})" if place else ""
+    figures = f" [measured {number(finding.measured)}, allowed {number(finding.allowed)}]" if finding.allowed else ""
+    return f"{finding.subject}: {finding.message}{figures}{at}"

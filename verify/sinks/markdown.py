@@ -1,0 +1,93 @@
+"""The report as markdown, for a job summary or a comment."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from verify.messages import Language, label, say
+from verify.report import Finding, Location, Report, Verdict
+from verify.sinks.text import clean, number
+
+MARKS = {Verdict.EQUAL: "✅", Verdict.DIFFERENT: "❌", Verdict.ERROR: "⚠️", Verdict.SKIPPED: "⏭️", Verdict.NOTE: "ℹ️"}
+HEADLINES = {Verdict.EQUAL: "same-model", Verdict.DIFFERENT: "not-same-model", Verdict.ERROR: "undecided"}
+MOST_FINDINGS = 50
+
+
+def render(report: Report, language: Language = "en") -> str:
+    """Markdown with every untrusted text escaped."""
+    return "\n".join(_lines(report, language)) + "\n"
+
+
+def write(report: Report, file: Path, language: Language = "en") -> None:
+    file.write_text(render(report, language), encoding="utf-8")
+
+
+def escape(text: str) -> str:
+    """Text that markdown shows as it is, on one line: no HTML, mention, link, emphasis or table cell."""
+    flat = re.sub(r"\s+", " ", html.escape(clean(text), quote=False))
+    return re.sub(r"([\\`*_{}\[\]()#+!|~@:])", r"\\\1", flat).replace("\\@", "&#64;").replace("\\:", "&#58;")
+
+
+def _lines(report: Report, language: Language) -> Iterator[str]:
+    yield f"## {MARKS[report.verdict]} {label(HEADLINES[report.verdict], language)}"
+    yield ""
+    titles = [escape(report.sides[role]) for role in ("reference", "candidate")]
+    yield f"{label('reference', language)}: {titles[0]} · {label('candidate', language)}: {titles[1]}"
+    yield ""
+    yield "| " + " | ".join(label(k, language) for k in ("check", "verdict", "compared", "seconds")) + " |"
+    yield "|---|---|---:|---:|"
+    for check in report.checks:
+        verdict = f"{MARKS[check.verdict]} {label(check.verdict.value, language)}"
+        reason = f" ({escape(check.reason)})" if check.reason else ""
+        yield f"| {label(check.name, language)} | {verdict}{reason} | {check.compared} | {check.seconds:.1f} |"
+    first = report.first_divergence
+    if first is not None:
+        yield from ("", f"### {label('first-divergence', language)}", "")
+        yield f"{escape(sentence('first-module', first.details, language))}"
+        for role, place in (("reference", first.reference), ("candidate", first.candidate)):
+            yield f"- {label(role, language)}: {_place(place)}"
+    yield from _findings(report, language)
+    if report.skipped:
+        yield from ("", f"### {label('not-done', language)}", "")
+        yield from (
+            f"- {escape(f'{s.check} {s.variant} {s.case}'.strip())}: {escape(s.reason)}" for s in report.skipped
+        )
+
+
+def _findings(report: Report, language: Language) -> Iterator[str]:
+    if not report.findings:
+        return
+    yield from ("", f"### {label('findings', language)} ({len(report.findings)})", "")
+    columns = ("check", "subject", "message", "measured", "allowed", "where")
+    yield "| " + " | ".join(label(c, language) for c in columns) + " |"
+    yield "|---" * len(columns) + "|"
+    for finding in report.findings[:MOST_FINDINGS]:
+        yield _row(finding, language)
+    if len(report.findings) > MOST_FINDINGS:
+        yield f"\n… {len(report.findings) - MOST_FINDINGS} more: the JSON report has them all."
+
+
+def _row(finding: Finding, language: Language) -> str:
+    cells = [
+        f"{MARKS[finding.verdict]} {escape(finding.check)} / {escape(finding.variant)} / {escape(finding.case)}",
+        escape(finding.subject),
+        escape(sentence(finding.kind, finding.details, language)),
+        escape(number(finding.measured)),
+        escape(number(finding.allowed)),
+        _place(finding.candidate),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _place(place: Location | None) -> str:
+    return escape(f"{place.file}:{place.line} {place.name}") if place else ""
+
+
+def sentence(kind: str, details: dict[str, str], language: Language) -> str:
+    """A finding's sentence; in both languages, one after the other."""
+    if language == "both":
+        return f"{say(kind, details, 'en')} / {say(kind, details, 'zh')}"
+    return say(kind, details, language)

@@ -1,0 +1,53 @@
+"""Are `llavavit/` and `model_factory/vit_preview_v0_hf.py` the same model? The guide's one command.
+
+    python verify_architecture_alignment.py [--verbose]
+
+Exit code 0: the same; 1: they differ; 2: could not be decided. A thin layer over `llavavit-verify` with its built-in
+preset, shown in Chinese and English.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from verify import spec
+from verify.run import Options, failed, run
+from verify.side import SideError
+from verify.sinks import alignment
+from verify.sinks.progress import Progress
+
+ROOT = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Runs the preset on this folder and shows the result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--verbose", action="store_true", help="list every parameter compared")
+    parser.add_argument("--variant", action="append", default=[], help='variant to compare, or "all" (default: base)')
+    parser.add_argument("--depth", type=int, help="run forward passes with this many layers")
+    arguments = parser.parse_args()
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    options = Options(variants=tuple(arguments.variant), depth=arguments.depth)
+    alignment.banner(console)
+    loaded = spec.load(spec.PRESET)
+    try:
+        with Progress(errors) as progress:
+            report = run(loaded, ROOT, options, progress)
+    except SideError as error:
+        report = failed(error, loaded, options)
+    except spec.SpecError as error:
+        parser.error(str(error))
+    alignment.show(report, console, verbose=arguments.verbose)
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; both sides were ended\n")
+        sys.exit(130)
