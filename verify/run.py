@@ -94,7 +94,7 @@ def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda ro
         _observe(sides, [Ask(key="environment", op="environment")], progress)
         for variant in variants:
             _variant(spec, variant, cases, checks, options, sides, scratch, tally, progress)
-        environment = {side.settings.role: _environment(side.trace) for side in sides}
+        environment: dict[str, Any] = {side.settings.role: _environment(side.trace) for side in sides}
     results = [_result(name, tally) for name in checks]
     return Report(
         tool_version=__version__,

@@ -117,7 +117,7 @@ class Spec(Strict):
     depth_key: str | None = Field(None, description="Configuration key that counts layers; --depth sets it.")
     cases: dict[str, CaseSpec] = Field(min_length=1, description="Input scenarios by name.")
     checks: dict[str, CheckSpec] = Field({}, description="Checks to run, with options; default: all of them.")
-    tolerance: ToleranceSpec = ToleranceSpec()
+    tolerance: ToleranceSpec = Field(default_factory=lambda: ToleranceSpec.model_validate({}))
 
     @field_validator("checks", mode="before")
     @classmethod

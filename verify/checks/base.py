@@ -137,7 +137,7 @@ def location(data: Any) -> Location | None:
 def fault_location(fault: Fault | None) -> Location | None:
     """Where a fault was raised, if in the user's code."""
     place = fault.location if fault else None
-    return Location(file=place[0], line=place[1]) if place else None
+    return Location(file=place[0], line=place[1], name="") if place else None
 
 
 def faults(make: Maker, reference: Answer, candidate: Answer) -> Iterator[Finding]:

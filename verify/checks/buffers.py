@@ -80,7 +80,7 @@ def _one(
     apart = float(np.max(ulps(a, b, SPACING[dtype]))) if dtype in SPACING and found.finite else float(found.different)
     if apart <= allowed:
         return
-    details = {
+    shown = {
         "different": found.different,
         "count": a.size,
         "where": list(found.where),
@@ -90,6 +90,6 @@ def _one(
     unit = "ulp" if dtype in SPACING else "values"
     outcome.findings.append(
         make.finding(
-            "buffer-values", name, details=details, measured=f"{apart:.4g} {unit}", allowed=f"{allowed} {unit}"
+            "buffer-values", name, details=shown, measured=f"{apart:.4g} {unit}", allowed=f"{allowed} {unit}"
         ).model_copy(update=places)
     )

@@ -72,8 +72,8 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any]) -
                 found = make.finding(kind, name, details=details, measured=_shape(b), allowed=_shape(a))
                 outcome.findings.append(found.model_copy(update=places))
             continue
-        flat = ({k: str(v) for k, v in side.items()} for side in (a, b))
-        outcome.findings += [f.model_copy(update=places) for f in make.differences(*flat, prefix=name)]
+        flat_a, flat_b = ({k: str(v) for k, v in side.items()} for side in (a, b))
+        outcome.findings += [f.model_copy(update=places) for f in make.differences(flat_a, flat_b, name)]
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, f"neither side has {group}"
     return outcome

@@ -17,7 +17,8 @@ def load_privately() -> None:
     spec = importlib.util.spec_from_file_location(
         PRIVATE_NAME, root / "__init__.py", submodule_search_locations=[str(root)]
     )
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[PRIVATE_NAME] = module
     spec.loader.exec_module(module)

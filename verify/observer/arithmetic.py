@@ -28,7 +28,7 @@ class Lifted:
     count: int = 0
 
 
-class _LiftOperations(TorchDispatchMode):
+class _LiftOperations(TorchDispatchMode):  # type: ignore[misc]
     def __init__(self, lifted: Lifted) -> None:
         super().__init__()
         self.lifted = lifted
@@ -49,7 +49,7 @@ class _LiftOperations(TorchDispatchMode):
         return tensor
 
 
-class _LiftLiterals(TorchFunctionMode):
+class _LiftLiterals(TorchFunctionMode):  # type: ignore[misc]
     """`torch.tensor([0.1], dtype=torch.float32)` rounds before any operation is dispatched; this is where it is seen."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

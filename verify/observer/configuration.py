@@ -6,6 +6,7 @@ import inspect
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import locate
@@ -30,9 +31,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "defaults": _attempt(lambda: _dictionary(defaults)),
         "explicit": _attempt(lambda: _dictionary(config_class(**values))),
         "attributes": _attempt(lambda: _attributes(config_class(**values))),
-        "probes": {
-            name: _attempt(lambda n=name, v=value: _probe(config_class, n, v)) for name, value in _probes(config_class)
-        },
+        "probes": {name: _attempt(partial(_probe, config_class, name, value)) for name, value in _probes(config_class)},
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
         "location": locate.of(config_class, builder.settings["path"]),
@@ -62,7 +61,8 @@ def _plain(value: Any) -> Any:
 
 def _dictionary(config: Any) -> dict[str, Any]:
     to_dict = getattr(config, "to_dict", None)
-    return _plain(to_dict() if callable(to_dict) else vars(config))
+    found: dict[str, Any] = _plain(to_dict() if callable(to_dict) else vars(config))
+    return found
 
 
 def _from_dict(config_class: Any, config: Any) -> Any:
@@ -76,7 +76,8 @@ def _json_trip(config_class: Any, config: Any) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             config.save_pretrained(folder)
             return _dictionary(config_class.from_pretrained(folder, local_files_only=True))
-    return json.loads(json.dumps(_dictionary(config)))
+    found: dict[str, Any] = json.loads(json.dumps(_dictionary(config)))
+    return found
 
 
 def _attributes(config: Any) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def _attributes(config: Any) -> dict[str, Any]:
     for name in sorted(names):
         if name.startswith("_"):
             continue
-        value = _attempt(lambda n=name: getattr(config, n))
+        value = _attempt(partial(getattr, config, name))
         if not callable(value):
             found[name] = _plain(value)
     return found

@@ -17,7 +17,7 @@ PACKAGES = ("torch", "transformers", "numpy", "safetensors")
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """Versions and hardware of this side, JSON values."""
     device = builder.device
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -21,10 +21,16 @@ def of(thing: Any, root: str) -> dict[str, Any] | None:
     return {"file": os.path.relpath(file, root) if own else _package_path(file), "line": line, "name": name, "own": own}
 
 
+def of_class(thing: Any, root: str) -> dict[str, Any] | None:
+    """Where the class of an object is; see `of`."""
+    kind: Any = type(thing)
+    return of(kind, root)
+
+
 def _package_path(file: str) -> str:
     """A library's file from its package on: torch/nn/modules/linear.py, wherever the interpreter lives."""
     for marker in ("site-packages", "dist-packages"):
-        head, found, tail = file.rpartition(f"{os.sep}{marker}{os.sep}")
+        _, found, tail = file.rpartition(f"{os.sep}{marker}{os.sep}")
         if found:
             return tail
     return file

@@ -66,7 +66,7 @@ class _Recorder:
                 "order": len(self.calls),
                 "inputs": _fingerprints((args, kwargs)),
                 "outputs": [],
-                "location": locate.of(type(module), root),
+                "location": locate.of_class(module, root),
                 "own_location": own,
             }
             self.calls.append(call)
@@ -82,7 +82,7 @@ def _owners(model: nn.Module, root: str) -> dict[str, Any]:
     """For each module path, the location of the nearest enclosing module whose class lies under `root`."""
     owners: dict[str, Any] = {}
     for path, module in model.named_modules():
-        place = locate.of(type(module), root)
+        place = locate.of_class(module, root)
         parent = path.rpartition(".")[0] if path else None
         owners[path] = place if place and place["own"] else owners.get(parent) if parent is not None else place
     return owners

@@ -37,7 +37,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "order": list(model.state_dict(keep_vars=True)),
         "tied": _tied(model),
         "modules": [_module(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
-        "location": locate.of(type(model), root),
+        "location": locate.of_class(model, root),
         "buffer_file": path,
         "note": note,
     }
@@ -56,5 +56,5 @@ def _module(path: str, module: nn.Module, root: str) -> dict[str, Any]:
         "path": path,
         "class": type(module).__name__,
         "stateful": stateful,
-        "location": locate.of(type(module), root),
+        "location": locate.of_class(module, root),
     }
