@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 Role = Literal["reference", "candidate"]
 BOTH: tuple[Role, ...] = ("reference", "candidate")
-FaultKind = Literal["raised", "import", "exit", "signal", "timeout", "memory", "protocol", "not-run"]
+FaultKind = Literal["raised", "import", "setup", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"]
+"""raised: by the model itself; the only kind that can prove a difference. import: the code cannot be loaded. setup:
+what the spec asks for cannot be had here. exit, signal: how the process ended. disk: no room to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,9 @@ class Fault:
         """Reads what a side sent. Unknown keys are dropped, wrong types become text: the side is not trusted."""
         if not isinstance(data, dict):
             return cls(kind="protocol", message="the side answered with something that is no fault")
-        kinds: dict[str, FaultKind] = {"raised": "raised", "import": "import", "memory": "memory", "exit": "exit"}
+        kinds: dict[str, FaultKind] = {
+            "raised": "raised", "import": "import", "setup": "setup", "memory": "memory", "disk": "disk", "exit": "exit"
+        }  # fmt: skip
         frames = data.get("frames")
         missing = data.get("missing")
         return cls(

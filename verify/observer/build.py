@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import gc
 import importlib
 import json
@@ -18,28 +19,47 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..weights import draw
 from .arithmetic import exact
+from .faults import ImportFailed, Unresolved, Unusable
 
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
 
 
-def resolve(target: str) -> Any:
-    """The object that "package.module:Name" names."""
+def resolve(target: str, root: str, key: str) -> Any:
+    """The object that "package.module:Name" names. root: the side's folder; key: the spec's key, for messages.
+
+    Raises Unresolved where there is no such module or name, ImportFailed where importing it raised.
+    """
     module_name, _, attribute = target.partition(":")
-    found = importlib.import_module(module_name)
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise ImportFailed(target) from error
+        near = _near(error.name.rpartition(".")[2], _modules(os.path.join(root, *error.name.split(".")[:-1])))
+        text = f"`{key}: {target}`: there is no module {error.name!r}, neither in {root} nor installed{near}"
+        raise Unresolved(text) from None
+    except Exception as error:
+        raise ImportFailed(target) from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise AttributeError(f"{module_name} has no {attribute!r}; it has {_nearest(found, part)}") from None
+            public = [n for n in dir(found) if not n.startswith("_")]
+            raise Unresolved(f"`{key}: {target}`: {module_name} has no {attribute!r}{_near(part, public)}") from None
     return found
 
 
-def _nearest(owner: Any, name: str) -> str:
-    import difflib
+def _near(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:5]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
-    public = [n for n in dir(owner) if not n.startswith("_")]
-    near = difflib.get_close_matches(name, public, n=3, cutoff=0.4)
-    return "classes such as " + ", ".join(near) if near else "no name like it"
+
+def _modules(folder: str) -> list[str]:
+    """Names that can be imported from a folder."""
+    with contextlib.suppress(OSError):
+        names = [n.removesuffix(".py") for n in os.listdir(folder) if n.endswith(".py") or "." not in n]
+        return [n for n in names if n.isidentifier() and n != "__init__"]
+    return []
 
 
 @contextlib.contextmanager
@@ -77,25 +97,37 @@ class Builder:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
-        self.device = _device(settings["device"])
+        self._pid = os.getpid()
         self._key = ""
         self._built: Built | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where forward passes run. Raises Unusable where this machine has no such device."""
+        return _device(self.settings["device"])
+
     def scratch(self, name: str) -> str:
-        """Path of a file in this side's scratch folder."""
+        """Path of a file in this side's scratch folder. A copy that model code forked ends here: it must not write."""
+        if os.getpid() != self._pid:
+            os._exit(0)
         return os.path.join(self.settings["scratch"], name)
 
     def config_class(self) -> Any:
-        return resolve(self.settings["config"]) if self.settings["config"] else None
+        return self._resolve("config") if self.settings["config"] else None
+
+    def _resolve(self, key: str) -> Any:
+        return resolve(self.settings[key], self.settings["path"], f"{self.settings['role']}.{key}")
 
     def construct(self, values: dict[str, Any]) -> nn.Module:
         """A fresh model for configuration `values`, as the spec says it is made."""
         kwargs = self.settings["kwargs"]
-        make = resolve(self.settings["model"] or self.settings["factory"])
+        key = "model" if self.settings["model"] else "factory"
+        make = self._resolve(key)
         config_class = self.config_class()
         model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
         if not isinstance(model, nn.Module):
-            raise TypeError(f"{make!r} returned {type(model).__name__}, not a torch.nn.Module")
+            text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
+            raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
         return model
 
     def outline(self, values: dict[str, Any]) -> tuple[nn.Module, str]:
@@ -107,6 +139,8 @@ class Builder:
             if not any(b.is_meta for b in model.buffers()):
                 return model, ""
             reason = "a buffer was computed from parameters"
+        except Unusable:
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"[:200]
         return self.construct(values), f"built with real parameters ({reason})"
@@ -130,6 +164,8 @@ class Builder:
         try:
             with exact(lift):
                 model, note = self.outline(values)
+        except Unusable:
+            raise
         except Exception:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift = False
             model, note = self.outline(values)
@@ -155,7 +191,7 @@ class Builder:
 
     def _drawn(self, parameter: nn.Parameter, name: str, dtype: torch.dtype) -> nn.Parameter:
         if not parameter.is_floating_point():
-            raise TypeError(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
+            raise Unusable(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
         values = torch.from_numpy(draw(self.settings["seed"], name, parameter.shape))
         return nn.Parameter(values.to(self.device, dtype), requires_grad=parameter.requires_grad)
 
@@ -164,5 +200,5 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("--device cuda: this interpreter's torch sees no CUDA device; use --device cpu or auto")
+        raise Unusable("--device cuda: this interpreter's torch sees no CUDA device; use --device cpu or auto")
     return torch.device(name)

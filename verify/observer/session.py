@@ -5,6 +5,7 @@ Wire: one JSON object a line. parent → side {"key", "op", "args"}; side → pa
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -43,12 +44,15 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
         ask = json.loads(line)
         try:
             answer = {"result": OPERATIONS[ask["op"]](builder, ask["args"])}
+            line = _line({"key": ask["key"], **answer})
         except BaseException as error:
-            answer = {"fault": faults.describe(error, roots)}
-            error.__traceback__ = None  # its frames hold tensors
+            line = _line({"key": ask["key"], "fault": faults.describe(error, roots)})
+            with contextlib.suppress(BaseException):
+                error.__traceback__ = None  # its frames hold tensors
+            builder.release()  # a pass that was cut short may have left the model changed
         if os.getpid() != pid:
             os._exit(0)  # model code forked; the copy must not speak for the side
-        _write(channel, {"key": ask["key"], **answer})
+        channel.sendall(line)
 
 
 def _lines(channel: socket.socket) -> Iterator[bytes]:
@@ -59,5 +63,5 @@ def _lines(channel: socket.socket) -> Iterator[bytes]:
         yield from lines
 
 
-def _write(channel: socket.socket, message: dict[str, Any]) -> None:
-    channel.sendall(json.dumps(message, default=str).encode("utf-8", "backslashreplace") + b"\n")
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, default=str).encode() + b"\n"
