@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -94,7 +93,7 @@ def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda ro
         _observe(sides, [Ask(key="environment", op="environment")], progress)
         for variant in variants:
             _variant(spec, variant, cases, checks, options, sides, scratch, tally, progress)
-        environment: dict[str, Any] = {side.settings.role: _environment(side.trace) for side in sides}
+        environment: dict[str, Any] = {side.settings.role: _environment(side) for side in sides}
     results = [_result(name, tally) for name in checks]
     return Report(
         tool_version=__version__,
@@ -120,9 +119,11 @@ def _title(side: SideSpec) -> str:
     return str(side.model or side.factory)
 
 
-def _environment(trace: Trace) -> dict[str, Any]:
-    answer = trace.get("environment")
-    return dict(answer.result) if answer.result is not None else {"fault": str(answer.fault)}
+def _environment(side: Side) -> dict[str, Any]:
+    answer = side.trace.get("environment")
+    if answer.result is None:
+        return {"fault": str(answer.fault)}
+    return {**answer.result, "peak_memory": side.peak_memory}
 
 
 @contextmanager
@@ -151,7 +152,6 @@ def _sides(spec: Spec, base: Path, options: Options) -> Iterator[tuple[list[Side
                 factory=side.factory,
                 kwargs=side.kwargs,
                 seed=options.seed,
-                threads=max((os.cpu_count() or 2) // 2, 1),
                 device=options.device,
                 scratch=str(home),
             )
@@ -222,10 +222,14 @@ def _variant(
 
 
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:
-    """Each ask once; those of one model together, unperturbed before perturbed."""
+    """Each ask once; those of one model together, unperturbed before perturbed.
+
+    The model of the first case, as a rule the full one, comes last: its perturbed passes, which only the reference
+    answers, then run when the candidate is done and leaves it all processors.
+    """
     unique = {ask.key: ask for ask in asks}
-    first = {ask.group: place for place, ask in reversed(list(enumerate(unique.values())))}
-    return sorted(unique.values(), key=lambda ask: (first[ask.group], bool(ask.args.get("nudged"))))
+    first = {ask.group: -place for place, ask in reversed(list(enumerate(unique.values())))}
+    return sorted(unique.values(), key=lambda ask: (bool(ask.group), first[ask.group], bool(ask.args.get("nudged"))))
 
 
 def _case_values(spec: Spec, values: Mapping[str, Any], case: CaseSpec, depth: int | None) -> dict[str, Any]:

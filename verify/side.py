@@ -56,7 +56,6 @@ class Settings:
     factory: str | None
     kwargs: Mapping[str, Any]
     seed: int
-    threads: int
     device: str
     scratch: str
     preload: tuple[str, ...] = ("torch", "safetensors.torch")
@@ -77,6 +76,11 @@ def environment(scratch: str) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Server:
@@ -207,6 +211,7 @@ class Side:
     timeout: float
     trace: Trace = field(init=False)
     restarts: int = 0
+    peak_memory: int = 0  # bytes, as the side tells
     output: Tail = field(default_factory=Tail)
     _pid: int = 0
     _channel: socket.socket | None = None
@@ -230,7 +235,9 @@ class Side:
             if self._channel is None:
                 self._start()
             assert self._channel is not None
-            message = json.dumps({"key": ask.key, "op": ask.op, "args": dict(ask.args)}).encode() + b"\n"
+            message = json.dumps(
+                {"key": ask.key, "op": ask.op, "args": dict(ask.args), "threads": self._threads(ask)}
+            ).encode() + b"\n"  # fmt: skip
             deadline = time.monotonic() + self.timeout
             self._channel.settimeout(self.timeout)
             self._channel.sendall(message)
@@ -249,7 +256,13 @@ class Side:
         seconds = time.perf_counter() - started
         if "fault" in reply:
             return Answer(key=ask.key, fault=Fault.from_wire(reply["fault"]), seconds=seconds)
+        memory = reply.get("memory")
+        self.peak_memory = max(self.peak_memory, memory if isinstance(memory, int) else 0)
         return Answer(key=ask.key, result=reply["result"], seconds=seconds)
+
+    def _threads(self, ask: Ask) -> int:
+        """Threads by a fixed rule, so that a run repeats to the bit: half the processors, all for a pass of one side."""
+        return cpus() if ask.alone else max(cpus() // 2, 1)
 
     def _faulty(self, ask: Ask, fault: Fault, started: float) -> Answer:
         return Answer(key=ask.key, fault=fault, seconds=time.perf_counter() - started)

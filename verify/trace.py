@@ -34,6 +34,11 @@ class Ask:
     sides: tuple[Role, ...] = BOTH
     group: str = ""
 
+    @property
+    def alone(self) -> bool:
+        """Whether one side works while the other has nothing to answer."""
+        return len(self.sides) == 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:

@@ -80,9 +80,17 @@ def nudge(tensor: torch.Tensor, seed: int, sign: int = 1) -> None:
     tensor: float64 or float32, any shape. A second call with sign=-1 restores it to the bit. Zeros stay zero.
     """
     bits = tensor.view(torch.int64 if tensor.dtype == torch.float64 else torch.int32)
-    steps = torch.ones((), dtype=bits.dtype)
     generator = torch.Generator().manual_seed(seed)
+    rows, rest = torch.ones((), dtype=bits.dtype), torch.ones((), dtype=bits.dtype)
     for axis, size in enumerate(bits.shape):
         signs = torch.randint(0, 2, (size,), generator=generator, dtype=bits.dtype) * 2 - 1
-        steps = steps.unsqueeze(-1) * signs if axis else signs
-    bits.add_(steps.to(bits.device).expand_as(bits) * (sign * (tensor != 0)))
+        if axis:
+            rest = rest.unsqueeze(-1) * signs
+        else:
+            rows = signs.reshape(-1, *[1] * (bits.ndim - 1))
+    zeros = tensor == 0 if torch.count_nonzero(tensor) < tensor.numel() else None
+    kept = None if zeros is None else tensor[zeros]  # zeros have a sign
+    # One pass over a tensor that can be as large as the model: outer product and sum at once.
+    bits.addcmul_(rows.to(bits.device), rest.to(bits.device), value=sign)
+    if zeros is not None:
+        tensor[zeros] = kept

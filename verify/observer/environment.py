@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import sys
 from importlib import metadata
 from typing import Any
 
@@ -15,7 +17,7 @@ PACKAGES = ("torch", "transformers", "numpy", "safetensors")
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """Versions and hardware of this side, JSON values."""
+    """Versions and hardware of this side, JSON values; memory in bytes."""
     device = builder.device
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
@@ -30,4 +32,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
+        "memory_at_start": peak_memory(),
     }
+
+
+def peak_memory() -> int:
+    """Most memory that this process has held, in bytes. In a forked side that includes the imports it shares."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,6 +1,7 @@
 """One side: answers asks on its channel until the parent closes it.
 
-Wire: one JSON object a line. parent → side {"key", "op", "args"}; side → parent {"key", "result"} or {"key", "fault"}.
+Wire: one JSON object a line. parent → side {"key", "op", "args", "threads"}; side → parent {"key", "result",
+"memory"} or {"key", "fault"}.
 """
 
 from __future__ import annotations
@@ -30,11 +31,10 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def serve(channel_fd: int, settings: dict[str, Any]) -> None:
-    """Runs one side. settings: path, config, model, factory, kwargs, seed, threads, device, scratch."""
+    """Runs one side. settings: path, config, model, factory, kwargs, seed, device, scratch."""
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
     channel = socket.socket(fileno=channel_fd)
-    torch.set_num_threads(settings["threads"])
     os.chdir(settings["path"])
     sys.path.insert(0, settings["path"])
     sys.argv = ["llavavit-verify"]
@@ -42,9 +42,10 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
     builder = Builder(settings)
     for line in _lines(channel):
         ask = json.loads(line)
+        torch.set_num_threads(ask["threads"])
         try:
             answer = {"result": OPERATIONS[ask["op"]](builder, ask["args"])}
-            line = _line({"key": ask["key"], **answer})
+            line = _line({"key": ask["key"], **answer, "memory": environment.peak_memory()})
         except BaseException as error:
             line = _line({"key": ask["key"], "fault": faults.describe(error, roots)})
             with contextlib.suppress(BaseException):
