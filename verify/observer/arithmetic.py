@@ -9,7 +9,7 @@ such operations is reported.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class _LiftOperations(TorchDispatchMode):  # type: ignore[misc]
         if kwargs.get("dtype") in NARROW:
             kwargs = {**kwargs, "dtype": torch.float64}
             self.lifted.count += 1
-        if not func._schema.is_mutable:
+        if not func._schema.is_mutable and (_has_narrow(args) or _has_narrow(kwargs.values())):
             args, kwargs = tree_map_only(torch.Tensor, self._widen, (args, kwargs))
         return func(*args, **kwargs)
 
@@ -47,6 +47,16 @@ class _LiftOperations(TorchDispatchMode):  # type: ignore[misc]
             self.lifted.count += 1
             return tensor.double()
         return tensor
+
+
+def _has_narrow(values: Iterable[Any]) -> bool:
+    """Whether a narrower float tensor is among an operation's arguments. Most have none, and this runs for each one."""
+    return any(
+        value.dtype in NARROW
+        if isinstance(value, torch.Tensor)
+        else isinstance(value, list | tuple) and _has_narrow(value)
+        for value in values
+    )
 
 
 class _LiftLiterals(TorchFunctionMode):  # type: ignore[misc]
