@@ -29,6 +29,7 @@ FINDINGS: dict[str, Text] = {
     "fault-both": Text("both sides failed: {reference} / {candidate}", "两侧均失败：{reference} / {candidate}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
     "bad-answer": Text("{side} sent an answer that cannot be read: {fault}", "{side} 返回了无法读取的结果：{fault}"),
+    "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     # buffers
     "buffer-values": Text(
         "{different} of {count} values differ; worst at {where}: {candidate}, the reference has {reference}",

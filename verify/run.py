@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import shutil
 import tempfile
@@ -13,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verify import __version__, memory
+from verify import __version__, mapping, memory
 from verify.cases import draw_inputs, write_inputs
-from verify.checks import available
+from verify.checks import available, structure
 from verify.checks.base import Job, Outcome
 from verify.checks.forward import run_args
 from verify.divergence import divergence, first_module
@@ -115,6 +117,15 @@ def _side_spec(spec: Spec, role: Role) -> SideSpec:
     return spec.reference if role == "reference" else spec.candidate
 
 
+def _renames(spec: Spec, role: Role) -> dict[str, dict[str, str]]:
+    """The side's own words for configuration keys and forward arguments, which the spec names as the reference does."""
+    theirs = role == "candidate"
+    return {
+        "config": spec.mapping.config if theirs else {},
+        "inputs": spec.mapping.inputs if theirs else {},
+    }
+
+
 def _title(side: SideSpec) -> str:
     return str(side.model or side.factory)
 
@@ -151,6 +162,7 @@ def _sides(spec: Spec, base: Path, options: Options) -> Iterator[tuple[list[Side
                 model=side.model,
                 factory=side.factory,
                 kwargs=side.kwargs,
+                renames=_renames(spec, role),
                 seed=options.seed,
                 device=options.device,
                 scratch=str(home),
@@ -212,13 +224,39 @@ def _variant(
         for name, case in cases.items():
             inputs[name] = scratch / f"{variant}-{name}.inputs.safetensors"
             write_inputs(draw_inputs(case, name, forward_values[name], options.seed), inputs[name])
-    job = Job(spec=spec, variant=variant, values=values, cases=cases, inputs=inputs, forward_values=forward_values)
+    job = Job(
+        spec=spec,
+        variant=variant,
+        values=values,
+        cases=cases,
+        inputs=inputs,
+        forward_values=forward_values,
+        recipes=_recipes(spec, variant, forward_values, sides, progress),
+    )
     asks = _ordered(ask for name in checks for ask in modules[name].plan(job))
     _observe(sides, asks, progress)
     traces = {side.settings.role: side.trace for side in sides}
     for name in checks:
         _compare(name, job, traces, asks, tally)
     _explain(job, sides, tally, progress)
+
+
+def _recipes(
+    spec: Spec, variant: str, forward_values: Mapping[str, Mapping[str, Any]], sides: list[Side], progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """By case, how the candidate's parameters are made of the reference's. Empty where the spec maps none."""
+    if not spec.mapping.parameters:
+        return {}
+    distinct = {json.dumps(values, sort_keys=True): values for values in forward_values.values()}
+    keys = {text: f"{variant}/mapping/{number}" for number, text in enumerate(distinct)}
+    file = f"{variant}-mapping-buffers.safetensors"
+    asks = [Ask(key=keys[t], op="structure", args={"values": dict(v), "file": file}) for t, v in distinct.items()]
+    _observe(sides, asks, progress)
+    found = {}
+    for text, key in keys.items():
+        shapes = [structure.shapes(side.trace.get(key).result or {}) for side in sides]
+        found[text] = mapping.resolve(spec.mapping, *shapes).to_wire()
+    return {case: found[json.dumps(values, sort_keys=True)] for case, values in forward_values.items()}
 
 
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:
@@ -243,14 +281,12 @@ def _case_values(spec: Spec, values: Mapping[str, Any], case: CaseSpec, depth: i
 def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally: _Tally) -> int | None:
     """Layers to run: those asked for, all, or as many as fit into memory, which is then said."""
     key = f"{variant}/structure"
-    structure = Ask(
-        key=key, op="structure", args={"values": spec.variants[variant], "file": f"{variant}-buffers.safetensors"}
-    )
     trace = sides[0].trace
     if key not in trace.answers:
-        trace.add(sides[0].ask(structure))
+        args = {"values": spec.variants[variant], "file": f"{variant}-buffers.safetensors"}
+        trace.add(sides[0].ask(Ask(key=key, op="structure", args=args)))
     result = trace.get(key).result or {}
-    parameters = sum(_count(p["shape"]) for p in result.get("parameters", []))
+    parameters = sum(math.prod(p["shape"]) for p in result.get("parameters", []))
     layers = spec.variants[variant].get(spec.depth_key or "")
     facts = tally.facts.setdefault(variant, {})
     facts.update(
@@ -275,13 +311,6 @@ def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally:
     )
     tally.skipped.append(Skipped(check="forward", variant=variant, case="", reason=reason))
     return fits
-
-
-def _count(shape: Iterable[int]) -> int:
-    total = 1
-    for n in shape:
-        total *= n
-    return total
 
 
 def _compare(name: str, job: Job, traces: Mapping[Role, Trace], asks: list[Ask], tally: _Tally) -> None:

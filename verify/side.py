@@ -55,6 +55,7 @@ class Settings:
     model: str | None
     factory: str | None
     kwargs: Mapping[str, Any]
+    renames: Mapping[str, Mapping[str, str]]
     seed: int
     device: str
     scratch: str
@@ -154,7 +155,7 @@ class Server:
     def spawn(self, settings: Settings, channel: socket.socket, output: int) -> int:
         """Forks a side that speaks on `channel` and prints to `output`. Returns its process id."""
         plain = {k: v for k, v in vars(settings).items() if k not in ("python", "preload")}
-        message = json.dumps({"spawn": {**plain, "kwargs": dict(settings.kwargs)}}).encode()
+        message = json.dumps({"spawn": plain}).encode()
         with self._lock:
             fds = array.array("i", [channel.fileno(), output])
             self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])

@@ -102,6 +102,45 @@ class CheckSpec(Strict):
     ignore: list[str] = Field([], description="Glob patterns of subjects that are not compared, such as `*.auto_map`.")
 
 
+class ParameterRule(Strict):
+    """How candidate parameters are made of reference parameters. In names, {name} is one component, {name*} several."""
+
+    candidate: str = Field(description='Names in the candidate, such as "blocks.{i}.attn.qkv.{kind}".')
+    reference: str | list[str] = Field(description="Name in the reference, or several to join.")
+    axis: int = Field(0, ge=0, description="Axis along which several are joined, or one is cut.")
+    part: list[int] | None = Field(
+        None, description="[index, count]: this one of so many equal pieces along the axis, counted from 0."
+    )
+    transpose: bool = Field(False, description="Swap the first two axes.")
+    reshape: bool = Field(False, description="Give it the candidate's shape.")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ParameterRule:
+        if not self.reference:
+            raise ValueError("`reference` names no parameter")
+        if self.part is not None and not (len(self.part) == 2 and 0 <= self.part[0] < self.part[1]):
+            raise ValueError("`part` is [index, count] with 0 <= index < count")
+        known = set(re.findall(r"\{(\w+)\*?\}", self.candidate))
+        for pattern in [self.reference] if isinstance(self.reference, str) else self.reference:
+            for name in re.findall(r"\{(\w+)\*?\}", pattern):
+                if name not in known:
+                    raise ValueError(f"{{{name}}} in `reference` is not in `candidate`")
+        return self
+
+
+class MappingSpec(Strict):
+    """How the candidate's names follow from the reference's. Names that no rule matches stand for themselves."""
+
+    parameters: list[ParameterRule] = Field(
+        [], description="Parameters and buffers; the first rule that matches counts."
+    )
+    config: dict[str, str] = Field({}, description="Configuration keys, reference: candidate.")
+    inputs: dict[str, str] = Field({}, description="Forward arguments, reference: candidate.")
+    outputs: dict[str, str] = Field(
+        {}, description='Output paths, reference: candidate, such as last_hidden_state: "0". {name} as for parameters.'
+    )
+
+
 class Spec(Strict):
     """Two sides and how they are compared."""
 
@@ -116,6 +155,10 @@ class Spec(Strict):
     )
     depth_key: str | None = Field(None, description="Configuration key that counts layers; --depth sets it.")
     cases: dict[str, CaseSpec] = Field(min_length=1, description="Input scenarios by name.")
+    mapping: MappingSpec = Field(
+        default_factory=lambda: MappingSpec.model_validate({}),
+        description="Where the candidate names things otherwise.",
+    )
     checks: dict[str, CheckSpec] = Field({}, description="Checks to run, with options; default: all of them.")
     tolerance: ToleranceSpec = Field(default_factory=lambda: ToleranceSpec.model_validate({}))
 
@@ -209,12 +252,15 @@ def _siblings(where: tuple[Any, ...]) -> list[str]:
     """The keys that are allowed at a place."""
     fields: dict[str, type[BaseModel]] = {
         "reference": SideSpec, "candidate": SideSpec, "tolerance": ToleranceSpec, "checks": CheckSpec,
+        "mapping": MappingSpec,
     }  # fmt: skip
     model: type[BaseModel] = Spec
     if where:
         model = fields.get(str(where[0]), Spec)
         if where[0] == "cases":
             model = InputSpec if "inputs" in where[1:] else CaseSpec
+        if where[:2] == ("mapping", "parameters"):
+            model = ParameterRule
     return list(model.model_fields)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,3 +52,17 @@ def draw(seed: int, name: str, shape: Sequence[int]) -> NDArray[Any]:
     values *= width
     values += np.float32(centre) - width / np.float32(2)
     return values
+
+
+def compose(seed: int, recipe: Mapping[str, Any]) -> NDArray[Any]:
+    """Values of a parameter that is made of others (see `mapping.Recipe`): float32, contiguous."""
+    pieces = [draw(seed, name, shape) for name, shape in zip(recipe["sources"], recipe["shapes"], strict=True)]
+    values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=recipe["axis"])
+    if recipe["part"] is not None:
+        index, count = recipe["part"]
+        values = np.split(values, count, axis=recipe["axis"])[index]
+    if recipe["transpose"]:
+        values = np.swapaxes(values, 0, 1)
+    if recipe["reshape"] is not None:
+        values = values.reshape(recipe["reshape"])
+    return np.ascontiguousarray(values)

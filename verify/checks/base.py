@@ -20,6 +20,7 @@ class Job:
     """One variant of a run. values: its configuration; cases: those that were asked for; inputs: their files.
 
     forward_values: the configuration that forward passes run with, by case (depth and overrides applied).
+    recipes: how the candidate's parameters are made of the reference's, by case; empty where names are the same.
     """
 
     spec: Spec
@@ -28,6 +29,7 @@ class Job:
     cases: Mapping[str, CaseSpec]
     inputs: Mapping[str, Path]
     forward_values: Mapping[str, Mapping[str, Any]]
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def key(self, *parts: str) -> str:
         """An ask's key, unique over the variants of a run."""

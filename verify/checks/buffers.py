@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from verify import mapping
 from verify.checks import structure
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import gap, ulps
@@ -41,6 +42,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         outcome.findings.append(make.finding("bad-answer", "values", Verdict.ERROR, details=details))
         yield outcome
         return
+    theirs = mapping.resolve(
+        job.spec.mapping, structure.shapes(r.result, "buffers"), structure.shapes(c.result, "buffers")
+    ).recipes
+    right = {theirs[n].sources[0] if n in theirs and theirs[n].plain else n: a for n, a in right.items()}
     dtypes = {e["name"]: e["dtype"] for e in r.result["buffers"]}
     for name in sorted(left.keys() | right.keys()):
         if not make.ignored(name):

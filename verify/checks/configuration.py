@@ -7,6 +7,7 @@ from typing import Any
 
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.compare import leaves
+from verify.mapping import inverse
 from verify.report import Verdict
 from verify.trace import Ask, Trace
 
@@ -44,7 +45,8 @@ def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Ou
         reference=location(r.get("location")),
         candidate=location(c.get("location")),
     )
-    left, right = _comparable(r.get(part)), _comparable(c.get(part))
+    theirs = inverse(job.spec.mapping.config)
+    left, right = _comparable(r.get(part), {}), _comparable(c.get(part), theirs)
     outcome = Outcome(name=part, compared=sum(1 for _ in leaves(left)) if left else 0)
     if _raised(left) and _raised(right):
         fault = {"reference": left["raised"], "candidate": right["raised"]}
@@ -59,10 +61,20 @@ def _raised(part: Any) -> bool:
     return isinstance(part, Mapping) and set(part) == {"raised"}
 
 
-def _comparable(part: Any) -> Any:
-    """Without bookkeeping keys; arguments by name, with their place, so that a moved one reads as moved."""
+def _comparable(part: Any, names: Mapping[str, str]) -> Any:
+    """Without bookkeeping keys and in the reference's words; arguments by name, with their place, so that a moved one
+    reads as moved."""
     if isinstance(part, list):
-        return {str(a.get("name")): {**a, "position": i} for i, a in enumerate(part) if isinstance(a, Mapping)}
+        arguments = [a for a in part if isinstance(a, Mapping)]
+        found = {}
+        for position, argument in enumerate(arguments):
+            name = str(argument.get("name"))
+            found[names.get(name, name)] = {**argument, "name": names.get(name, name), "position": position}
+        return found
     if isinstance(part, Mapping):
-        return {k: _comparable(v) if isinstance(v, Mapping) else v for k, v in part.items() if k not in BOOKKEEPING}
+        return {
+            names.get(k, k): _comparable(v, names) if isinstance(v, Mapping) else v
+            for k, v in part.items()
+            if k not in BOOKKEEPING
+        }
     return part

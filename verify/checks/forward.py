@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import Gap, gap, same_scalar
+from verify.mapping import inverse, renamed
 from verify.report import Finding, Verdict
 from verify.tolerance import Tolerance, from_response
 from verify.trace import Answer, Ask, Trace
@@ -32,6 +33,7 @@ def run_args(job: Job, name: str, *, nudged: bool) -> dict[str, Any]:
         "arithmetic": case.arithmetic,
         "arguments": case.arguments,
         "inputs": str(job.inputs[name]),
+        "recipes": dict(job.recipes.get(name, {})),
         "nudged": nudged,
         "file": f"{job.variant}-{name}{'-nudged' if nudged else ''}.safetensors",
     }
@@ -80,13 +82,16 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
     outcome = Outcome(name=name)
     r, c, noise = (a.result or {} for a in answers)
     try:
-        left, right = _leaves(r), _leaves(c)
+        theirs = inverse(job.spec.mapping.outputs)
+        left, right = _leaves(r, {}), _leaves(c, theirs)
         arrays = [load_file(str(side["file"])) for side in (r, c, noise)]
+        arrays[1] = {renamed(path, theirs): array for path, array in arrays[1].items()}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         details = {"side": "a side", "fault": f"{type(error).__name__}: {error}"}
         outcome.findings.append(make.finding("bad-answer", name, Verdict.ERROR, details=details))
         return outcome
-    outcome.findings += make.differences({"container": r.get("container")}, {"container": c.get("container")})
+    if not theirs:  # mapped outputs come in a container of their own
+        outcome.findings += make.differences({"container": r.get("container")}, {"container": c.get("container")})
     outcome.findings += _contract(make, left, right)
     values = [
         _value(job, path, (arrays[0][path], arrays[1][path], arrays[2].get(path)), job.cases[name].arithmetic)
@@ -101,8 +106,9 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
     return outcome
 
 
-def _leaves(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {str(o["path"]): {k: v for k, v in o.items() if k != "path"} for o in result["outputs"]}
+def _leaves(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What is known of each output, by path in the reference's words."""
+    return {renamed(str(o["path"]), names): {k: v for k, v in o.items() if k != "path"} for o in result["outputs"]}
 
 
 def _contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from verify import mapping
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.report import Location, Verdict
 from verify.trace import Ask, Trace
 
 SUMMARY = "names, shapes, dtypes, order, requires_grad, tied weights, module tree"
+
+
+GROUPS = ("parameters", "buffers")
 
 
 def plan(job: Job) -> list[Ask]:
@@ -29,11 +33,37 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         make = Maker(job=job, check="structure", group="construct")
         yield Outcome(name="construct", findings=list(faults(make, r, c)))
         return
-    yield _entries(job, "parameters", r.result, c.result)
-    yield _entries(job, "buffers", r.result, c.result)
-    yield _order(job, r.result, c.result)
-    yield _tied(job, r.result, c.result)
+    words = {
+        group: mapping.resolve(job.spec.mapping, shapes(r.result, group), shapes(c.result, group)) for group in GROUPS
+    }
+    for group in GROUPS:
+        yield _entries(job, group, r.result, c.result, words[group])
+    names = _Names(words)
+    yield _order(job, r.result, c.result, names)
+    yield _tied(job, r.result, c.result, names)
     yield _tree(job, r.result, c.result)
+
+
+def shapes(result: Mapping[str, Any], group: str = "parameters") -> dict[str, tuple[int, ...]]:
+    """Shapes of a side's parameters or buffers by name, from its answer to `structure`."""
+    return {str(entry["name"]): tuple(entry["shape"]) for entry in result.get(group, [])}
+
+
+class _Names:
+    """The candidate's names of parameters and buffers in the reference's words, and back."""
+
+    def __init__(self, words: Mapping[str, mapping.Resolved]) -> None:
+        self._recipes = {name: recipe for found in words.values() for name, recipe in found.recipes.items()}
+        self._back = {source: name for name, recipe in self._recipes.items() for source in recipe.sources}
+
+    def reference(self, name: str) -> tuple[str, ...]:
+        """The reference's names for what the candidate calls `name`; several where it joins them."""
+        recipe = self._recipes.get(name)
+        return recipe.sources if recipe else (name,)
+
+    def candidate(self, name: str) -> str:
+        """What the candidate calls the reference's `name`."""
+        return self._back.get(name, name)
 
 
 def owner(result: Mapping[str, Any], name: str) -> Location | None:
@@ -53,18 +83,23 @@ def _maker(job: Job, group: str) -> Maker:
     return Maker(job=job, check="structure", group=group)
 
 
-def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
+def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], words: mapping.Resolved) -> Outcome:
     """Parameters or buffers by name: which there are, and their shapes, dtypes and flags."""
     make = _maker(job, group)
-    left, right = ({e["name"]: {k: v for k, v in e.items() if k != "name"} for e in side[group]} for side in (r, c))
+    names = _Names({group: words})
+    left = {e["name"]: {k: v for k, v in e.items() if k != "name"} for e in r[group]}
+    right = dict(_in_reference_words(c[group], words))
     if group == "buffers":  # an unsaved buffer may be recomputed on the other side: the check `buffers` says more
         shared = {n for n in left if n in right}
         left = {n: e for n, e in left.items() if n in shared or e["persistent"]}
         right = {n: e for n, e in right.items() if n in shared or e["persistent"]}
     outcome = Outcome(name=group, compared=len(left.keys() | right.keys()))
+    for name, problem in words.problems.items():
+        details = {"what": name, "fault": problem}
+        outcome.findings.append(make.finding("mapping", name, details=details, candidate=owner(c, name)))
     for name in [*left, *(n for n in right if n not in left)]:
         a, b = left.get(name), right.get(name)
-        places = {"reference": owner(r, name), "candidate": owner(c, name)}
+        places = {"reference": owner(r, name), "candidate": owner(c, names.candidate(name))}
         if a is None or b is None:
             kind = "missing-in-reference" if a is None else "missing-in-candidate"
             details = {"reference": _shape(a), "candidate": _shape(b)}
@@ -79,19 +114,34 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any]) -
     return outcome
 
 
+def _in_reference_words(
+    entries: Sequence[Mapping[str, Any]], words: mapping.Resolved
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The candidate's entries by the names, and in the shapes, that the reference has for them."""
+    for entry in entries:
+        plain = {k: v for k, v in entry.items() if k != "name"}
+        recipe = words.recipes.get(entry["name"])
+        if recipe is None:
+            yield entry["name"], plain
+        else:
+            for source, shape in zip(recipe.sources, recipe.shapes, strict=True):
+                yield source, {**plain, "shape": list(shape)}
+
+
 def _shape(entry: Mapping[str, Any] | None) -> str:
     return f"{entry['shape']} {entry['dtype']}" if entry else "missing"
 
 
-def _order(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
+def _order(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], names: _Names) -> Outcome:
     """Order of the state dict's common names. A note: it changes no output, but optimizer states follow it."""
-    left = [n for n in r["order"] if n in set(c["order"])]
-    right = [n for n in c["order"] if n in set(r["order"])]
+    theirs = list(dict.fromkeys(source for name in c["order"] for source in names.reference(name)))
+    left = [n for n in r["order"] if n in set(theirs)]
+    right = [n for n in theirs if n in set(r["order"])]
     outcome = Outcome(name="order", compared=len(left))
     for position, (a, b) in enumerate(zip(left, right, strict=True)):
         if a != b:
             details = {"position": position, "reference": a, "candidate": b}
-            place = owner(c, b)
+            place = owner(c, names.candidate(b))
             outcome.findings.append(
                 _maker(job, "order").finding(
                     "order", b, Verdict.NOTE, details=details, measured=b, allowed=a, candidate=place
@@ -103,17 +153,25 @@ def _order(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
     return outcome
 
 
-def _tied(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
+def _tied(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], names: _Names) -> Outcome:
     """Which names share one tensor."""
     make = _maker(job, "tied")
-    left, right = ({name: group for group in side["tied"] for name in group} for side in (r, c))
+    left = {name: group for group in r["tied"] for name in group}
+    shared = [sorted(source for name in group for source in names.reference(name)) for group in c["tied"]]
+    right = {name: group for group in shared for name in group}
     outcome = Outcome(name="tied", compared=len({e["name"] for e in r["parameters"]}))
     for name in sorted(left.keys() | right.keys()):
         a, b = left.get(name, []), right.get(name, [])
         if a != b and not make.ignored(name):
             details = {"reference": ", ".join(a) or "none", "candidate": ", ".join(b) or "none"}
             outcome.findings.append(
-                make.finding("tied", name, details=details, reference=owner(r, name), candidate=owner(c, name))
+                make.finding(
+                    "tied",
+                    name,
+                    details=details,
+                    reference=owner(r, name),
+                    candidate=owner(c, names.candidate(name)),
+                )
             )
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no parameters"
@@ -123,6 +181,8 @@ def _tied(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
 def _tree(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
     """Paths of modules that hold state. Stateless ones (an activation, a dropout) may be written as functions."""
     make = _maker(job, "modules")
+    if job.spec.mapping.parameters:
+        return Outcome(name="modules", skipped=True, reason="the spec maps names; modules go by what they hold")
     left, right = ({m["path"]: m for m in side["modules"] if m["stateful"]} for side in (r, c))
     outcome = Outcome(name="modules", compared=len(left.keys() | right.keys()))
     for path in [*left, *(p for p in right if p not in left)]:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ..weights import draw
+from ..weights import compose, draw
 from .arithmetic import exact
 from .faults import ImportFailed, Unresolved, Unusable
 
@@ -118,12 +118,18 @@ class Builder:
     def _resolve(self, key: str) -> Any:
         return resolve(self.settings[key], self.settings["path"], f"{self.settings['role']}.{key}")
 
+    def config_values(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A variant's configuration in this side's own words."""
+        names = self.settings["renames"]["config"]
+        return {names.get(key, key): value for key, value in values.items()}
+
     def construct(self, values: dict[str, Any]) -> nn.Module:
         """A fresh model for configuration `values`, as the spec says it is made."""
         kwargs = self.settings["kwargs"]
         key = "model" if self.settings["model"] else "factory"
         make = self._resolve(key)
         config_class = self.config_class()
+        values = self.config_values(values)
         model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
@@ -145,12 +151,16 @@ class Builder:
             reason = f"{type(error).__name__}: {error}"[:200]
         return self.construct(values), f"built with real parameters ({reason})"
 
-    def built(self, values: dict[str, Any], arithmetic: str) -> Built:
-        """The model for `values` with drawn weights. The last one is kept; another key replaces it."""
-        key = json.dumps([values, arithmetic], sort_keys=True)
+    def built(self, values: dict[str, Any], arithmetic: str, recipes: dict[str, Any] | None = None) -> Built:
+        """The model for `values` with drawn weights. The last one is kept; another key replaces it.
+
+        recipes: how the candidate's parameters are made of the reference's, by name; see `weights.compose`.
+        """
+        recipes = recipes if recipes and self.settings["role"] == "candidate" else {}
+        key = json.dumps([values, arithmetic, recipes], sort_keys=True)
         if key != self._key or self._built is None:
             self.release()
-            self._built = self._build(values, DTYPES[arithmetic])
+            self._built = self._build(values, DTYPES[arithmetic], recipes)
             self._key = key
         return self._built
 
@@ -159,7 +169,7 @@ class Builder:
         self._built, self._key = None, ""
         gc.collect()
 
-    def _build(self, values: dict[str, Any], dtype: torch.dtype) -> Built:
+    def _build(self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any]) -> Built:
         lift = dtype == torch.float64
         try:
             with exact(lift):
@@ -169,11 +179,11 @@ class Builder:
         except Exception:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift = False
             model, note = self.outline(values)
-        self._fill(model, dtype)
+        self._fill(model, dtype, recipes)
         model.eval()
         return Built(model=model, dtype=dtype, exact=lift, note=note)
 
-    def _fill(self, model: nn.Module, dtype: torch.dtype) -> None:
+    def _fill(self, model: nn.Module, dtype: torch.dtype, recipes: dict[str, Any]) -> None:
         """Gives every parameter its drawn values in `dtype`, shared ones once, and moves float buffers to it."""
         made: dict[int, nn.Parameter] = {}
         for prefix, module in model.named_modules():
@@ -182,17 +192,18 @@ class Builder:
                     continue
                 if id(parameter) not in made:
                     full = f"{prefix}.{name}" if prefix else name
-                    made[id(parameter)] = self._drawn(parameter, full, dtype)
+                    made[id(parameter)] = self._drawn(parameter, full, dtype, recipes.get(full))
                 module._parameters[name] = made[id(parameter)]
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     target = dtype if buffer.is_floating_point() else buffer.dtype
                     module._buffers[name] = buffer.to(device=self.device, dtype=target)
 
-    def _drawn(self, parameter: nn.Parameter, name: str, dtype: torch.dtype) -> nn.Parameter:
+    def _drawn(self, parameter: nn.Parameter, name: str, dtype: torch.dtype, recipe: Any) -> nn.Parameter:
         if not parameter.is_floating_point():
             raise Unusable(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
-        values = torch.from_numpy(draw(self.settings["seed"], name, parameter.shape))
+        seed = self.settings["seed"]
+        values = torch.from_numpy(draw(seed, name, parameter.shape) if recipe is None else compose(seed, recipe))
         return nn.Parameter(values.to(self.device, dtype), requires_grad=parameter.requires_grad)
 
 

@@ -22,7 +22,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     such, so that two sides which refuse the same value agree.
     """
     config_class = builder.config_class()
-    values = args["values"]
+    values = builder.config_values(args["values"])
     if config_class is None:
         return {"absent": True}
     defaults = config_class()

@@ -22,9 +22,9 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     (float64 or int64, shapes as listed).
     """
     built = prepared(builder, args)
-    inputs = load_inputs(args, built, builder.device)
+    inputs = load_inputs(args, built, builder)
     with torch.no_grad(), exact(built.exact) as lifted:
-        output = built.model(**inputs, **args["arguments"])
+        output = built.model(**inputs)
     leaves = list(flatten(output))
     tensors = {path: plain(value) for path, value in leaves if isinstance(value, torch.Tensor)}
     file = builder.scratch(args["file"])
@@ -41,7 +41,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 def prepared(builder: Builder, args: dict[str, Any]) -> Built:
     """The built model, its weights nudged or not as `args` asks."""
-    built = builder.built(args["values"], args["arithmetic"])
+    built = builder.built(args["values"], args["arithmetic"], args.get("recipes"))
     if built.nudged != args["nudged"]:
         for index, parameter in enumerate(built.model.parameters()):
             nudge(parameter.data, NUDGE_SEED + index, 1 if args["nudged"] else -1)
@@ -49,13 +49,15 @@ def prepared(builder: Builder, args: dict[str, Any]) -> Built:
     return built
 
 
-def load_inputs(args: dict[str, Any], built: Built, device: torch.device) -> dict[str, torch.Tensor]:
-    """The case's tensors on the device; floats in the run's dtype, nudged by one ulp where asked."""
-    inputs = {}
+def load_inputs(args: dict[str, Any], built: Built, builder: Builder) -> dict[str, Any]:
+    """The case's arguments by this side's names: tensors on the device, floats in the run's dtype, nudged by one ulp
+    where asked; and the plain ones."""
+    inputs = dict(args["arguments"])
     for index, (name, tensor) in enumerate(sorted(load_file(args["inputs"]).items())):
         if tensor.is_floating_point():
             tensor = tensor.to(built.dtype)
             if args["nudged"]:
                 nudge(tensor, NUDGE_SEED - 1 - index)
-        inputs[name] = tensor.to(device)
-    return inputs
+        inputs[name] = tensor.to(builder.device)
+    names = builder.settings["renames"]["inputs"]
+    return {names.get(name, name): value for name, value in inputs.items()}

@@ -28,11 +28,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     own_location is the nearest enclosing class in the side's own folder.
     """
     built = prepared(builder, args)
-    inputs = load_inputs(args, built, builder.device)
+    inputs = load_inputs(args, built, builder)
     recorder = _Recorder(built.model, builder.settings["path"])
     try:
         with torch.no_grad(), exact(built.exact):
-            built.model(**inputs, **args["arguments"])
+            built.model(**inputs)
     finally:
         recorder.remove()
     return {"calls": recorder.calls}

@@ -31,7 +31,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def serve(channel_fd: int, settings: dict[str, Any]) -> None:
-    """Runs one side. settings: path, config, model, factory, kwargs, seed, device, scratch."""
+    """Runs one side. settings: path, config, model, factory, kwargs, renames, seed, device, scratch."""
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
     channel = socket.socket(fileno=channel_fd)
