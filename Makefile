@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests bench format clean
+.PHONY: verify test lint types tests bench picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,12 @@ tests: $(READY)
 
 bench: $(READY)  ## wall, CPU and memory of the main job against the names-and-shapes script
 	$(BIN)/python benchmarks/main_job.py
+
+picture: $(READY)  ## docs/different.svg, the README's picture, from a real run
+	$(BIN)/python docs/picture.py
+
+schema: $(READY)  ## verify/report.schema.json, from verify/report.py
+	$(BIN)/python -m verify schema report > verify/report.schema.json
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

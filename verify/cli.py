@@ -12,6 +12,7 @@ from cyclopts import App, Group, Parameter, validators
 from rich.console import Console
 
 from verify import __version__, spec
+from verify.checks import available
 from verify.messages import Language
 from verify.report import Report
 from verify.run import Options, Progress, failed, run
@@ -28,7 +29,13 @@ app = App(
     name="llavavit-verify",
     version=__version__,
     help="Proves that two implementations of a neural network are the same model, or names where they part.\n\n"
-    "Without a command it runs the comparison. Exit code: 0 equal, 1 different, 2 error.",
+    "Without a command it runs the comparison. Exit code: 0 equal, 1 different, 2 could not be decided.",
+    help_epilogue="Checks:\n\n"
+    + "\n".join(f"- {name}: {check.SUMMARY}" for name, check in available().items())
+    + "\n\nExamples:\n\n"
+    "- the guide's pair, all variants: llavavit-verify --variant all\n"
+    "- your own pair, for CI: llavavit-verify --spec pair.yml --junit report.xml --json report.json\n"
+    "- one question, fast: llavavit-verify --check forward --case image --depth 2",
     result_action="return_value",
 )
 app.register_install_completion_command()
@@ -61,33 +68,35 @@ def run_command(
     Parameters
     ----------
     spec_file
-        The spec, a YAML file. Default: llavavit-verify.yml here, else the built-in preset for the guide's layout.
+        YAML file that says what is compared with what. Default: llavavit-verify.yml in this folder, else the
+        built-in preset for llavavit/ and model_factory/.
     variant
-        Variant to compare, or "all". Repeatable. Default: the spec's (base in the preset).
+        Size of the model to compare, by its name in the spec, or "all". Repeatable. Default: the spec's
+        default_variant (base in the preset).
     depth
-        Run forward passes with this many layers. Default: all that fit into memory.
+        Layers in forward passes; fewer is faster. Default: all, or as many as fit into memory, and the output says so.
     check
-        Run only this check. Repeatable. Default: all.
+        Run only this check. Repeatable. Default: all that the spec lists.
     case
-        Run only this case. Repeatable. Default: all.
+        Run forward passes only on this input scenario of the spec. Repeatable. Default: all.
     device
-        Where forward passes run.
+        Where forward passes run. auto takes a GPU that torch can use.
     seed
-        Seed of weights and inputs. The same seed gives the same report.
+        Seed of the weights and inputs that both sides get. The same seed draws the same values.
     timeout
-        Seconds that one side may take for one step.
+        Seconds that one side may take for one step, such as one forward pass, before it is ended.
     json
-        Write the report as JSON here.
+        Also write the whole report here (format: docs/report.md).
     junit
-        Write JUnit XML here.
+        Also write JUnit XML here, for the test view of a CI system.
     markdown
-        Write markdown here.
+        Also write markdown here, for a job summary or a comment.
     lang
         Language of the console and the markdown.
     verbose
-        Show every comparison group and every finding.
+        Show every group that was compared, measured against allowed, and every finding.
     quiet
-        Print only the verdict and what was found.
+        Show no progress.
     """
     options = Options(
         variants=tuple(variant or ()),
@@ -108,11 +117,17 @@ def run_command(
     return max(report.exit_code, publish(report, {"json": json, "junit": junit, "markdown": markdown}, lang, errors))
 
 
-@app.command
+@app.command(help_epilogue="")
 def schema(what: Literal["report", "spec"] = "report", /) -> int:
-    """Print the JSON schema of the report or of the spec."""
-    model = Report if what == "report" else Spec
-    sys.stdout.write(json.dumps(model.model_json_schema(), indent=2) + "\n")
+    """Print the JSON schema of the report (--json) or of the spec (--spec).
+
+    Parameters
+    ----------
+    what
+        Which of the two.
+    """
+    found = Report.model_json_schema(mode="serialization") if what == "report" else Spec.model_json_schema()
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return 0
 
 

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 SCHEMA_VERSION = 1
+
+Figure = Annotated[
+    float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "enum": ["inf", "-inf", "nan"]}]})
+]
+"""A measured number. JSON has none that is not finite, so the report's JSON says those in words."""
 
 
 class Verdict(str, Enum):
@@ -41,9 +46,9 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 class Value(BaseModel):
-    """A frozen part of the report."""
+    """A frozen part of the report. Written whole: in the JSON schema of what is written, every key is required."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Location(Value):
@@ -79,8 +84,8 @@ class Group(Value):
     name: str
     verdict: Verdict
     compared: int = Field(description="How many values, names or tensors were compared.")
-    measured: float | None = Field(None, description="Largest relative difference.")
-    allowed: float | None = Field(None, description="Largest relative difference that was allowed.")
+    measured: Figure | None = Field(None, description="Largest relative difference.")
+    allowed: Figure | None = Field(None, description="Largest relative difference that was allowed.")
     reason: str = Field("", description="Why that much is allowed, or why there is no verdict.")
     seconds: float = 0.0
 
@@ -108,8 +113,8 @@ class Divergence(Value):
     )
     message: str
     details: dict[str, str] = Field(default_factory=dict)
-    measured: float | None = None
-    allowed: float | None = None
+    measured: Figure | None = None
+    allowed: Figure | None = None
     reference: Location | None = None
     candidate: Location | None = None
 

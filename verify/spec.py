@@ -77,6 +77,10 @@ class InputSpec(Strict):
     def _bounded(self) -> InputSpec:
         if self.draw in ("integers", "subset", "permutation") and self.below is None:
             raise ValueError(f"draw: {self.draw} needs `below`, the number of values to choose from")
+        if self.draw in ("normal", "uniform", "constant") and self.below is not None:
+            raise ValueError(f"draw: {self.draw} takes no `below`; integers, subset and permutation do")
+        if self.below is not None and self.dtype not in (None, "int64"):
+            raise ValueError(f"draw: {self.draw} gives int64, not {self.dtype}")
         return self
 
 
