@@ -186,6 +186,8 @@ def test_readme_opens_with_what_it_does_a_picture_and_two_commands():
         ("Top level", spec.Spec),
         ("Sides", spec.SideSpec),
         ("Cases", spec.CaseSpec),
+        ("Mapping", spec.MappingSpec),
+        ("Parameter rules", spec.ParameterRule),
         ("Checks", spec.CheckSpec),
         ("Tolerance", spec.ToleranceSpec),
     ],
@@ -217,7 +219,8 @@ def defaults(model: type[BaseModel]) -> dict[str, str]:
 
 def test_every_model_of_the_spec_is_documented():
     models = {m for m in vars(spec).values() if isinstance(m, type) and issubclass(m, spec.Strict)} - {spec.Strict}
-    assert {m.__name__ for m in models} == {"Spec", "SideSpec", "CaseSpec", "InputSpec", "CheckSpec", "ToleranceSpec"}
+    documented = {"Spec", "SideSpec", "CaseSpec", "InputSpec", "MappingSpec", "ParameterRule", "CheckSpec", "ToleranceSpec"}
+    assert {m.__name__ for m in models} == documented
 
 
 @pytest.mark.parametrize("block", blocks(read("docs/spec.md"), "yaml"), ids=lambda b: b.split("\n")[0])
