@@ -219,7 +219,16 @@ def defaults(model: type[BaseModel]) -> dict[str, str]:
 
 def test_every_model_of_the_spec_is_documented():
     models = {m for m in vars(spec).values() if isinstance(m, type) and issubclass(m, spec.Strict)} - {spec.Strict}
-    documented = {"Spec", "SideSpec", "CaseSpec", "InputSpec", "MappingSpec", "ParameterRule", "CheckSpec", "ToleranceSpec"}
+    documented = {
+        "Spec",
+        "SideSpec",
+        "CaseSpec",
+        "InputSpec",
+        "MappingSpec",
+        "ParameterRule",
+        "CheckSpec",
+        "ToleranceSpec",
+    }
     assert {m.__name__ for m in models} == documented
 
 

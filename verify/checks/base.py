@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -80,6 +80,10 @@ class Maker:
     def ignored(self, subject: str) -> bool:
         options = self.job.spec.checks.get(self.check)
         return options is not None and any(fnmatchcase(subject, pattern) for pattern in options.ignore)
+
+    def counted(self, subjects: Iterable[str]) -> int:
+        """How many of these are compared: what the spec ignores is not, and must not count as such."""
+        return sum(not self.ignored(subject) for subject in set(subjects))
 
     def finding(
         self,

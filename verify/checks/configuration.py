@@ -47,7 +47,7 @@ def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Ou
     )
     theirs = inverse(job.spec.mapping.config)
     left, right = _comparable(r.get(part), {}), _comparable(c.get(part), theirs)
-    outcome = Outcome(name=part, compared=sum(1 for _ in leaves(left)) if left else 0)
+    outcome = Outcome(name=part, compared=make.counted(path for path, _ in leaves(left)) if left else 0)
     if _raised(left) and _raised(right):
         fault = {"reference": left["raised"], "candidate": right["raised"]}
         outcome.compared = 0

@@ -93,7 +93,7 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
         shared = {n for n in left if n in right}
         left = {n: e for n, e in left.items() if n in shared or e["persistent"]}
         right = {n: e for n, e in right.items() if n in shared or e["persistent"]}
-    outcome = Outcome(name=group, compared=len(left.keys() | right.keys()))
+    outcome = Outcome(name=group, compared=make.counted([*left, *right]))
     for name, problem in words.problems.items():
         details = {"what": name, "fault": problem}
         outcome.findings.append(make.finding("mapping", name, details=details, candidate=owner(c, name)))
@@ -109,7 +109,7 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
             continue
         flat_a, flat_b = ({k: str(v) for k, v in side.items()} for side in (a, b))
         outcome.findings += [f.model_copy(update=places) for f in make.differences(flat_a, flat_b, name)]
-    if not outcome.compared:
+    if not left and not right:
         outcome.skipped, outcome.reason = True, f"neither side has {group}"
     return outcome
 
@@ -137,9 +137,9 @@ def _order(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], names: _Names) 
     theirs = list(dict.fromkeys(source for name in c["order"] for source in names.reference(name)))
     left = [n for n in r["order"] if n in set(theirs)]
     right = [n for n in theirs if n in set(r["order"])]
-    outcome = Outcome(name="order", compared=len(left))
+    outcome = Outcome(name="order", compared=_maker(job, "order").counted(left))
     for position, (a, b) in enumerate(zip(left, right, strict=True)):
-        if a != b:
+        if a != b and not _maker(job, "order").ignored(b):
             details = {"position": position, "reference": a, "candidate": b}
             place = owner(c, names.candidate(b))
             outcome.findings.append(
@@ -159,7 +159,7 @@ def _tied(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], names: _Names) -
     left = {name: group for group in r["tied"] for name in group}
     shared = [sorted(source for name in group for source in names.reference(name)) for group in c["tied"]]
     right = {name: group for group in shared for name in group}
-    outcome = Outcome(name="tied", compared=len({e["name"] for e in r["parameters"]}))
+    outcome = Outcome(name="tied", compared=make.counted(e["name"] for e in r["parameters"]))
     for name in sorted(left.keys() | right.keys()):
         a, b = left.get(name, []), right.get(name, [])
         if a != b and not make.ignored(name):
@@ -173,7 +173,7 @@ def _tied(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], names: _Names) -
                     candidate=owner(c, names.candidate(name)),
                 )
             )
-    if not outcome.compared:
+    if not r["parameters"]:
         outcome.skipped, outcome.reason = True, "no parameters"
     return outcome
 
@@ -184,7 +184,7 @@ def _tree(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
     if job.spec.mapping.parameters:
         return Outcome(name="modules", skipped=True, reason="the spec maps names; modules go by what they hold")
     left, right = ({m["path"]: m for m in side["modules"] if m["stateful"]} for side in (r, c))
-    outcome = Outcome(name="modules", compared=len(left.keys() | right.keys()))
+    outcome = Outcome(name="modules", compared=make.counted([*left, *right]))
     for path in [*left, *(p for p in right if p not in left)]:
         if (path in left) == (path in right) or make.ignored(path):
             continue
@@ -202,6 +202,6 @@ def _tree(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
                 candidate=owner(c, path),
             )
         )
-    if not outcome.compared:
+    if not left and not right:
         outcome.skipped, outcome.reason = True, "no module holds state"
     return outcome
