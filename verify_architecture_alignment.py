@@ -14,9 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from verify import spec
-from verify.run import Options, failed, run
-from verify.side import SideError
+from verify import interrupt, spec
+from verify.run import Interrupted, Options, run
 from verify.sinks import alignment
 from verify.sinks.progress import Progress
 
@@ -37,17 +36,21 @@ def main() -> int:
     try:
         with Progress(errors) as progress:
             report = run(loaded, ROOT, options, progress)
-    except SideError as error:
-        report = failed(error, loaded, options)
+        code = report.exit_code
+    except Interrupted as error:
+        sys.stderr.write(f"{error}; both sides were ended\n")
+        report, code = error.report, error.exit_code
     except spec.SpecError as error:
         parser.error(str(error))
     alignment.show(report, console, verbose=arguments.verbose)
-    return report.exit_code
+    return code
 
 
 if __name__ == "__main__":
+    interrupt.heed_termination()
     try:
         sys.exit(main())
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; both sides were ended\n")
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        reason, exit_code = interrupt.describe(error)
+        sys.stderr.write(f"{reason}; both sides were ended\n")
+        sys.exit(exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,18 +57,40 @@ def draw_inputs(case: CaseSpec, name: str, values: Mapping[str, Any], seed: int)
     return {key: _draw(spec, f"cases/{name}/{key}", values, seed) for key, spec in sorted(case.inputs.items())}
 
 
+def check_sizes(case: CaseSpec, name: str, values: Mapping[str, Any]) -> None:
+    """Raises SpecError where the tensors of a case could not be drawn. Draws none."""
+    for key, spec in case.inputs.items():
+        _sizes(spec, f"cases/{name}/{key}", values)
+
+
 def write_inputs(arrays: dict[str, NDArray[Any]], file: Path) -> None:
     """Writes a case's tensors as safetensors."""
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(file))
 
 
-def _draw(spec: InputSpec, name: str, values: Mapping[str, Any], seed: int) -> NDArray[Any]:
-    shape = tuple(size(s, values) for s in spec.shape)
-    if any(n < 0 for n in shape) or np.prod(shape, dtype=np.float64) > MOST_ELEMENTS:
+def _sizes(spec: InputSpec, name: str, values: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:
+    """Shape and `below` as numbers."""
+    try:
+        shape = tuple(size(s, values) for s in spec.shape)
+        below = None if spec.below is None else size(spec.below, values)
+    except SpecError as error:
+        raise SpecError(f"{name}: {error}") from error
+    if any(n < 0 for n in shape) or math.prod(shape) > MOST_ELEMENTS:
         raise SpecError(f"{name}: shape {shape} is not one that can be drawn")
+    if below is not None and not 0 < below < 2**62:
+        raise SpecError(f"{name}: below is {below}; values are drawn from [0, below)")
+    if below is not None and not shape:
+        raise SpecError(f"{name}: {spec.draw} needs a shape of at least one size")
+    if below is not None and spec.draw != "integers" and shape[-1] > below:
+        raise SpecError(f"{name}: cannot choose {shape[-1]} of {below} without repeats")
+    return shape, below
+
+
+def _draw(spec: InputSpec, name: str, values: Mapping[str, Any], seed: int) -> NDArray[Any]:
+    shape, below = _sizes(spec, name, values)
     random = stream(seed, name)
-    if spec.below is not None:
-        return _whole(spec, name, shape, size(spec.below, values), random)
+    if below is not None:
+        return _whole(spec, shape, below, random)
     if spec.draw == "uniform":
         drawn = random.uniform(-1.0, 1.0, shape)
     elif spec.draw == "constant":
@@ -81,13 +104,9 @@ def _draw(spec: InputSpec, name: str, values: Mapping[str, Any], seed: int) -> N
     return np.asarray(drawn * spec.scale, dtype=np.float32)
 
 
-def _whole(
-    spec: InputSpec, name: str, shape: tuple[int, ...], below: int, random: np.random.Generator
-) -> NDArray[np.int64]:
+def _whole(spec: InputSpec, shape: tuple[int, ...], below: int, random: np.random.Generator) -> NDArray[np.int64]:
     """integers: repeats allowed. subset: sorted, none twice. permutation: none twice, any order. Last axis chooses."""
     *lead, count = shape
-    if spec.draw != "integers" and count > below:
-        raise SpecError(f"{name}: cannot choose {count} of {below} without repeats")
 
     def row() -> NDArray[np.int64]:
         if spec.draw == "integers":

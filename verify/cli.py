@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,25 +13,25 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 from rich.console import Console
 
-from verify import __version__, spec
+from verify import __version__, interrupt, spec
 from verify.checks import available
 from verify.messages import Language
 from verify.report import Report
-from verify.run import Options, Progress, failed, run
-from verify.side import SideError
+from verify.run import Interrupted, Options, Progress, run, unusable
 from verify.sinks import console as terminal
 from verify.sinks import json_file, junit, markdown
 from verify.sinks.progress import Progress as Display
+from verify.sinks.text import clean
 from verify.spec import Spec, SpecError
 
 ERROR = 2
-INTERRUPTED = 130
 
 app = App(
     name="llavavit-verify",
     version=__version__,
     help="Proves that two implementations of a neural network are the same model, or names where they part.\n\n"
-    "Without a command it runs the comparison. Exit code: 0 equal, 1 different, 2 could not be decided.",
+    "Without a command it runs the comparison. Exit code: 0 equal, 1 different, 2 could not be decided; "
+    "130 and 143 when Ctrl-C or SIGTERM ended it, after the reports of what was found until then.",
     help_epilogue="Checks:\n\n"
     + "\n".join(f"- {name}: {check.SUMMARY}" for name, check in available().items())
     + "\n\nExamples:\n\n"
@@ -37,6 +39,7 @@ app = App(
     "- your own pair, for CI: llavavit-verify --spec pair.yml --junit report.xml --json report.json\n"
     "- one question, fast: llavavit-verify --check forward --case image --depth 2",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.register_install_completion_command()
 OUTPUT = Group("Output", sort_key=2)
@@ -107,14 +110,13 @@ def run_command(
         timeout=timeout,
         seed=seed,
     )
-    console = Console(highlight=False)
-    errors = Console(stderr=True, highlight=False)
+    console, errors = Terminal(highlight=False), Terminal(stderr=True, highlight=False)
     with Display(errors, quiet=quiet) as progress:
-        report = observed(spec_file, options, progress, errors)
-    if report is None:
-        return ERROR
-    terminal.show(report, console, lang, verbose=verbose)
-    return max(report.exit_code, publish(report, {"json": json, "junit": junit, "markdown": markdown}, lang, errors))
+        report, code = observed(spec_file, options, progress, errors)
+    code = max(code, publish(report, {"json": json, "junit": junit, "markdown": markdown}, lang, errors))
+    if report.checks[0].name != "spec":
+        terminal.show(report, console, lang, verbose=verbose)
+    return code
 
 
 @app.command(help_epilogue="")
@@ -131,19 +133,33 @@ def schema(what: Literal["report", "spec"] = "report", /) -> int:
     return 0
 
 
-def observed(file: Path | None, options: Options, progress: Progress, errors: Console) -> Report | None:
-    """The report of a run, or None after a message about a spec that cannot be used."""
+class Terminal(Console):
+    """A console whose reader may go away (`| head`): the verdict is in the exit code all the same."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+def observed(file: Path | None, options: Options, progress: Progress, errors: Console) -> tuple[Report, int]:
+    """The report and the exit code. One about a spec that cannot be used, or of an interrupted run, is told at once."""
     found = spec.find(file, Path.cwd())
     try:
         loaded = spec.load(found)
         base = Path.cwd() if found == spec.PRESET else found.resolve().parent
-        try:
-            return run(loaded, base, options, progress)
-        except SideError as error:
-            return failed(error, loaded, options)
+        report = run(loaded, base, options, progress)
     except SpecError as error:
-        errors.print(f"error: {error}", markup=False, style="bold red")
-        return None
+        tell(errors, f"error: {error}", style="bold red")
+        report = unusable(str(error), options)
+    except Interrupted as error:
+        tell(errors, f"{error}; both sides were ended")
+        return error.report, error.exit_code
+    return report, report.exit_code
+
+
+def tell(errors: Console, text: str, style: str | None = None) -> None:
+    """Text on standard error as it is, if anything can be written there."""
+    with contextlib.suppress(OSError):
+        errors.print(clean(text), markup=False, style=style, soft_wrap=True)
 
 
 def publish(report: Report, files: dict[str, Path | None], lang: Language, errors: Console) -> int:
@@ -158,19 +174,36 @@ def publish(report: Report, files: dict[str, Path | None], lang: Language, error
         if file is None:
             continue
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
             writers[kind](file)
-        except OSError as error:
-            errors.print(f"error: --{kind} {file}: {error.strerror}; the verdict above stands", markup=False)
+        except Exception as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+            tell(errors, f"error: --{kind} {file}: {why}; the verdict is {report.verdict.value} all the same")
             code = ERROR
     return code
 
 
 def main() -> None:
     """Entry point of the console script."""
+    interrupt.heed_termination()
     try:
-        code = app()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; both sides were ended\n")
-        code = INTERRUPTED
-    sys.exit(code)
+        code = int(app() or 0)
+    except KeyboardInterrupt as error:
+        reason, code = interrupt.describe(error)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{reason}; both sides were ended\n")
+    except OSError as error:  # standard output is a full disk; the files are written
+        code = ERROR
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"error: the result could not be shown: {error.strerror}\n")
+    sys.exit(max(code, flushed()))
+
+
+def flushed() -> int:
+    """Empties standard output. 2 where that fails for want of room; a reader that went away is no failure."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with open(os.devnull, "w") as nothing:  # the interpreter flushes once more at its end
+            os.dup2(nothing.fileno(), 1)
+        return 0 if isinstance(error, BrokenPipeError) else ERROR
+    return 0

@@ -30,6 +30,8 @@ FINDINGS: dict[str, Text] = {
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
     "bad-answer": Text("{side} sent an answer that cannot be read: {fault}", "{side} 返回了无法读取的结果：{fault}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
+    "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
+    "no-inputs": Text("the inputs of this case could not be made: {fault}", "无法生成该场景的输入：{fault}"),
     # buffers
     "buffer-values": Text(
         "{different} of {count} values differ; worst at {where}: {candidate}, the reference has {reference}",

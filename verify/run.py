@@ -8,23 +8,25 @@ import re
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from verify import __version__, mapping, memory
-from verify.cases import draw_inputs, write_inputs
+from verify.cases import check_sizes, draw_inputs, write_inputs
 from verify.checks import available, structure
-from verify.checks.base import Job, Outcome
+from verify.checks.base import Job, Maker, Outcome
 from verify.checks.forward import run_args
 from verify.divergence import divergence, first_module
+from verify.interrupt import describe
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
-from verify.side import Server, Settings, Side, SideError, interpreter
+from verify.side import Servers, Settings, Side, interpreter
 from verify.spec import CaseSpec, SideSpec, Spec, SpecError
-from verify.trace import BOTH, Ask, Fault, Role, Trace
+from verify.trace import BOTH, Ask, Role, Trace
 
 MOST_EXPLAINED = 3
 """Cases for which the first diverging module is sought; the rest of the differing cases name it too."""
@@ -59,6 +61,18 @@ class _Tally:
     skipped: list[Skipped] = field(default_factory=list)
     divergences: list[Divergence] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
+    """Why the run did not come to its end. With one of these the verdict is never equal."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM ended the run. `report` holds what was found until then; `exit_code` is 130 or 143."""
+
+    def __init__(self, report: Report, reason: str, exit_code: int) -> None:
+        super().__init__(reason)
+        self.report = report
+        self.exit_code = exit_code
 
 
 def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
@@ -75,11 +89,18 @@ def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     return [name for name in known if name in wanted] if wanted else known
 
 
-def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda role, what: None) -> Report:
+def run(
+    spec: Spec,
+    base: Path,
+    options: Options,
+    progress: Progress = lambda role, what: None,
+    servers: Servers | None = None,
+) -> Report:
     """Compares the two sides of `spec`, whose paths count from the folder `base`.
 
-    Never raises for what model code does. Raises SpecError for names or sizes that the spec does not have.
-    KeyboardInterrupt ends the sides and is raised on.
+    Never raises for what model code or the machine does: that is in the report. Raises SpecError for names or sizes
+    that the spec does not have, before anything runs. On Ctrl-C and SIGTERM it ends the sides and raises Interrupted.
+    servers: warmed interpreters that other runs share; default: its own.
     """
     started = time.perf_counter()
     names = available()
@@ -90,14 +111,28 @@ def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda ro
         [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
     )
     cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
+    for variant in variants if "forward" in checks else ():
+        for name, case in cases.items():
+            check_sizes(case, name, _case_values(spec, spec.variants[variant], case, options.depth))
     tally = _Tally()
-    with _sides(spec, base, options) as (sides, scratch):
-        _observe(sides, [Ask(key="environment", op="environment")], progress)
-        for variant in variants:
-            _variant(spec, variant, cases, checks, options, sides, scratch, tally, progress)
-        environment: dict[str, Any] = {side.settings.role: _environment(side) for side in sides}
-    results = [_result(name, tally) for name in checks]
-    return Report(
+    interrupted: tuple[str, int] | None = None
+    try:
+        with _sides(spec, base, options, servers) as (sides, scratch):
+            try:
+                _observe(sides, [Ask(key="environment", op="environment")], progress)
+                for variant in variants:
+                    _variant(spec, variant, cases, checks, options, sides, scratch, tally, progress)
+            finally:
+                tally.environment = {side.settings.role: _environment(side) for side in sides}
+    except SpecError:
+        raise
+    except KeyboardInterrupt as error:
+        interrupted = describe(error)
+        tally.stops.append(f"{interrupted[0]}; what had been compared until then is kept")
+    except Exception as error:
+        tally.stops.append(_broken(error))
+    results = [_result(name, tally) for name in checks] + [_stopped(reason) for reason in tally.stops]
+    report = Report(
         tool_version=__version__,
         verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),
         seed=options.seed,
@@ -108,9 +143,44 @@ def run(spec: Spec, base: Path, options: Options, progress: Progress = lambda ro
         findings=sorted(tally.findings, key=lambda f: -f.verdict.weight),
         first_divergence=tally.divergences[0] if tally.divergences else None,
         skipped=tally.skipped,
-        environment=environment,
+        environment=tally.environment,
         facts=tally.facts,
     )
+    if interrupted is not None:
+        raise Interrupted(report, *interrupted)
+    return report
+
+
+def unusable(reason: str, options: Options) -> Report:
+    """The report of a run that never began: the spec cannot be used."""
+    return Report(
+        tool_version=__version__,
+        verdict=Verdict.ERROR,
+        seed=options.seed,
+        variants=list(options.variants),
+        sides=dict.fromkeys(BOTH, "unknown"),
+        seconds=0.0,
+        checks=[_stopped(reason, "spec")],
+        findings=[],
+        first_divergence=None,
+        skipped=[],
+        environment={},
+        facts={},
+    )
+
+
+def _stopped(reason: str, name: str = "run") -> CheckResult:
+    return CheckResult(name=name, verdict=Verdict.ERROR, compared=0, seconds=0.0, reason=reason)
+
+
+def _broken(error: BaseException) -> str:
+    """An exception of our own, with the line that raised it: the traceback's last lines."""
+    frames = traceback.extract_tb(error.__traceback__)
+    text = f"{type(error).__name__}: {error}"[:1000]
+    if not frames:
+        return text
+    last = frames[-1]
+    return f"{text} (at {'/'.join(Path(last.filename).parts[-3:])}:{last.lineno} in {last.name})"
 
 
 def _side_spec(spec: Spec, role: Role) -> SideSpec:
@@ -138,22 +208,24 @@ def _environment(side: Side) -> dict[str, Any]:
 
 
 @contextmanager
-def _sides(spec: Spec, base: Path, options: Options) -> Iterator[tuple[list[Side], Path]]:
+def _sides(spec: Spec, base: Path, options: Options, shared: Servers | None) -> Iterator[tuple[list[Side], Path]]:
     """Both sides, ready to be asked; ended, and their scratch folders removed, on the way out."""
+    for role in BOTH:
+        folder = (base / _side_spec(spec, role).path).resolve()
+        if not folder.is_dir():
+            raise SpecError(f"{role}.path: there is no folder {folder}")
     scratch = Path(tempfile.mkdtemp(prefix="llavavit-verify-"))
-    servers: dict[str, Server] = {}
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        preload = _preload(spec, base)
+        servers = shared if shared is not None else stack.enter_context(Servers())
         sides = []
         for role in BOTH:
             side = _side_spec(spec, role)
             python = interpreter(side.python, base)
             home = scratch / role
             home.mkdir(mode=0o700)
-            if python not in servers:
-                servers[python] = Server(python, preload, str(home))
-                stack.callback(servers[python].close)
+            users = [r for r in BOTH if interpreter(_side_spec(spec, r).python, base) == python]
+            server = servers.get(python, _preload(spec, base, users))
             settings = Settings(
                 role=role,
                 python=python,
@@ -167,16 +239,14 @@ def _sides(spec: Spec, base: Path, options: Options) -> Iterator[tuple[list[Side
                 device=options.device,
                 scratch=str(home),
             )
-            if not Path(settings.path).is_dir():
-                raise SpecError(f"{role}.path: there is no folder {settings.path}")
-            sides.append(Side(settings=settings, server=servers[python], timeout=options.timeout))
+            sides.append(Side(settings=settings, server=server, timeout=options.timeout))
             stack.callback(sides[-1].stop)
         yield sides, scratch
 
 
-def _preload(spec: Spec, base: Path) -> tuple[str, ...]:
-    """What the warmed interpreters import before they fork. A guess from the sources; it only saves time."""
-    for role in BOTH:
+def _preload(spec: Spec, base: Path, roles: Iterable[Role]) -> tuple[str, ...]:
+    """What a warmed interpreter imports before it forks these sides. A guess from the sources; it only saves time."""
+    for role in roles:
         side = _side_spec(spec, role)
         module = str(side.model or side.factory).partition(":")[0].replace(".", "/")
         for file in (base / side.path / f"{module}.py", base / side.path / module / "__init__.py"):
@@ -213,31 +283,33 @@ def _variant(
     tally: _Tally,
     progress: Progress,
 ) -> None:
+    """Observes and compares one variant. What breaks on the way costs no more than what depends on it."""
     values = spec.variants[variant]
-    outline = Job(spec=spec, variant=variant, values=values, cases={}, inputs={}, forward_values={})
+    job = Job(spec=spec, variant=variant, values=values, cases={}, inputs={}, forward_values={})
     modules = available()
-    _observe(sides, _ordered(ask for name in checks for ask in modules[name].plan(outline)), progress)
-    depth = _depth(spec, variant, options, sides, tally) if "forward" in checks else options.depth
-    forward_values = {name: _case_values(spec, values, case, depth) for name, case in cases.items()}
-    inputs = {}
-    if "forward" in checks:
-        for name, case in cases.items():
-            inputs[name] = scratch / f"{variant}-{name}.inputs.safetensors"
-            write_inputs(draw_inputs(case, name, forward_values[name], options.seed), inputs[name])
-    job = Job(
-        spec=spec,
-        variant=variant,
-        values=values,
-        cases=cases,
-        inputs=inputs,
-        forward_values=forward_values,
-        recipes=_recipes(spec, variant, forward_values, sides, progress),
-    )
-    asks = _ordered(ask for name in checks for ask in modules[name].plan(job))
-    _observe(sides, asks, progress)
+    interrupt: KeyboardInterrupt | None = None
+    try:
+        _observe(sides, _ordered(ask for name in checks for ask in modules[name].plan(job)), progress)
+        depth = _depth(spec, variant, options, sides, tally) if "forward" in checks else options.depth
+        forward_values = {name: _case_values(spec, values, case, depth) for name, case in cases.items()}
+        inputs = {}
+        if "forward" in checks:
+            inputs = _inputs(replace(job, cases=cases, forward_values=forward_values), scratch, options.seed, tally)
+            cases = {name: case for name, case in cases.items() if name in inputs}
+        recipes = _recipes(spec, variant, forward_values, sides, progress)
+        job = replace(job, cases=cases, inputs=inputs, forward_values=forward_values, recipes=recipes)
+        _observe(sides, _ordered(ask for name in checks for ask in modules[name].plan(job)), progress)
+    except KeyboardInterrupt as error:
+        interrupt = error
+        for side in sides:
+            side.stop()
+    except Exception as error:
+        tally.stops.append(f"{variant}: {_broken(error)}")
     traces = {side.settings.role: side.trace for side in sides}
     for name in checks:
-        _compare(name, job, traces, asks, tally)
+        _compare(name, job, traces, tally)
+    if interrupt is not None:
+        raise interrupt
     _explain(job, sides, tally, progress)
 
 
@@ -257,6 +329,25 @@ def _recipes(
         shapes = [structure.shapes(side.trace.get(key).result or {}) for side in sides]
         found[text] = mapping.resolve(spec.mapping, *shapes).to_wire()
     return {case: found[json.dumps(values, sort_keys=True)] for case, values in forward_values.items()}
+
+
+def _inputs(job: Job, scratch: Path, seed: int, tally: _Tally) -> dict[str, Path]:
+    """The files with the tensors of each case. A case whose file cannot be made is an error of its own."""
+    files = {}
+    for name, case in job.cases.items():
+        file = scratch / f"{job.variant}-{name}.inputs.safetensors"
+        try:
+            write_inputs(draw_inputs(case, name, job.forward_values[name], seed), file)
+        except Exception as error:  # a full disk, no memory, sizes that the memory's depth makes impossible
+            make = Maker(job=job, check="forward", group=name)
+            outcome = Outcome(name=name)
+            outcome.findings.append(
+                make.finding("no-inputs", name, Verdict.ERROR, details={"fault": f"{type(error).__name__}: {error}"})
+            )
+            _count_outcomes("forward", job, [outcome], 0.0, tally)
+        else:
+            files[name] = file
+    return files
 
 
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:
@@ -313,19 +404,26 @@ def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally:
     return fits
 
 
-def _compare(name: str, job: Job, traces: Mapping[Role, Trace], asks: list[Ask], tally: _Tally) -> None:
+def _compare(name: str, job: Job, traces: Mapping[Role, Trace], tally: _Tally) -> None:
     """One check of one variant. A check that breaks is an error of its own and costs no other's result."""
     started = time.perf_counter()
     check = available()[name]
+    outcomes: list[Outcome] = []
     try:
-        outcomes = list(check.compare(job, traces["reference"], traces["candidate"]))
-    except Exception as error:  # an answer of a form that nobody foresaw; sides are not trusted
-        outcomes = [
-            Outcome(name="answers", reason=f"the answers could not be compared: {type(error).__name__}: {error}")
-        ]
+        for outcome in check.compare(job, traces["reference"], traces["candidate"]):
+            outcomes.append(outcome)
+    except Exception as error:  # an answer of a form that nobody foresaw; what was compared before it stands
+        broken = Outcome(name="answers")
+        make = Maker(job=job, check=name, group="answers")
+        broken.findings.append(make.finding("check-broke", name, Verdict.ERROR, details={"fault": _broken(error)}))
+        outcomes.append(broken)
     comparing = time.perf_counter() - started
     mine = {ask.key for ask in check.plan(job)}
     asking = max(sum(t.answers[k].seconds for k in mine if k in t.answers) for t in traces.values())
+    _count_outcomes(name, job, outcomes, asking + comparing, tally)
+
+
+def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float, tally: _Tally) -> None:
     for outcome in outcomes:
         tally.findings += outcome.findings
         if outcome.skipped:
@@ -340,7 +438,7 @@ def _compare(name: str, job: Job, traces: Mapping[Role, Trace], asks: list[Ask],
                 measured=outcome.measured,
                 allowed=outcome.allowed,
                 reason=outcome.reason,
-                seconds=round((asking + comparing) / len(outcomes), 4),
+                seconds=round(seconds / len(outcomes), 4),
             )
         )
 
@@ -371,7 +469,7 @@ def _explain(job: Job, sides: list[Side], tally: _Tally, progress: Progress) -> 
         answers = [side.trace.get(key).result for side in sides]
         try:
             pair = first_module(answers[0]["calls"], answers[1]["calls"], allowed) if all(answers) else None  # type: ignore[index]
-        except (KeyError, TypeError, ValueError):
+        except Exception:  # a place that cannot be found takes nothing from the finding
             pair = None
         if pair is not None:
             measured = finding.measured if isinstance(finding.measured, float) else None
@@ -387,25 +485,3 @@ def _explain(job: Job, sides: list[Side], tally: _Tally, progress: Progress) -> 
 def _place(tally: _Tally, finding: Finding, found: Divergence) -> None:
     index = tally.findings.index(finding)
     tally.findings[index] = finding.model_copy(update={"reference": found.reference, "candidate": found.candidate})
-
-
-def failed(error: SideError, spec: Spec, options: Options) -> Report:
-    """The report of a run in which no side could be started."""
-    return _empty(spec, options, error.fault)
-
-
-def _empty(spec: Spec, options: Options, fault: Fault) -> Report:
-    return Report(
-        tool_version=__version__,
-        verdict=Verdict.ERROR,
-        seed=options.seed,
-        variants=list(options.variants or [spec.first_variant]),
-        sides={role: _title(_side_spec(spec, role)) for role in BOTH},
-        seconds=0.0,
-        checks=[CheckResult(name="start", verdict=Verdict.ERROR, compared=0, seconds=0.0, reason=str(fault))],
-        findings=[],
-        first_divergence=None,
-        skipped=[],
-        environment={},
-        facts={},
-    )

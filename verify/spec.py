@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 PRESET = Path(__file__).parent / "presets" / "llavavit.yml"
 DEFAULT_NAME = "llavavit-verify.yml"
 
 Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="package.module:Name")]
 Size = int | str
+Plain = Annotated[dict[str, Any], BeforeValidator(lambda value: _plain(value))]
+Title = Annotated[str, Field(pattern=r"^[^/\x00-\x1f]{1,100}$", description="A name, part of file names: no slash.")]
+MOST_VALUES = 100_000
+DEEPEST = 50
 
 
 class SpecError(Exception):
@@ -47,7 +51,7 @@ class SideSpec(Strict):
     factory: Target | None = Field(
         None, description="Function that returns the model, instead of `model`; called alike."
     )
-    kwargs: dict[str, Any] = Field({}, description="More keyword arguments for the model or factory.")
+    kwargs: Plain = Field({}, description="More keyword arguments for the model or factory.")
 
     @model_validator(mode="after")
     def _one_maker(self) -> SideSpec:
@@ -88,8 +92,8 @@ class CaseSpec(Strict):
     """One named scenario: tensors to draw, plain forward arguments, configuration overrides."""
 
     inputs: dict[str, InputSpec] = Field(min_length=1, description="Tensor arguments of forward, by name.")
-    arguments: dict[str, Any] = Field({}, description="Plain forward arguments, such as return_dict: false.")
-    config: dict[str, Any] = Field({}, description="Configuration values for this case only, such as a smaller model.")
+    arguments: Plain = Field({}, description="Plain forward arguments, such as return_dict: false.")
+    config: Plain = Field({}, description="Configuration values for this case only, such as a smaller model.")
     arithmetic: Literal["fp64", "fp32"] = Field("fp64", description="fp64 asks whether it is the same function.")
 
 
@@ -151,14 +155,12 @@ class Spec(Strict):
     version: Literal[1]
     reference: SideSpec
     candidate: SideSpec
-    variants: dict[str, dict[str, Any]] = Field(
-        {"default": {}}, min_length=1, description="Configuration values by variant."
-    )
+    variants: dict[Title, Plain] = Field({"default": {}}, min_length=1, description="Configuration values by variant.")
     default_variant: str | None = Field(
         None, description="Variant that is run unless asked otherwise; default: the first."
     )
     depth_key: str | None = Field(None, description="Configuration key that counts layers; --depth sets it.")
-    cases: dict[str, CaseSpec] = Field(min_length=1, description="Input scenarios by name.")
+    cases: dict[Title, CaseSpec] = Field(min_length=1, description="Input scenarios by name.")
     mapping: MappingSpec = Field(
         default_factory=lambda: MappingSpec.model_validate({}),
         description="Where the candidate names things otherwise.",
@@ -206,6 +208,7 @@ def load(path: Path) -> Spec:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
+        _bounded(node)
         data = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SpecError(f"{path}: not valid YAML: {error}") from error
@@ -218,6 +221,36 @@ def load(path: Path) -> Spec:
     except ValidationError as error:
         lines = dict(_lines(node))
         raise SpecError("\n".join(f"{path}:{place}" for place in _explain(error, lines))) from error
+
+
+def _bounded(node: yaml.Node | None) -> None:
+    """ValueError where aliases blow the document up, or lead back into themselves."""
+    count = 0
+    todo = [(node, 0)]
+    while todo:
+        one, depth = todo.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST:
+            raise ValueError(f"more than {MOST_VALUES} values or deeper than {DEEPEST}, counting what aliases repeat")
+        if isinstance(one, yaml.MappingNode):
+            todo += [(n, depth + 1) for pair in one.value for n in pair]
+        elif isinstance(one, yaml.SequenceNode):
+            todo += [(n, depth + 1) for n in one.value]
+
+
+def _plain(value: Any, where: str = "") -> Any:
+    """The value itself. ValueError where it holds what JSON cannot, such as a date: quoted, it is text."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {key!r}{where} is no text; put it in quotes")
+            _plain(item, f" under {key!r}")
+    elif isinstance(value, list):
+        for item in value:
+            _plain(item, where)
+    elif not isinstance(value, str | int | float | bool | None):
+        raise ValueError(f"{value!r}{where} is a {type(value).__name__}; put it in quotes if text is meant")
+    return value
 
 
 def _kind(data: Any) -> str:

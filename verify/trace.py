@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["reference", "candidate"]
+FRAMES_SHOWN = 5
 BOTH: tuple[Role, ...] = ("reference", "candidate")
 FaultKind = Literal["raised", "import", "setup", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"]
 """raised: by the model itself; the only kind that can prove a difference. import: the code cannot be loaded. setup:
@@ -60,7 +61,7 @@ class Fault:
         last = self.output.strip().rpartition("\n")[2][-300:]
         return (
             head
-            + (f" (at {self.frames[-1]})" if self.frames else "")
+            + (f" (at {' > '.join(self.frames[-FRAMES_SHOWN:])})" if self.frames else "")
             + (f"; the package {self.missing!r} is not installed for this side's Python" if self.missing else "")
             + (f"; its last words: {last}" if last else "")
         )

@@ -7,6 +7,7 @@ measured: a multiple of what the reference's own outputs do when its inputs and 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,8 @@ def _contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) ->
             continue
         if a is not None and b is not None and a["kind"] == b["kind"] == "value":
             same = same_scalar(a["value"], b["value"])
+            if same and isinstance(a["value"], float) and not math.isfinite(a["value"]):  # says nothing about equality
+                yield make.finding("not-finite", path, Verdict.ERROR, details={"side": "both sides"})
         else:
             same = a == b
         if same:

@@ -4,8 +4,11 @@ It imports torch (and transformers, where a side uses it) once and no model code
 socket it forks a side, which gets its own session, channel and output pipe. It reports how each side ended.
 
 Control messages, one JSON object a datagram, file descriptors beside them:
-    parent → server   {"spawn": {...}}  + [channel, output]
-    server → parent   {"ready": seconds} | {"failed": fault} | {"spawned": pid} | {"ended": pid, "status": wait status}
+    parent → server   {"spawn": {...}, "id": n}  + [channel, output]
+    server → parent   {"ready": seconds} | {"failed": fault} | {"spawned": pid, "id": n} | {"refused": text, "id": n}
+                      | {"ended": pid, "status": wait status}
+
+The server adopts what a dead side leaves behind and ends it; when the parent is gone it ends everything.
 """
 
 from __future__ import annotations
@@ -19,26 +22,19 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from typing import Any
 
+from .. import processes
 from . import faults
 
-PR_SET_PDEATHSIG = 1
 LARGEST_CONTROL_MESSAGE = 65_536
 
 
-def die_with_parent() -> None:
-    """Asks Linux to end this process when its parent ends, however that ends. Elsewhere the closed channel does."""
-    with contextlib.suppress(Exception):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main(control_fd: int, preload: list[str]) -> None:
-    die_with_parent()
+    processes.die_with_parent()  # only while it imports: later the closed control socket tells, and leaves time to end all
     control = socket.socket(fileno=control_fd)
     started = time.perf_counter()
     try:
@@ -49,6 +45,10 @@ def main(control_fd: int, preload: list[str]) -> None:
         return
     gc.collect()
     gc.freeze()  # a side's collections leave the imports alone: no time on them, no copy of their pages
+    processes.adopt_orphans()
+    kept = set(processes.below(os.getpid()))  # what an import started
+    sides: set[int] = set()
+    processes.die_with_parent(False)
     _tell(control, {"ready": time.perf_counter() - started})
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -59,12 +59,22 @@ def main(control_fd: int, preload: list[str]) -> None:
         readable, _, _ = select.select(sources, [], [])
         if wake_read in readable:
             os.read(wake_read, 4096)
-            _reap(control)
+            _reap(control, sides)
+            _sweep(sides | kept)
         if control in readable:
-            message, fds, _, _ = socket.recv_fds(control, LARGEST_CONTROL_MESSAGE, 2)
+            message, fds = _received(control)
             if not message:
+                _sweep(set())
                 return
-            _spawn(control, json.loads(message)["spawn"], fds, (wake_read, wake_write))
+            _spawn(control, json.loads(message), fds, (wake_read, wake_write), sides)
+
+
+def _received(control: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        message, fds, _, _ = socket.recv_fds(control, LARGEST_CONTROL_MESSAGE, 2)
+    except OSError:  # the parent died with messages unread
+        return b"", []
+    return message, fds
 
 
 def _tell(control: socket.socket, message: dict[str, Any]) -> None:
@@ -72,7 +82,7 @@ def _tell(control: socket.socket, message: dict[str, Any]) -> None:
         control.send(json.dumps(message).encode())
 
 
-def _reap(control: socket.socket) -> None:
+def _reap(control: socket.socket, sides: set[int]) -> None:
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -80,16 +90,35 @@ def _reap(control: socket.socket) -> None:
             return
         if pid == 0:
             return
-        _tell(control, {"ended": pid, "status": status})
+        if pid in sides:
+            sides.discard(pid)
+            _tell(control, {"ended": pid, "status": status})
 
 
-def _spawn(control: socket.socket, settings: dict[str, Any], fds: list[int], wake: tuple[int, int]) -> None:
+def _sweep(keep: set[int]) -> None:
+    """Ends every child but those in `keep`: what is left of dead sides."""
+    mine = os.getpid()
+    for pid, parent in processes.parents().items():
+        if parent == mine and pid not in keep:
+            processes.end_tree(pid)
+
+
+def _spawn(
+    control: socket.socket, request: dict[str, Any], fds: list[int], wake: tuple[int, int], sides: set[int]
+) -> None:
     channel, output = fds
-    pid = os.fork()
-    if pid:
+    try:
+        pid = os.fork()
+    except OSError as error:
         os.close(channel)
         os.close(output)
-        _tell(control, {"spawned": pid})
+        _tell(control, {"refused": f"no process could be started: {error.strerror}", "id": request["id"]})
+        return
+    if pid:
+        sides.add(pid)
+        os.close(channel)
+        os.close(output)
+        _tell(control, {"spawned": pid, "id": request["id"]})
         return
     try:
         signal.set_wakeup_fd(-1)
@@ -97,7 +126,7 @@ def _spawn(control: socket.socket, settings: dict[str, Any], fds: list[int], wak
         control.close()
         for fd in wake:
             os.close(fd)
-        _become_side(settings, channel, output)
+        _become_side(request["spawn"], channel, output)
     except BaseException:
         traceback.print_exc()  # into the side's output, which the parent shows with the fault
     finally:
@@ -106,7 +135,8 @@ def _spawn(control: socket.socket, settings: dict[str, Any], fds: list[int], wak
 
 def _become_side(settings: dict[str, Any], channel: int, output: int) -> None:
     os.setsid()
-    die_with_parent()
+    processes.die_with_parent()
+    processes.adopt_orphans()
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
         adjust.write("1000")  # where memory runs out the side goes first, not the run
     with open(os.devnull) as nothing:
@@ -116,6 +146,8 @@ def _become_side(settings: dict[str, Any], channel: int, output: int) -> None:
     os.close(output)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.environ.update(HOME=settings["scratch"], TMPDIR=settings["scratch"])
+    tempfile.tempdir = None  # what an import looked up was the server's
     from . import session
 
     session.serve(channel, settings)

@@ -95,6 +95,8 @@ def _section(report: Report, console: Console, title: str, checks: list[CheckRes
                 for name in facts.get("names", []):
                     console.print(f"    {escape(clean(name))}", style="dim")
     for check in checks:
+        if check.reason and not check.groups:
+            console.print(f"    [{STYLES[check.verdict]}]→[/] {escape(clean(check.reason))}")
         for group in check.groups:
             figures = f"  {number(group.measured)} ≤ {number(group.allowed)}" if group.measured is not None else ""
             if group.verdict in (Verdict.DIFFERENT, Verdict.ERROR):

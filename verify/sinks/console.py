@@ -39,6 +39,10 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
                     name = escape(clean(f"  {group.variant}/{group.name}{figures}"))
                     table.add_row(name, _verdict(group.verdict, language), str(group.compared), "")
     console.print(table)
+    for check in report.checks:
+        if check.reason and not check.groups:
+            reason = escape(clean(f"{label(check.name, language)}: {check.reason}"))
+            console.print(f"{_verdict(check.verdict, language)} {reason}")
     limit = len(report.findings) if verbose else MOST_FINDINGS
     shown = [f for f in report.findings if verbose or f.verdict != Verdict.NOTE][:limit]
     for finding in shown:

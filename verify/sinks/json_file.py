@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from verify.report import Report
+from verify.sinks.files import save
 
 
 def render(report: Report) -> str:
@@ -16,7 +17,7 @@ def render(report: Report) -> str:
 
 
 def write(report: Report, file: Path) -> None:
-    file.write_text(render(report), encoding="utf-8")
+    save(render(report), file)
 
 
 def _finite(value: Any) -> Any:

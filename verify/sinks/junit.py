@@ -7,6 +7,7 @@ from pathlib import Path
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from verify.report import Finding, Group, Report, Verdict
+from verify.sinks.files import save
 from verify.sinks.text import clean, number
 
 
@@ -24,7 +25,7 @@ def render(report: Report) -> str:
 
 
 def write(report: Report, file: Path) -> None:
-    file.write_text(render(report), encoding="utf-8")
+    save(render(report), file)
 
 
 def _case(group: Group, report: Report) -> TestCase:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from verify.messages import Language, label, say
 from verify.report import Finding, Location, Report, Verdict
+from verify.sinks.files import save
 from verify.sinks.text import clean, number
 
 MARKS = {Verdict.EQUAL: "✅", Verdict.DIFFERENT: "❌", Verdict.ERROR: "⚠️", Verdict.SKIPPED: "⏭️", Verdict.NOTE: "ℹ️"}
@@ -22,7 +23,7 @@ def render(report: Report, language: Language = "en") -> str:
 
 
 def write(report: Report, file: Path, language: Language = "en") -> None:
-    file.write_text(render(report, language), encoding="utf-8")
+    save(render(report, language), file)
 
 
 def escape(text: str) -> str:

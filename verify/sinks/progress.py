@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from types import TracebackType
@@ -37,7 +38,7 @@ class Progress:
             self._status.stop()
 
     def __call__(self, role: Role, what: str) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # nobody reads, or the disk is full: the run goes on
             self._now[role] = clean(what, 60)
             elapsed = time.monotonic() - self._started
             if self._status is not None:

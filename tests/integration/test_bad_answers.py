@@ -1,0 +1,222 @@
+"""Sides that answer falsely: errors of that side, never a crash and never equal.
+
+Model code reaches the observer that runs it, so these tests let the candidate change its own answers.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.answers import checked
+from verify.checks import structure
+from verify.trace import Ask, Trace
+
+HOSTILE = """
+import json, socket
+observer = sys.modules["_llavavit_verify.observer.session"]
+honest = observer._line
+def _line(message):
+    if message["key"] == {key!r} and "result" in message:
+        result = message["result"]
+        {code}
+    return honest(message)
+observer._line = _line
+"""
+
+
+def lie(duo, code: str, key: str = "tiny/forward/trap") -> None:
+    """Lets the candidate run `code` on `result`, its own answer to one ask, before it is sent."""
+    duo.write("right", head=HOSTILE.format(key=key, code=code.replace("\n", "\n        ")))
+
+
+FILE = 'open(result["file"], "rb").read()'
+HEADER = "size = int.from_bytes(data[:8], 'little'); head = json.loads(data[8:8 + size])"
+WRITE = "new = json.dumps(head).encode(); open(result['file'], 'wb').write(len(new).to_bytes(8, 'little') + new + data[8 + size:])"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'result["outputs"][0]["shape"] = [float("nan"), 4]',
+        'result["outputs"][0]["shape"] = [3.0, 4]',
+        'result["outputs"][0]["shape"] = [True, 4]',
+        'result["outputs"][0]["shape"] = [10**30, 4]',
+        'result["outputs"][0]["shape"] = "3, 4"',
+        'result["outputs"][0]["shape"] = [4, 3]',
+        'result["outputs"][0]["kind"] = ["tensor"]',
+        'result["outputs"][0]["path"] = {}',
+        'result["outputs"][0]["dtype"] = None',
+        'result["outputs"][0]["dtype"] = "int64"',
+        'del result["outputs"][0]["kind"]',
+        'result["outputs"] *= 2',
+        'result["outputs"].append({"path": "z", "kind": "tensor", "shape": [1], "dtype": "float64"})',
+        'result["outputs"] = None',
+        'result["outputs"] = 7',
+        'result["container"] = 7',
+        'del result["outputs"]',
+        'del result["file"]',
+        "result.clear()",
+        'result["extra"] = eval("[" * 90 + "]" * 90)',
+        'result["file"] = "/etc/passwd"',
+        'result["file"] = result["file"].replace("candidate", "reference")',
+        'result["file"] = result["file"].replace("candidate/", "candidate/../reference/")',
+        'result["file"] = os.path.basename(result["file"])',
+        'result["file"] = result["file"] + chr(0)',
+        'result["file"] = 1',
+        'os.unlink(result["file"])',
+        'os.unlink(result["file"]); os.mkdir(result["file"])',
+        'os.unlink(result["file"]); os.mkfifo(result["file"])',
+        'os.unlink(result["file"]); os.symlink("/dev/zero", result["file"])',
+        'theirs = result["file"].replace("candidate", "reference"); os.unlink(result["file"])\n'
+        "while not os.path.exists(theirs): time.sleep(0.01)\n"
+        'time.sleep(0.3); os.symlink(theirs, result["file"])',
+        'theirs = result["file"].replace("candidate", "reference"); os.unlink(result["file"])\n'
+        "while not os.path.exists(theirs): time.sleep(0.01)\n"
+        'time.sleep(0.3); os.link(theirs, result["file"])',
+        'open(result["file"], "wb").close()',
+        'open(result["file"], "wb").write(b"\\xff" * 100)',
+        'open(result["file"], "ab").write(b"more")',
+        'os.truncate(result["file"], os.path.getsize(result["file"]) - 8)',
+        'os.truncate(result["file"], 2**45)',
+        f"data = {FILE}; {HEADER}; head['y']['shape'] = [4, 3]; {WRITE}",
+        f"data = {FILE}; {HEADER}; head['y']['dtype'] = 'BF16'; {WRITE}",
+        f"data = {FILE}; {HEADER}; head['y'] = 5; {WRITE}",
+        f"data = {FILE}; {HEADER}; head['z'] = head.pop('y'); {WRITE}",
+        f"data = {FILE}; {HEADER}; head = [head]; {WRITE}",
+        f"data = {FILE}; {HEADER}; head['y']['data_offsets'] = [-8, 10**18]; {WRITE}",
+    ],
+)
+def test_an_answer_of_a_wrong_form_is_an_error_of_its_side(duo, kept, code):
+    lie(duo, code)
+    finding = kept(duo.run(), "error")
+    assert finding.kind in ("fault-run", "bad-answer")
+    assert "candidate" in finding.message or "data_offsets" in code, finding.message
+
+
+def test_a_scratch_folder_that_became_a_link_is_an_error_of_its_side(duo):
+    lie(duo, 'home = os.path.dirname(result["file"]); os.rename(home, home + "-"); os.symlink(home + "-", home)')
+    report = duo.run()
+    assert {g.name: g.verdict.value for g in report.checks[-1].groups} == {
+        "one": "equal", "trap": "error", "after": "error",
+    }  # fmt: skip
+    assert all("candidate" in f.message and "Not a directory" in f.message for f in report.findings)
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [
+        'b"\\n"',
+        'b"no json\\n"',
+        'b"\\xff\\xfe\\n"',
+        'b"[]\\n"',
+        'b"NaN\\n"',
+        'b"{}\\n"',
+        'b"[" * 100_000 + b"\\n"',
+        'b\'{"key": \' + b"9" * 10_000 + b"}\\n"',
+        "b'{\"result\": {}}\\n'",
+        'honest({"key": "tiny/forward/one", "result": message["result"]})',
+        'honest({"key": message["key"], "result": [1]})',
+        'honest({"key": message["key"], "fault": 5})',
+        'b"x" * (65 * 2**20)',
+        "honest(message) + honest(message)",
+    ],
+)
+def test_bytes_that_are_no_answer_are_an_error_of_their_side(duo, bytes_):
+    lie(duo, f"return {bytes_}")
+    report = duo.run()
+    verdicts = {g.name: g.verdict.value for g in report.checks[-1].groups}
+    assert verdicts.pop("one") == "equal"
+    assert "error" in verdicts.values()
+    assert set(verdicts.values()) <= {"equal", "error"}
+    assert report.verdict == "error"
+    assert [c.verdict for c in report.checks[:3]] == ["equal"] * 3
+    assert any("unreadable answer" in f.message for f in report.findings)
+
+
+def test_an_answer_that_never_ends_is_a_time_out(duo, kept):
+    lie(duo, "time.sleep(0.2)\nreturn b'x'")
+    assert "no answer within 6 s" in kept(duo.run(timeout=6.0), "error").message
+
+
+@pytest.mark.parametrize(
+    ("code", "changed"),
+    [
+        ('result["parameters"] *= 2', "two are called"),
+        ('result["parameters"][0]["shape"] = None', "parameters.0.shape"),
+        ('result["parameters"][0]["requires_grad"] = "yes"', "requires_grad"),
+        ('result["modules"] = {}', "modules"),
+        ('result["modules"][0]["location"] = {"file": 1}', "location"),
+        ('result["order"] = [1]', "order.0"),
+        ('result["tied"] = 3', "tied"),
+        ('del result["buffers"]', "buffers"),
+        ('result["buffers"] = []', "only in its file"),
+        ('result["buffer_file"] = "/etc/passwd"', "/etc/passwd"),
+    ],
+)
+def test_a_structure_of_a_wrong_form_is_an_error_of_its_side(duo, code, changed):
+    lie(duo, code, key="tiny/structure")
+    report = duo.run()
+    verdicts = {c.name: c.verdict.value for c in report.checks}
+    assert verdicts == {"configuration": "equal", "structure": "error", "buffers": "error", "forward": "equal"}
+    assert all("candidate did not finish" in f.message and changed in f.message for f in report.findings)
+
+
+@pytest.mark.parametrize(
+    "code", ["result.clear()", 'result["absent"] = True', 'result["defaults"] = 1', 'result["arguments"] = {}']
+)
+def test_a_configuration_of_a_wrong_form_is_an_error_of_its_side(duo, code):
+    lie(duo, code, key="tiny/configuration")
+    report = duo.run()
+    verdicts = {c.name: c.verdict.value for c in report.checks}
+    assert verdicts == {"configuration": "error", "structure": "equal", "buffers": "equal", "forward": "equal"}
+
+
+@pytest.mark.parametrize("result", [{}, {"python": "3", "packages": 7}, {"python": 3, "packages": {}}])
+def test_an_environment_of_a_wrong_form_is_refused(tmp_path, result):
+    with pytest.raises(ValueError, match=r"python|packages"):
+        checked(Ask(key="environment", op="environment"), result, tmp_path, configured=True)
+
+
+@pytest.mark.parametrize(
+    "code", ["result.clear()", 'result["calls"] = result["calls"][::-1]', 'result["calls"][0]["parent"] = 9']
+)
+def test_a_second_pass_of_a_wrong_form_costs_the_place_alone(duo, kept, code):
+    duo.write("right", head=HOSTILE.format(key="tiny/modules/trap", code=code), trap="y = y + 1")
+    report = duo.run()
+    assert kept(report, "different").kind == "output-values"
+    assert report.first_divergence is None
+
+
+@pytest.mark.parametrize(
+    "fault", ['{"kind": ["raised"]}', '{"message": 5, "frames": 7}', '{"kind": "raised", "frames": [[1]]}']
+)
+def test_a_fault_of_a_wrong_form_is_not_equal(duo, fault):
+    lie(duo, f'return honest({{"key": message["key"], "fault": {fault}}})')
+    report = duo.run()
+    assert {g.name: g.verdict.value for g in report.checks[-1].groups}["trap"] in ("error", "different")
+    assert report.verdict != "equal"
+
+
+def test_text_that_no_file_can_hold_is_replaced(duo):
+    lie(duo, 'result["attributes"]["odd"] = "\\ud800\\x1b[31m"', key="tiny/configuration")
+    report = duo.run()
+    assert report.checks[0].verdict == "different"
+
+
+def test_a_check_that_breaks_is_told_and_costs_no_other(duo, monkeypatch):
+    honest = structure.compare
+
+    def broken(job, reference: Trace, candidate: Trace):
+        yield next(honest(job, reference, candidate))
+        raise LookupError("never thought of this")
+
+    monkeypatch.setattr(structure, "compare", broken)
+    report = duo.run()
+    verdicts = {c.name: c.verdict.value for c in report.checks}
+    assert verdicts == {"configuration": "equal", "structure": "error", "buffers": "equal", "forward": "equal"}
+    assert {g.name: g.verdict.value for g in report.checks[1].groups} == {"parameters": "equal", "answers": "error"}
+    (finding,) = report.findings
+    assert finding.kind == "check-broke"
+    assert "LookupError: never thought of this" in finding.message
+    assert "test_bad_answers.py" in finding.message
+    assert "in broken)" in finding.message

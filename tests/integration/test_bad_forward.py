@@ -1,0 +1,109 @@
+"""Models that cannot be built or run: what each costs, and that it costs no other result."""
+
+from __future__ import annotations
+
+import pytest
+
+RAISE = 'raise ValueError("no such trick")'
+
+
+def test_two_equal_models_are_equal(duo):
+    report = duo.run()
+    assert report.verdict == "equal", report.findings
+    assert [c.verdict for c in report.checks] == ["equal"] * 4
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_forward_that_raises_on_one_side_only_is_a_difference(duo, kept, side):
+    duo.write(side, trap=RAISE)
+    finding = kept(duo.run(), "different")
+    role = {"left": "reference", "right": "candidate"}[side]
+    assert f"{role} failed where the other side did not" in finding.message
+    assert "ValueError: no such trick (at model.py:" in finding.message
+    place = getattr(finding, role)
+    assert (place.file, place.line) == ("model.py", 21)
+
+
+def test_a_forward_that_raises_on_both_sides_is_an_error(duo, kept):
+    for side in ("left", "right"):
+        duo.write(side, trap=RAISE)
+    finding = kept(duo.run(), "error")
+    assert finding.message.startswith("both sides failed")
+    assert finding.message.count("no such trick") == 2
+
+
+def test_a_constructor_that_raises_on_one_side_is_a_difference(duo):
+    duo.write("right", init='raise RuntimeError("cannot be built")')
+    report = duo.run()
+    verdicts = {c.name: c.verdict.value for c in report.checks}
+    assert verdicts == {
+        "configuration": "equal", "structure": "different", "buffers": "different", "forward": "different",
+    }  # fmt: skip
+    assert report.exit_code == 1
+    assert all("RuntimeError: cannot be built (at model.py:14 in __init__)" in f.message for f in report.findings)
+
+
+def test_a_constructor_that_raises_on_both_sides_is_an_error(duo):
+    for side in ("left", "right"):
+        duo.write(side, init='raise RuntimeError("cannot be built")')
+    report = duo.run()
+    assert report.verdict == "error"
+    assert report.checks[0].verdict == "equal"
+    assert {f.kind for f in report.findings} == {"fault-both"}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_values_that_are_not_finite_differ_from_values(duo, kept, value):
+    duo.write("right", trap=f'y = y.clone(); y[0, 1] = float("{value}")')
+    finding = kept(duo.run(), "different")
+    assert finding.kind == "not-finite"
+    assert "one side has NaN or infinity in y" in finding.message
+
+
+def test_nan_on_both_sides_is_an_error_and_never_equal(duo, kept):
+    for side in ("left", "right"):
+        duo.write(side, trap="y = y * float('nan')")
+    assert kept(duo.run(), "error").details["side"] == "both sides"
+
+
+def test_a_scalar_nan_on_both_sides_is_an_error_and_never_equal(duo, kept):
+    for side in ("left", "right"):
+        duo.write(side, trap='return {"y": y, "loss": float("nan")}')
+    assert kept(duo.run(), "error").subject == "loss"
+
+
+@pytest.mark.parametrize("output", ["None", "{}", "torch.empty(0, 4)", '"text"'])
+def test_an_output_without_a_tensor_is_an_error(duo, kept, output):
+    for side in ("left", "right"):
+        duo.write(side, trap=f"return {output}")
+    assert kept(duo.run(), "error").kind == "empty-output"
+
+
+def test_two_outputs_of_one_name_are_an_error(duo, kept):
+    duo.write("right", trap='return {"y": y, 1: y, "1": y}')
+    assert "outputs: two are called '1'" in kept(duo.run(), "error").message
+
+
+def test_a_message_of_megabytes_or_of_control_characters_is_cut_and_kept(duo, kept):
+    duo.write("right", trap='raise ValueError("\\x1b[2J\\ud800<b>" + "x" * 5_000_000)')
+    finding = kept(duo.run(), "different")
+    assert len(finding.message) < 2000
+
+
+def test_an_exception_that_cannot_be_printed_is_told(duo, kept):
+    duo.write(
+        "right",
+        head="class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError('no text')",
+        trap="raise Odd",
+    )
+    assert "Odd: <the message itself raised RuntimeError>" in kept(duo.run(), "different").message
+
+
+def test_a_second_variant_is_compared_where_the_first_fails(duo):
+    duo.spec(variants={"tiny": {"width": 4}, "wide": {"width": 6}})
+    duo.write("right", init='if config.width == 4: raise RuntimeError("too small")')
+    report = duo.run(variants=("all",))
+    verdicts = {(g.variant, g.check): g.verdict.value for c in report.checks for g in c.groups}
+    assert verdicts["tiny", "forward"] == "different"
+    assert verdicts["wide", "forward"] == "equal"
+    assert {f.variant for f in report.findings} == {"tiny"}

@@ -1,0 +1,267 @@
+"""What a side may answer. An answer of another form is an error of that side, never a crash and never equal.
+
+Only what the checks rely on is laid down; more keys may come. Files are looked at as they lie: a side may hand over the
+one regular file of its own scratch folder that it was asked for, holding just the tensors that its answer lists.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from verify import memory
+from verify.trace import Ask
+
+DEEPEST = 60
+LARGEST_HEADER = 100 * 2**20
+MEMORY_SHARE = 0.5
+SURROGATE = re.compile("[\ud800-\udfff]")
+FLOATS, WHOLES = frozenset({"F64", "F32"}), frozenset({"I64", "I32", "I16", "I8", "U8", "BOOL"})
+BYTES = {"F64": 8, "F32": 4, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+Name = Annotated[str, Field(max_length=2000)]
+Count = Annotated[int, Field(ge=0, lt=2**48)]
+Shape = Annotated[list[Count], Field(max_length=64)]
+Tensors = Mapping[str, tuple[list[int], str]]
+"""Shape and dtype of the tensors that an answer lists, by name."""
+
+
+class Form(BaseModel):
+    """Strictly typed; keys beyond these are let through."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=True)
+
+
+class Place(Form):
+    file: Annotated[str, Field(max_length=4096)]
+    line: Count
+    name: str = ""
+    own: bool = False
+
+
+class Tensor(Form):
+    name: Name
+    shape: Shape
+    dtype: Name
+
+
+class Parameter(Tensor):
+    requires_grad: bool
+
+
+class Buffer(Tensor):
+    persistent: bool
+
+
+class Module(Form):
+    path: Name
+    kind: Name = Field(alias="class")
+    stateful: bool
+    location: Place | None
+
+
+class Structure(Form):
+    parameters: list[Parameter]
+    buffers: list[Buffer]
+    order: list[Name]
+    tied: list[list[Name]]
+    modules: list[Module]
+    location: Place | None
+    buffer_file: str
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Structure:
+        _once("parameters", [e.name for e in self.parameters])
+        _once("buffers", [e.name for e in self.buffers])
+        _once("order", self.order)
+        _once("modules", [m.path for m in self.modules])
+        return self
+
+
+class Output(Form):
+    path: Name
+    kind: Literal["tensor", "value", "other"]
+    shape: Shape | None = None
+    dtype: Name | None = None
+    value: bool | int | float | str | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Output:
+        if self.kind == "tensor" and (self.shape is None or self.dtype is None):
+            raise ValueError(f"the tensor {self.path!r} has no shape or no dtype")
+        return self
+
+
+class Forward(Form):
+    outputs: list[Output]
+    container: Name
+    file: str
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Forward:
+        _once("outputs", [o.path for o in self.outputs])
+        return self
+
+
+class Fingerprint(Form):
+    shape: Shape
+    norm: float
+    sums: Annotated[list[float], Field(min_length=3, max_length=3)]
+    projections: Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class Call(Form):
+    path: Name
+    index: Count
+    kind: Name = Field(alias="class")
+    parent: Count | None
+    order: Count
+    inputs: list[Fingerprint]
+    outputs: list[Fingerprint]
+    location: Place | None
+    own_location: Place | None
+
+
+class Modules(Form):
+    calls: list[Call]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Modules:
+        for place, call in enumerate(self.calls):
+            if call.order != place or (call.parent is not None and call.parent >= place):
+                raise ValueError(f"call {place} is out of order")
+        _once("calls", [(c.path, c.index) for c in self.calls])
+        return self
+
+
+class Configuration(Form):
+    arguments: list[dict[str, Any]]
+    defaults: dict[str, Any]
+    explicit: dict[str, Any]
+    attributes: dict[str, Any]
+    probes: dict[str, Any]
+    dictionary_trip: dict[str, Any]
+    json_trip: dict[str, Any]
+    location: Place | None
+
+
+class Environment(Form):
+    python: Name
+    packages: dict[str, str | None]
+
+
+FORMS: dict[str, type[Form]] = {
+    "environment": Environment,
+    "configuration": Configuration,
+    "structure": Structure,
+    "forward": Forward,
+    "modules": Modules,
+}
+
+
+def checked(ask: Ask, result: dict[str, Any], scratch: Path, *, configured: bool) -> dict[str, Any]:
+    """The result, if it is one that `ask` may have. ValueError with the first thing that is wrong.
+
+    scratch: the side's own folder. configured: whether the spec names a configuration class for this side.
+    """
+    result = _tidy(result)
+    if ask.op == "configuration" and "absent" in result:
+        if configured or result["absent"] is not True:
+            raise ValueError("it says that there is no configuration class; the spec names one")
+        return result
+    form = FORMS.get(ask.op)
+    if form is None:
+        return result
+    try:
+        read = form.model_validate(result)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+    tensors: dict[str, tuple[list[int], str]] = {}
+    if isinstance(read, Structure):
+        tensors = {b.name: (b.shape, b.dtype) for b in read.buffers}
+        _file(read.buffer_file, scratch / str(ask.args["file"]), tensors)
+    elif isinstance(read, Forward):
+        tensors = {o.path: (o.shape or [], o.dtype or "") for o in read.outputs if o.kind == "tensor"}
+        _file(read.file, scratch / str(ask.args["file"]), tensors)
+    return result
+
+
+def _once(what: str, names: list[Any]) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{what}: two are called {name!r}")
+        seen.add(name)
+
+
+def _tidy(value: Any, depth: int = 0) -> Any:
+    """A copy without lone surrogates, which no file can hold. ValueError where it is nested too deep."""
+    if depth > DEEPEST:
+        raise ValueError(f"it is nested deeper than {DEEPEST}")
+    if isinstance(value, str):
+        return SURROGATE.sub("\ufffd", value) if SURROGATE.search(value) else value
+    if isinstance(value, list):
+        return [_tidy(v, depth + 1) for v in value]
+    if isinstance(value, dict):
+        return {_tidy(k): _tidy(v, depth + 1) for k, v in value.items()}
+    return value
+
+
+def _file(named: str, expected: Path, tensors: Tensors) -> None:
+    """Whether the file is the one that was asked for and holds these tensors. Opens nothing that could block."""
+    if named != str(expected):
+        raise ValueError(f"it names the file {named[:200]!r}; its own is {expected.name!r} in its scratch folder")
+    try:
+        folder = os.open(expected.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fd = os.open(expected.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ValueError(f"its file {expected.name!r} cannot be opened: {error.strerror}") from None
+    with open(fd, "rb") as stream:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+            raise ValueError(f"its file {expected.name!r} is no regular file of its own")
+        free = memory.available()
+        if free is not None and about.st_size > free * MEMORY_SHARE:
+            size, room = about.st_size / 2**30, free / 2**30
+            raise ValueError(f"its file {expected.name!r} has {size:.1f} GiB; {room:.1f} GiB of memory are free")
+        length = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))[0]
+        if length > min(LARGEST_HEADER, about.st_size):
+            raise ValueError(f"its file {expected.name!r} is no safetensors file")
+        header = json.loads(stream.read(length))
+        _header(header, tensors, about.st_size - 8 - length)
+
+
+def _header(header: Any, tensors: Tensors, size: int) -> None:
+    if not isinstance(header, dict):
+        raise ValueError("its file's header is no mapping")
+    header.pop("__metadata__", None)
+    for name in [*tensors, *(n for n in header if n not in tensors)]:
+        if name not in header or name not in tensors:
+            raise ValueError(
+                f"{name!r} is {'in its answer and not in its file' if name in tensors else 'only in its file'}"
+            )
+        shape, dtype = tensors[name]
+        entry = header[name]
+        stored, kind = (entry.get("shape"), entry.get("dtype")) if isinstance(entry, dict) else (None, None)
+        right = [*shape, 2] if dtype.startswith("complex") else shape
+        if stored != right:
+            raise ValueError(f"{name!r} has shape {shape} in its answer and {str(stored)[:200]} in its file")
+        if kind not in (FLOATS if re.match(r"float|bfloat|complex", dtype) else WHOLES):
+            raise ValueError(f"{name!r} is {dtype} in its answer and {str(kind)[:20]} in its file")
+        size -= math.prod(right) * BYTES[kind]
+    if size != 0:
+        raise ValueError("its file is longer or shorter than its tensors")
