@@ -38,10 +38,14 @@ class _Fingerprint:
     def scale(self) -> float:
         return float(self.vector[0]) or 1.0
 
+    @property
+    def count(self) -> int:
+        return int(np.prod(self.shape))
+
     def near(self, other: _Fingerprint, allowed: float) -> bool:
         """Whether both can be the same values: all entries where the shapes agree, else those free of layout."""
-        count = int(np.prod(self.shape))
-        if count != int(np.prod(other.shape)):
+        count = self.count
+        if count != other.count:
             return False
         entries = slice(None) if self.shape == other.shape else slice(0, LAYOUT_FREE)
         distance = np.abs(self.vector[entries] - other.vector[entries])
@@ -78,20 +82,13 @@ def first_module(
     if not left.all or not right.all:
         return None
 
-    def agrees(index: int, part: str) -> bool:
-        call = right.all[index]
-        mine: list[_Fingerprint] = getattr(right, part)[index]
-        twin = left.by_place.get((call["path"], call["index"]))
-        if twin is not None:
-            theirs: list[_Fingerprint] = getattr(left, part)[twin["order"]]
-            if [f.shape for f in mine] == [f.shape for f in theirs]:
-                return all(a.near(b, allowed) for a, b in zip(mine, theirs, strict=True))
-        return all(left.knows(f, allowed) for f in mine)
-
     found: int | None = None
     inside: int | None = None
     while True:
-        parted = [i for i in right.children(inside) if not agrees(i, "outputs") and agrees(i, "inputs")]
+        children = right.children(inside)
+        parted = [i for i in children if _parted(left, right, i, allowed)] or [
+            i for i in children if _parted_for_more(left, right, i, allowed)
+        ]
         if not parted:
             break
         found = inside = parted[0]
@@ -99,6 +96,53 @@ def first_module(
         return None
     culprit = right.all[found]
     return culprit, _counterpart(left, culprit, right, found, allowed)
+
+
+def _agree(mine: Sequence[_Fingerprint], theirs: Sequence[_Fingerprint], allowed: float) -> bool:
+    return len(mine) == len(theirs) and all(a.near(b, allowed) for a, b in zip(mine, theirs, strict=True))
+
+
+def _twin(left: _Calls, call: Mapping[str, Any]) -> int | None:
+    """The reference's call of the same path and count."""
+    twin = left.by_place.get((call["path"], call["index"]))
+    return None if twin is None else int(twin["order"])
+
+
+def _parted(left: _Calls, right: _Calls, index: int, allowed: float) -> bool:
+    """Whether a call was given what the reference's was and gave something else.
+
+    A path that the reference calls too is compared with that very call: elsewhere its values prove nothing, since a
+    step that was left out hands on values that are known as well. Calls that the reference does not repeat, or was
+    given more or fewer tensors for, do another part of the work and cannot be judged.
+    """
+    call, inputs, outputs = right.all[index], right.inputs[index], right.outputs[index]
+    twin = _twin(left, call)
+    if twin is not None:
+        return _agree(inputs, left.inputs[twin], allowed) and not _same_work(outputs, left.outputs[twin], allowed)
+    if (call["path"], 0) in left.by_place:
+        return False
+    return all(left.knows(f, allowed) for f in inputs) and not all(left.knows(f, allowed) for f in outputs)
+
+
+def _parted_for_more(left: _Calls, right: _Calls, index: int, allowed: float) -> bool:
+    """Whether a call was given all that the reference's was, and tensors beside that, and gave something else.
+
+    Such as positions that the reference counts inside. Asked only where no call is `_parted`.
+    """
+    twin = _twin(left, right.all[index])
+    if twin is None or len(right.inputs[index]) <= len(left.inputs[twin]):
+        return False
+    given = all(any(f.near(mine, allowed) for mine in right.inputs[index]) for f in left.inputs[twin])
+    mine, theirs = right.outputs[index], left.outputs[twin]
+    return given and [f.count for f in mine] == [f.count for f in theirs] and not _agree(mine, theirs, allowed)
+
+
+def _same_work(mine: Sequence[_Fingerprint], theirs: Sequence[_Fingerprint], allowed: float) -> bool:
+    """Whether outputs agree. One side may hand out more, such as attention weights that nobody asked for."""
+    if len(mine) == len(theirs):
+        return _agree(mine, theirs, allowed)
+    fewer, more = sorted((mine, theirs), key=len)
+    return all(any(f.near(m, allowed) for m in more) for f in fewer)
 
 
 def _counterpart(

@@ -15,7 +15,7 @@ def test_the_pair_is_equal(pair, gate):
     assert report.verdict == "equal", report.findings
     assert [c.name for c in report.checks] == ["configuration", "structure", "buffers", "forward"]
     assert all(c.compared > 0 for c in report.checks)
-    assert len(report.checks[-1].groups) == 21
+    assert len(report.checks[-1].groups) == 23
     assert all(g.allowed is not None and g.measured <= g.allowed < 1e-10 for g in report.checks[-1].groups)
 
 
