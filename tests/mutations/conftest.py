@@ -1,0 +1,90 @@
+"""Runs the verifier on copies of the two implementations, with sides forked from one warmed interpreter."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mutant import Fault, Rewrite
+
+import verify.run
+from verify import spec
+from verify.report import Report
+from verify.run import Options
+from verify.side import Server
+from verify.spec import Spec
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTLINE = ("configuration", "structure", "buffers")
+"""Checks that need no forward pass."""
+
+PRELOAD = (
+    "torch",
+    "safetensors.torch",
+    "transformers.modeling_utils",
+    "transformers.modeling_layers",
+    "transformers.activations",
+    "transformers.modeling_outputs",
+    "transformers.models.auto.auto_factory",
+)
+
+# Small enough to run in no time; no two sizes are equal, so that none can stand in for another.
+TINY = {
+    "hidden_size": 96,
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "num_channels": 5,
+    "image_size": 24,
+    "patch_size": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Spec:
+    """The preset, all its cases included, with one tiny variant."""
+    return spec.load(spec.PRESET).model_copy(update={"variants": {"tiny": TINY}, "default_variant": "tiny"})
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One interpreter with the imports paid."""
+    warmed = Server(sys.executable, PRELOAD, str(tmp_path_factory.mktemp("server")))
+    warmed.wait_ready()
+    yield warmed
+    warmed.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path, server: Server, tiny: Spec, monkeypatch: pytest.MonkeyPatch) -> Callable[[Rewrite], Report]:
+    """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
+
+    Unless the change names its cases, it runs on those that share one model, and a fault on its own too. A fault that
+    shows without a forward pass runs without one.
+    """
+
+    class Shared:
+        def __init__(self, *_: object) -> None:
+            self.wait_ready, self.spawn, self.status = server.wait_ready, server.spawn, server.status
+
+        def close(self) -> None:
+            """The server outlives the run."""
+
+    monkeypatch.setattr(verify.run, "Server", Shared)
+
+    def usual(change: Rewrite) -> tuple[str, ...]:
+        own = change.case if isinstance(change, Fault) else ""
+        return tuple(name for name, case in tiny.cases.items() if not case.config or name == own)
+
+    def run_it(change: Rewrite) -> Report:
+        for name in ("llavavit", "model_factory"):
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        change.apply(tmp_path)
+        checks = OUTLINE if isinstance(change, Fault) and change.check in OUTLINE else ()
+        options = Options(checks=checks, cases=change.cases or usual(change), timeout=60.0)
+        return verify.run.run(tiny, tmp_path, options)
+
+    return run_it
