@@ -16,8 +16,9 @@ from rich.console import Console
 from verify import __version__, interrupt, spec
 from verify.checks import available
 from verify.messages import Language
+from verify.pair import Progress
 from verify.report import Report
-from verify.run import Interrupted, Options, Progress, run, unusable
+from verify.run import Interrupted, Options, run, unusable
 from verify.sinks import console as terminal
 from verify.sinks import json_file, junit, markdown
 from verify.sinks.progress import Progress as Display

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import shutil
-import tempfile
+import difflib
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from verify import __version__, mapping, memory
-from verify.cases import check_sizes, draw_inputs, write_inputs
-from verify.checks import available, structure
+from verify import __version__, pair, scenes
+from verify.checks import available
 from verify.checks.base import Job, Maker, Outcome
-from verify.checks.forward import run_args
 from verify.divergence import divergence, first_module
 from verify.interrupt import describe
+from verify.pair import Progress
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
-from verify.side import Servers, Settings, Side, interpreter
-from verify.spec import CaseSpec, SideSpec, Spec, SpecError
+from verify.side import Servers, Side
+from verify.spec import CaseSpec, Spec, SpecError
 from verify.trace import BOTH, Ask, Role, Trace
 
 MOST_EXPLAINED = 3
 """Cases for which the first diverging module is sought; the rest of the differing cases name it too."""
-
-MEMORY_SHARE = 0.85
-COPIES = 1.15
-"""Memory of a side over one float64 copy of its parameters: the copy, the largest layer's draw, activations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +36,6 @@ class Options:
     device: str = "auto"
     timeout: float = 600.0
     seed: int = 0
-
-
-Progress = Callable[[Role, str], None]
 
 
 @dataclass
@@ -77,8 +63,6 @@ class Interrupted(Exception):
 
 def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     """The asked names, or all; SpecError with the known ones where a name is none of them."""
-    import difflib
-
     known = list(known)
     for name in asked:
         if name not in known:
@@ -111,19 +95,22 @@ def run(
         [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
     )
     cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
-    for variant in variants if "forward" in checks else ():
-        for name, case in cases.items():
-            check_sizes(case, name, _case_values(spec, spec.variants[variant], case, options.depth))
+    for variant in variants:
+        scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
     tally = _Tally()
     interrupted: tuple[str, int] | None = None
     try:
-        with _sides(spec, base, options, servers) as (sides, scratch):
+        with pair.started(spec, base, servers, seed=options.seed, device=options.device, timeout=options.timeout) as (
+            sides,
+            scratch,
+        ):
             try:
-                _observe(sides, [Ask(key="environment", op="environment")], progress)
+                pair.observe(sides, [Ask(key="environment", op="environment")], progress)
                 for variant in variants:
-                    _variant(spec, variant, cases, checks, options, sides, scratch, tally, progress)
+                    job = Job(spec=spec, base=base, variant=variant, seed=options.seed)
+                    _variant(job, cases, checks, options.depth, sides, scratch, tally, progress)
             finally:
-                tally.environment = {side.settings.role: _environment(side) for side in sides}
+                tally.environment = {side.settings.role: pair.environment(side) for side in sides}
     except SpecError:
         raise
     except KeyboardInterrupt as error:
@@ -137,7 +124,7 @@ def run(
         verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),
         seed=options.seed,
         variants=variants,
-        sides={role: _title(_side_spec(spec, role)) for role in BOTH},
+        sides={role: pair.title(pair.side_spec(spec, role)) for role in BOTH},
         seconds=round(time.perf_counter() - started, 3),
         checks=results,
         findings=sorted(tally.findings, key=lambda f: -f.verdict.weight),
@@ -183,128 +170,40 @@ def _broken(error: BaseException) -> str:
     return f"{text} (at {'/'.join(Path(last.filename).parts[-3:])}:{last.lineno} in {last.name})"
 
 
-def _side_spec(spec: Spec, role: Role) -> SideSpec:
-    return spec.reference if role == "reference" else spec.candidate
-
-
-def _renames(spec: Spec, role: Role) -> dict[str, dict[str, str]]:
-    """The side's own words for configuration keys and forward arguments, which the spec names as the reference does."""
-    theirs = role == "candidate"
-    return {
-        "config": spec.mapping.config if theirs else {},
-        "inputs": spec.mapping.inputs if theirs else {},
-    }
-
-
-def _title(side: SideSpec) -> str:
-    return str(side.model or side.factory)
-
-
-def _environment(side: Side) -> dict[str, Any]:
-    answer = side.trace.get("environment")
-    if answer.result is None:
-        return {"fault": str(answer.fault)}
-    return {**answer.result, "peak_memory": side.peak_memory}
-
-
-@contextmanager
-def _sides(spec: Spec, base: Path, options: Options, shared: Servers | None) -> Iterator[tuple[list[Side], Path]]:
-    """Both sides, ready to be asked; ended, and their scratch folders removed, on the way out."""
-    for role in BOTH:
-        folder = (base / _side_spec(spec, role).path).resolve()
-        if not folder.is_dir():
-            raise SpecError(f"{role}.path: there is no folder {folder}")
-    scratch = Path(tempfile.mkdtemp(prefix="llavavit-verify-"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        servers = shared if shared is not None else stack.enter_context(Servers())
-        sides = []
-        for role in BOTH:
-            side = _side_spec(spec, role)
-            python = interpreter(side.python, base)
-            home = scratch / role
-            home.mkdir(mode=0o700)
-            users = [r for r in BOTH if interpreter(_side_spec(spec, r).python, base) == python]
-            server = servers.get(python, _preload(spec, base, users))
-            settings = Settings(
-                role=role,
-                python=python,
-                path=str((base / side.path).resolve()),
-                config=side.config,
-                model=side.model,
-                factory=side.factory,
-                kwargs=side.kwargs,
-                renames=_renames(spec, role),
-                seed=options.seed,
-                device=options.device,
-                scratch=str(home),
-            )
-            sides.append(Side(settings=settings, server=server, timeout=options.timeout))
-            stack.callback(sides[-1].stop)
-        yield sides, scratch
-
-
-def _preload(spec: Spec, base: Path, roles: Iterable[Role]) -> tuple[str, ...]:
-    """What a warmed interpreter imports before it forks these sides. A guess from the sources; it only saves time."""
-    for role in roles:
-        side = _side_spec(spec, role)
-        module = str(side.model or side.factory).partition(":")[0].replace(".", "/")
-        for file in (base / side.path / f"{module}.py", base / side.path / module / "__init__.py"):
-            try:
-                text = file.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue
-            if re.search(r"^\s*(from|import)\s+transformers", text, re.MULTILINE):
-                return ("torch", "safetensors.torch", "transformers.modeling_utils")
-    return ("torch", "safetensors.torch")
-
-
-def _observe(sides: list[Side], asks: list[Ask], progress: Progress) -> None:
-    """Asks both sides at once. On Ctrl-C both are ended first, so that no thread waits for them."""
-    with ThreadPoolExecutor(len(sides)) as pool:
-        jobs = [pool.submit(side.observe, asks, lambda role, ask: progress(role, ask.key)) for side in sides]
-        try:
-            for job in jobs:
-                job.result()
-        except BaseException:
-            for side in sides:
-                side.stop()
-            raise
+def _runners(checks: list[str]) -> list[str]:
+    """Of these checks, those that run the spec's cases."""
+    modules = available()
+    return [name for name in checks if modules[name].RUNS_CASES]
 
 
 def _variant(
-    spec: Spec,
-    variant: str,
+    job: Job,
     cases: Mapping[str, CaseSpec],
     checks: list[str],
-    options: Options,
+    depth: int | None,
     sides: list[Side],
     scratch: Path,
     tally: _Tally,
     progress: Progress,
 ) -> None:
     """Observes and compares one variant. What breaks on the way costs no more than what depends on it."""
-    values = spec.variants[variant]
-    job = Job(spec=spec, variant=variant, values=values, cases={}, inputs={}, forward_values={})
-    modules = available()
     interrupt: KeyboardInterrupt | None = None
     try:
-        _observe(sides, _ordered(ask for name in checks for ask in modules[name].plan(job)), progress)
-        depth = _depth(spec, variant, options, sides, tally) if "forward" in checks else options.depth
-        forward_values = {name: _case_values(spec, values, case, depth) for name, case in cases.items()}
-        inputs = {}
-        if "forward" in checks:
-            inputs = _inputs(replace(job, cases=cases, forward_values=forward_values), scratch, options.seed, tally)
-            cases = {name: case for name, case in cases.items() if name in inputs}
-        recipes = _recipes(spec, variant, forward_values, sides, progress)
-        job = replace(job, cases=cases, inputs=inputs, forward_values=forward_values, recipes=recipes)
-        _observe(sides, _ordered(ask for name in checks for ask in modules[name].plan(job)), progress)
+        pair.observe(sides, _asks(job, checks), progress)
+        if runners := _runners(checks):
+            depth, reduced = scenes.depth_of(job, depth, sides, tally.facts.setdefault(job.variant, {}))
+            tally.skipped += reduced
+            made = scenes.make(job, runners, cases, depth, sides, scratch, progress)
+            for check, outcomes in made.broken.items():
+                _count_outcomes(check, job, outcomes, 0.0, tally)
+            job = replace(job, scenes=made.ready)
+            pair.observe(sides, _asks(job, checks), progress)
     except KeyboardInterrupt as error:
         interrupt = error
         for side in sides:
             side.stop()
     except Exception as error:
-        tally.stops.append(f"{variant}: {_broken(error)}")
+        tally.stops.append(f"{job.variant}: {_broken(error)}")
     traces = {side.settings.role: side.trace for side in sides}
     for name in checks:
         _compare(name, job, traces, tally)
@@ -313,41 +212,9 @@ def _variant(
     _explain(job, sides, tally, progress)
 
 
-def _recipes(
-    spec: Spec, variant: str, forward_values: Mapping[str, Mapping[str, Any]], sides: list[Side], progress: Progress
-) -> dict[str, dict[str, Any]]:
-    """By case, how the candidate's parameters are made of the reference's. Empty where the spec maps none."""
-    if not spec.mapping.parameters:
-        return {}
-    distinct = {json.dumps(values, sort_keys=True): values for values in forward_values.values()}
-    keys = {text: f"{variant}/mapping/{number}" for number, text in enumerate(distinct)}
-    file = f"{variant}-mapping-buffers.safetensors"
-    asks = [Ask(key=keys[t], op="structure", args={"values": dict(v), "file": file}) for t, v in distinct.items()]
-    _observe(sides, asks, progress)
-    found = {}
-    for text, key in keys.items():
-        shapes = [structure.shapes(side.trace.get(key).result or {}) for side in sides]
-        found[text] = mapping.resolve(spec.mapping, *shapes).to_wire()
-    return {case: found[json.dumps(values, sort_keys=True)] for case, values in forward_values.items()}
-
-
-def _inputs(job: Job, scratch: Path, seed: int, tally: _Tally) -> dict[str, Path]:
-    """The files with the tensors of each case. A case whose file cannot be made is an error of its own."""
-    files = {}
-    for name, case in job.cases.items():
-        file = scratch / f"{job.variant}-{name}.inputs.safetensors"
-        try:
-            write_inputs(draw_inputs(case, name, job.forward_values[name], seed), file)
-        except Exception as error:  # a full disk, no memory, sizes that the memory's depth makes impossible
-            make = Maker(job=job, check="forward", group=name)
-            outcome = Outcome(name=name)
-            outcome.findings.append(
-                make.finding("no-inputs", name, Verdict.ERROR, details={"fault": f"{type(error).__name__}: {error}"})
-            )
-            _count_outcomes("forward", job, [outcome], 0.0, tally)
-        else:
-            files[name] = file
-    return files
+def _asks(job: Job, checks: list[str]) -> list[Ask]:
+    modules = available()
+    return _ordered(ask for name in checks for ask in modules[name].plan(job))
 
 
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:
@@ -359,49 +226,6 @@ def _ordered(asks: Iterable[Ask]) -> list[Ask]:
     unique = {ask.key: ask for ask in asks}
     first = {ask.group: -place for place, ask in reversed(list(enumerate(unique.values())))}
     return sorted(unique.values(), key=lambda ask: (bool(ask.group), first[ask.group], bool(ask.args.get("nudged"))))
-
-
-def _case_values(spec: Spec, values: Mapping[str, Any], case: CaseSpec, depth: int | None) -> dict[str, Any]:
-    merged = {**values, **case.config}
-    if depth is not None and spec.depth_key is not None:
-        own = case.config.get(spec.depth_key)
-        merged[spec.depth_key] = min(own, depth) if isinstance(own, int) else depth
-    return merged
-
-
-def _depth(spec: Spec, variant: str, options: Options, sides: list[Side], tally: _Tally) -> int | None:
-    """Layers to run: those asked for, all, or as many as fit into memory, which is then said."""
-    key = f"{variant}/structure"
-    trace = sides[0].trace
-    if key not in trace.answers:
-        args = {"values": spec.variants[variant], "file": f"{variant}-buffers.safetensors"}
-        trace.add(sides[0].ask(Ask(key=key, op="structure", args=args)))
-    result = trace.get(key).result or {}
-    parameters = sum(math.prod(p["shape"]) for p in result.get("parameters", []))
-    layers = spec.variants[variant].get(spec.depth_key or "")
-    facts = tally.facts.setdefault(variant, {})
-    facts.update(
-        values=dict(spec.variants[variant]),
-        parameters=parameters,
-        entries=len(result.get("order", [])),
-        names=[f"{p['name']} {p['shape']}" for p in result.get("parameters", [])],
-    )
-    if options.depth is not None:
-        facts["layers"] = options.depth
-        return options.depth
-    facts["layers"] = layers
-    free = memory.available()
-    need = parameters * 8 * COPIES * len(sides)
-    if not isinstance(layers, int) or free is None or need <= free * MEMORY_SHARE:
-        return None
-    fits = max(int(layers * free * MEMORY_SHARE / need), 1)
-    facts["layers"] = fits
-    reason = (
-        f"forward runs {fits} of {layers} layers: all of them need {need / 2**30:.1f} GiB in float64 for both sides and "
-        f"{free / 2**30:.1f} GiB are free; --depth {layers} runs all the same"
-    )
-    tally.skipped.append(Skipped(check="forward", variant=variant, case="", reason=reason))
-    return fits
 
 
 def _compare(name: str, job: Job, traces: Mapping[Role, Trace], tally: _Tally) -> None:
@@ -459,22 +283,25 @@ def _result(name: str, tally: _Tally) -> CheckResult:
 
 def _explain(job: Job, sides: list[Side], tally: _Tally, progress: Progress) -> None:
     """The second pass, only where values differ: which module is the first, and its place on the findings."""
-    todo = [f for f in tally.findings if f.variant == job.variant and f.kind in ("output-values", "not-finite")]
+    todo = [
+        f
+        for f in tally.findings
+        if f.variant == job.variant and f.kind in ("output-values", "not-finite") and (f.check, f.case) in job.scenes
+    ]
     found: Divergence | None = None
     for finding in todo[:MOST_EXPLAINED]:
         allowed = float(finding.allowed) if isinstance(finding.allowed, float) and finding.allowed > 0 else 1e-12
-        key = job.key("modules", finding.case)
-        ask = Ask(key=key, op="modules", args=run_args(job, finding.case, nudged=False))
-        _observe(sides, [ask], progress)
-        answers = [side.trace.get(key).result for side in sides]
+        ask = job.ask("modules", finding.check, finding.case, "modules")
+        pair.observe(sides, [ask], progress)
+        answers = [side.trace.get(ask.key).result for side in sides]
         try:
-            pair = first_module(answers[0]["calls"], answers[1]["calls"], allowed) if all(answers) else None  # type: ignore[index]
+            match = first_module(answers[0]["calls"], answers[1]["calls"], allowed) if all(answers) else None  # type: ignore[index]
         except Exception:  # a place that cannot be found takes nothing from the finding
-            pair = None
-        if pair is not None:
+            match = None
+        if match is not None:
             measured = finding.measured if isinstance(finding.measured, float) else None
             place = (finding.check, finding.variant, finding.case)
-            found = divergence(place, measured, allowed, pair)
+            found = divergence(place, measured, allowed, match)
             tally.divergences.append(found)
             _place(tally, finding, found)
     for finding in todo[MOST_EXPLAINED:]:

@@ -108,6 +108,10 @@ class CheckSpec(Strict):
     """Options of one check."""
 
     ignore: list[str] = Field([], description="Glob patterns of subjects that are not compared, such as `*.auto_map`.")
+    cases: list[str] = Field([], description="Cases that this check runs; default: all of them.")
+    config: Plain = Field(
+        {}, description="Configuration values for models that this check runs, such as a narrow one; a case's win."
+    )
 
 
 class ParameterRule(Strict):
@@ -182,6 +186,10 @@ class Spec(Strict):
         if self.default_variant is not None and self.default_variant not in self.variants:
             raise ValueError(f"default_variant {self.default_variant!r} is none of {sorted(self.variants)}")
         return self
+
+    def options(self, check: str) -> CheckSpec:
+        """What the spec says of a check; the defaults where it says nothing."""
+        return self.checks.get(check) or CheckSpec.model_validate({})
 
     @property
     def first_variant(self) -> str:

@@ -181,7 +181,7 @@ def test_an_environment_of_a_wrong_form_is_refused(tmp_path, result):
     "code", ["result.clear()", 'result["calls"] = result["calls"][::-1]', 'result["calls"][0]["parent"] = 9']
 )
 def test_a_second_pass_of_a_wrong_form_costs_the_place_alone(duo, kept, code):
-    duo.write("right", head=HOSTILE.format(key="tiny/modules/trap", code=code), trap="y = y + 1")
+    duo.write("right", head=HOSTILE.format(key="tiny/forward/trap/modules", code=code), trap="y = y + 1")
     report = duo.run()
     assert kept(report, "different").kind == "output-values"
     assert report.first_divergence is None

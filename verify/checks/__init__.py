@@ -2,6 +2,7 @@
 
 A check module has
     SUMMARY   one line for --help
+    RUNS_CASES   whether it runs the spec's cases; each is then a scene of its own (see base.Scene)
     plan(job) -> list of Asks: what it wants observed
     compare(job, reference, candidate) -> Outcomes: pure, from the two Traces alone
 and runs in the order of ORDER, then by name.

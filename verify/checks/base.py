@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -12,28 +13,77 @@ from verify.compare import MISSING, differing
 from verify.messages import say
 from verify.report import Finding, Location, Verdict, worst
 from verify.spec import CaseSpec, Spec
-from verify.trace import Answer, Ask, Fault, Trace
+from verify.trace import BOTH, Answer, Ask, Fault, Role, Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One case as a check runs it: the configuration with every override, the file of its tensors.
+
+    recipes: how the candidate's parameters are made of the reference's; empty where names are the same.
+    """
+
+    case: CaseSpec
+    values: Mapping[str, Any]
+    inputs: Path
+    recipes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One variant of a run. values: its configuration; cases: those that were asked for; inputs: their files.
-
-    forward_values: the configuration that forward passes run with, by case (depth and overrides applied).
-    recipes: how the candidate's parameters are made of the reference's, by case; empty where names are the same.
-    """
+    """One variant of a run. base: the spec's folder. values: the variant's configuration. scenes: by check and case;
+    empty while only what needs no inputs is asked."""
 
     spec: Spec
+    base: Path
     variant: str
-    values: Mapping[str, Any]
-    cases: Mapping[str, CaseSpec]
-    inputs: Mapping[str, Path]
-    forward_values: Mapping[str, Mapping[str, Any]]
-    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seed: int
+    scenes: Mapping[tuple[str, str], Scene] = field(default_factory=dict)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self.spec.variants[self.variant]
 
     def key(self, *parts: str) -> str:
         """An ask's key, unique over the variants of a run."""
         return "/".join((self.variant, *parts))
+
+    def cases(self, check: str) -> list[str]:
+        """Names of the cases that a check runs."""
+        return [case for name, case in self.scenes if name == check]
+
+    def ask(
+        self,
+        op: str,
+        check: str,
+        case: str,
+        kind: str = "",
+        *,
+        sides: tuple[Role, ...] = BOTH,
+        values: Mapping[str, Any] | None = None,
+        arithmetic: str = "",
+        **more: Any,
+    ) -> Ask:
+        """An ask that runs a case: its key is check/case or check/case/kind, its arguments are the scene's and `more`.
+
+        values: configuration values on top of the scene's. arithmetic: another than the case's.
+        """
+        scene = self.scenes[check, case]
+        merged = {**scene.values, **(values or {})}
+        chosen = arithmetic or scene.case.arithmetic
+        parts = (check, case, kind) if kind else (check, case)
+        args = {
+            "values": merged,
+            "arithmetic": chosen,
+            "arguments": scene.case.arguments,
+            "inputs": str(scene.inputs),
+            "recipes": dict(scene.recipes),
+            "nudged": False,
+            "file": f"{'-'.join((self.variant, *parts))}.safetensors",
+            **more,
+        }
+        group = json.dumps([merged, chosen], sort_keys=True)
+        return Ask(key=self.key(*parts), op=op, args=args, sides=sides, group=group)
 
 
 @dataclass(kw_only=True)
@@ -61,6 +111,7 @@ class Check(Protocol):
     """A check module."""
 
     SUMMARY: str
+    RUNS_CASES: bool
 
     def plan(self, job: Job) -> list[Ask]: ...
 
@@ -78,8 +129,7 @@ class Maker:
     candidate: Location | None = None
 
     def ignored(self, subject: str) -> bool:
-        options = self.job.spec.checks.get(self.check)
-        return options is not None and any(fnmatchcase(subject, pattern) for pattern in options.ignore)
+        return any(fnmatchcase(subject, pattern) for pattern in self.job.spec.options(self.check).ignore)
 
     def counted(self, subjects: Iterable[str]) -> int:
         """How many of these are compared: what the spec ignores is not, and must not count as such."""

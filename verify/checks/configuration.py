@@ -12,6 +12,7 @@ from verify.report import Verdict
 from verify.trace import Ask, Trace
 
 SUMMARY = "defaults, explicit values, resolved attributes, round trips, accepted arguments"
+RUNS_CASES = False
 
 PARTS = ("arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip")
 

@@ -6,7 +6,6 @@ measured: a multiple of what the reference's own outputs do when its inputs and 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,48 +25,21 @@ from verify.trace import Answer, Ask, Trace
 SUMMARY = "every output of every case, shared weights in generic position, float64"
 
 
-def run_args(job: Job, name: str, *, nudged: bool) -> dict[str, Any]:
-    """What the observer needs to run one case."""
-    case = job.cases[name]
-    return {
-        "values": dict(job.forward_values[name]),
-        "arithmetic": case.arithmetic,
-        "arguments": case.arguments,
-        "inputs": str(job.inputs[name]),
-        "recipes": dict(job.recipes.get(name, {})),
-        "nudged": nudged,
-        "file": f"{job.variant}-{name}{'-nudged' if nudged else ''}.safetensors",
-    }
-
-
-def group_of(job: Job, name: str) -> str:
-    """Cases of one group run on one built model."""
-    return json.dumps([job.forward_values[name], job.cases[name].arithmetic], sort_keys=True)
+RUNS_CASES = True
 
 
 def plan(job: Job) -> list[Ask]:
     asks = []
-    for name in job.cases:
-        group = group_of(job, name)
-        asks.append(
-            Ask(key=job.key("forward", name), op="forward", args=run_args(job, name, nudged=False), group=group)
-        )
-        asks.append(
-            Ask(
-                key=job.key("noise", name),
-                op="forward",
-                args=run_args(job, name, nudged=True),
-                sides=("reference",),
-                group=group,
-            )
-        )
+    for name in job.cases("forward"):
+        asks.append(job.ask("forward", "forward", name))
+        asks.append(job.ask("forward", "forward", name, "noise", sides=("reference",), nudged=True))
     return asks
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
-    for name in job.cases:
+    for name in job.cases("forward"):
         key = job.key("forward", name)
-        r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key("noise", name))
+        r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key("forward", name, "noise"))
         make = Maker(job=job, check="forward", group=name)
         if r.result is None or c.result is None:
             yield Outcome(name=name, findings=list(faults(make, r, c)))
@@ -95,7 +67,12 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
         outcome.findings += make.differences({"container": r.get("container")}, {"container": c.get("container")})
     outcome.findings += _contract(make, left, right)
     values = [
-        _value(job, path, (arrays[0][path], arrays[1][path], arrays[2].get(path)), job.cases[name].arithmetic)
+        _value(
+            job,
+            path,
+            (arrays[0][path], arrays[1][path], arrays[2].get(path)),
+            job.scenes["forward", name].case.arithmetic,
+        )
         for path in left
         if path in right and _comparable(path, left, right, arrays) and not make.ignored(path)
     ]
