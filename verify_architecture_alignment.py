@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from verify import interrupt, spec
+from verify import interrupt, processes, spec
 from verify.run import Interrupted, Options, run
 from verify.sinks import alignment
 from verify.sinks.progress import Progress
@@ -48,6 +48,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     interrupt.heed_termination()
+    processes.keep_private()
     try:
         sys.exit(main())
     except KeyboardInterrupt as error:

@@ -1,7 +1,7 @@
 """What a side may answer. An answer of another form is an error of that side, never a crash and never equal.
 
-Only what the checks rely on is laid down; more keys may come. Files are looked at as they lie: a side may hand over the
-one regular file of its own scratch folder that it was asked for, holding just the tensors that its answer lists.
+Only what the checks rely on is laid down; more keys may come. With an answer that lists tensors comes one file, whose
+descriptor the side hands over: a regular one, holding just these tensors.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors.numpy import load
 
 from verify import memory
 from verify.trace import Ask
@@ -76,7 +77,6 @@ class Structure(Form):
     tied: list[list[Name]]
     modules: list[Module]
     location: Place | None
-    buffer_file: str
 
     @model_validator(mode="after")
     def _named_once(self) -> Structure:
@@ -104,7 +104,6 @@ class Output(Form):
 class Forward(Form):
     outputs: list[Output]
     container: Name
-    file: str
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:
@@ -168,33 +167,36 @@ FORMS: dict[str, type[Form]] = {
 }
 
 
-def checked(ask: Ask, result: dict[str, Any], scratch: Path, *, configured: bool) -> dict[str, Any]:
-    """The result, if it is one that `ask` may have. ValueError with the first thing that is wrong.
+def checked(
+    ask: Ask, result: dict[str, Any], files: Sequence[int], *, configured: bool
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The result and its arrays, if they are such as `ask` may have. ValueError with the first thing that is wrong.
 
-    scratch: the side's own folder. configured: whether the spec names a configuration class for this side.
+    files: descriptors that came with it; left open. configured: whether the spec names a configuration class for this
+    side.
     """
     result = _tidy(result)
     if ask.op == "configuration" and "absent" in result:
         if configured or result["absent"] is not True:
             raise ValueError("it says that there is no configuration class; the spec names one")
-        return result
+        return result, {}
     form = FORMS.get(ask.op)
     if form is None:
-        return result
+        return result, {}
     try:
         read = form.model_validate(result)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
-    tensors: dict[str, tuple[list[int], str]] = {}
     if isinstance(read, Structure):
-        tensors = {b.name: (b.shape, b.dtype) for b in read.buffers}
-        _file(read.buffer_file, scratch / str(ask.args["file"]), tensors)
-    elif isinstance(read, Forward):
+        return result, _arrays(files, {b.name: (b.shape, b.dtype) for b in read.buffers})
+    if isinstance(read, Forward):
         tensors = {o.path: (o.shape or [], o.dtype or "") for o in read.outputs if o.kind == "tensor"}
-        _file(read.file, scratch / str(ask.args["file"]), tensors)
-    return result
+        return result, _arrays(files, tensors)
+    if files:
+        raise ValueError("files came with it; expected none")
+    return result, {}
 
 
 def _once(what: str, names: list[Any]) -> None:
@@ -218,50 +220,45 @@ def _tidy(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _file(named: str, expected: Path, tensors: Tensors) -> None:
-    """Whether the file is the one that was asked for and holds these tensors. Opens nothing that could block."""
-    if named != str(expected):
-        raise ValueError(f"it names the file {named[:200]!r}; its own is {expected.name!r} in its scratch folder")
-    try:
-        folder = os.open(expected.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            fd = os.open(expected.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise ValueError(f"its file {expected.name!r} cannot be opened: {error.strerror}") from None
-    with open(fd, "rb") as stream:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-            raise ValueError(f"its file {expected.name!r} is no regular file of its own")
-        free = memory.available()
-        if free is not None and about.st_size > free * MEMORY_SHARE:
-            size, room = about.st_size / 2**30, free / 2**30
-            raise ValueError(f"its file {expected.name!r} has {size:.1f} GiB; {room:.1f} GiB of memory are free")
-        length = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))[0]
-        if length > min(LARGEST_HEADER, about.st_size):
-            raise ValueError(f"its file {expected.name!r} is no safetensors file")
-        header = json.loads(stream.read(length))
-        _header(header, tensors, about.st_size - 8 - length)
+def _arrays(files: Sequence[int], tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """The arrays in the one file that came with an answer; just these. Reads nothing that could block."""
+    if len(files) != 1:
+        raise ValueError(f"{len(files)} files of arrays came with it; expected 1")
+    about = os.fstat(files[0])
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("what came with it is no regular file")
+    free = memory.available()
+    if free is not None and about.st_size > free * MEMORY_SHARE:
+        size, room = about.st_size / 2**30, free / 2**30
+        raise ValueError(f"its arrays take {size:.1f} GiB; {room:.1f} GiB of memory are free")
+    with open(files[0], "rb", closefd=False) as stream:  # read once: what the side does to it afterwards is its own
+        stream.seek(0)
+        data = stream.read(about.st_size)
+    length = struct.unpack("<Q", data[:8].ljust(8, b"\0"))[0]
+    if length > min(LARGEST_HEADER, len(data)):
+        raise ValueError("what came with it is no safetensors file")
+    _header(json.loads(data[8 : 8 + length]), tensors, len(data) - 8 - length)
+    arrays: dict[str, NDArray[Any]] = load(data)
+    return arrays
 
 
 def _header(header: Any, tensors: Tensors, size: int) -> None:
     if not isinstance(header, dict):
-        raise ValueError("its file's header is no mapping")
+        raise ValueError("its arrays' header is no mapping")
     header.pop("__metadata__", None)
     for name in [*tensors, *(n for n in header if n not in tensors)]:
         if name not in header or name not in tensors:
             raise ValueError(
-                f"{name!r} is {'in its answer and not in its file' if name in tensors else 'only in its file'}"
+                f"{name!r} is {'in its answer and not in its arrays' if name in tensors else 'only in its arrays'}"
             )
         shape, dtype = tensors[name]
         entry = header[name]
         stored, kind = (entry.get("shape"), entry.get("dtype")) if isinstance(entry, dict) else (None, None)
         right = [*shape, 2] if dtype.startswith("complex") else shape
         if stored != right:
-            raise ValueError(f"{name!r} has shape {shape} in its answer and {str(stored)[:200]} in its file")
+            raise ValueError(f"{name!r} has shape {shape} in its answer and {str(stored)[:200]} in its arrays")
         if kind not in (FLOATS if re.match(r"float|bfloat|complex", dtype) else WHOLES):
-            raise ValueError(f"{name!r} is {dtype} in its answer and {str(kind)[:20]} in its file")
+            raise ValueError(f"{name!r} is {dtype} in its answer and {str(kind)[:20]} in its arrays")
         size -= math.prod(right) * BYTES[kind]
     if size != 0:
-        raise ValueError("its file is longer or shorter than its tensors")
+        raise ValueError("its arrays are longer or shorter than its tensors")

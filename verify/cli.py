@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 from rich.console import Console
 
-from verify import __version__, interrupt, spec
+from verify import __version__, interrupt, processes, spec
 from verify.checks import available
 from verify.messages import Language
 from verify.pair import Progress
@@ -186,6 +186,7 @@ def publish(report: Report, files: dict[str, Path | None], lang: Language, error
 def main() -> None:
     """Entry point of the console script."""
     interrupt.heed_termination()
+    processes.keep_private()
     try:
         code = int(app() or 0)
     except KeyboardInterrupt as error:

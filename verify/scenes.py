@@ -105,8 +105,7 @@ def _with_recipes(job: Job, scenes: Scenes, sides: list[Side], progress: Progres
         return scenes
     distinct = {_text(scene.values): scene.values for scene in scenes.ready.values()}
     keys = {text: job.key("mapping", str(number)) for number, text in enumerate(distinct)}
-    file = f"{job.variant}-mapping-buffers.safetensors"
-    asks = [Ask(key=keys[t], op="structure", args={"values": dict(v), "file": file}) for t, v in distinct.items()]
+    asks = [Ask(key=keys[t], op="structure", args={"values": dict(v)}) for t, v in distinct.items()]
     observe(sides, asks, progress)
     recipes = {}
     for text, key in keys.items():

@@ -35,6 +35,8 @@ OBSERVER = Path(__file__).parent / "observer" / "__main__.py"
 MOST_RESTARTS = 3
 LARGEST_ANSWER = 64 * 2**20
 LARGEST_REQUEST = 60_000
+MOST_FILES = 8
+"""File descriptors that are taken with one piece of an answer; the system closes what is more. One is right."""
 OUTPUT_KEPT = 16_384
 START_SECONDS = 300.0
 LOOK_SECONDS = 0.5
@@ -311,6 +313,7 @@ class Side:
     _pid: int = 0
     _channel: socket.socket | None = None
     _pending: bytearray = field(default_factory=bytearray)
+    _files: list[int] = field(default_factory=list)
     _stopped: bool = False
     _last: Fault | None = None
 
@@ -330,7 +333,7 @@ class Side:
         try:
             if self._channel is None:
                 self._start()
-            result = self._asked(ask)
+            answer = self._asked(ask)
         except SideError as error:
             return Answer(key=ask.key, fault=error.fault)
         except TimeoutError:
@@ -344,17 +347,16 @@ class Side:
             text = f"unreadable answer: {type(error).__name__}: {error}"[:1000]
             fault = self._last = Fault(kind="protocol", message=text)
         else:
-            seconds = time.perf_counter() - started
-            if isinstance(result, Fault):
-                return Answer(key=ask.key, fault=result, seconds=seconds)
-            return Answer(key=ask.key, result=result, seconds=seconds)
+            return dataclasses.replace(answer, seconds=time.perf_counter() - started)
+        finally:
+            self._drop_files()
         return Answer(key=ask.key, fault=fault, seconds=time.perf_counter() - started)
 
     def _threads(self, ask: Ask) -> int:
         """Threads by a fixed rule, so that a run repeats to the bit: half the processors, all for a pass of one side."""
         return cpus() if ask.alone else max(cpus() // 2, 1)
 
-    def _asked(self, ask: Ask) -> dict[str, Any] | Fault:
+    def _asked(self, ask: Ask) -> Answer:
         """Sends an ask and reads its answer. An answer in good order but of the wrong content is a fault."""
         assert self._channel is not None
         wire = {"key": ask.key, "op": ask.op, "args": dict(ask.args), "threads": self._threads(ask)}
@@ -366,13 +368,15 @@ class Side:
         if reply.get("key") != ask.key:
             raise ValueError(f"it is about {str(reply.get('key'))[:100]!r}; {ask.key!r} was asked")
         if "fault" in reply:
-            return Fault.from_wire(reply["fault"])
+            return Answer(key=ask.key, fault=Fault.from_wire(reply["fault"]))
         peak = reply.get("memory")
         self.peak_memory = max(self.peak_memory, peak if type(peak) is int and peak < 2**53 else 0)
         try:
-            return checked(ask, reply["result"], Path(self.settings.scratch), configured=bool(self.settings.config))
+            result, arrays = checked(ask, reply["result"], self._files, configured=bool(self.settings.config))
+            return Answer(key=ask.key, result=result, arrays=arrays)
         except Exception as error:
-            return Fault(kind="protocol", message=f"an answer that cannot be used: {error}"[:1000])
+            fault = Fault(kind="protocol", message=f"an answer that cannot be used: {error}"[:1000])
+            return Answer(key=ask.key, fault=fault)
 
     def _start(self) -> None:
         if self._stopped:
@@ -415,11 +419,12 @@ class Side:
             gone = self.server.gone(self._pid)
             self._channel.settimeout(min(left, LOOK_SECONDS))
             try:
-                chunk = self._channel.recv(1 << 20)
+                chunk, files, _, _ = socket.recv_fds(self._channel, 1 << 20, MOST_FILES)
             except TimeoutError:
                 if gone:
                     raise EOFError from None
                 continue
+            self._files += files
             if not chunk:
                 raise EOFError
             self._pending += chunk
@@ -429,6 +434,10 @@ class Side:
         if not isinstance(reply, dict) or not isinstance(reply.get("result", reply.get("fault")), dict):
             raise ValueError("neither a result nor a fault")
         return reply
+
+    def _drop_files(self) -> None:
+        while self._files:
+            os.close(self._files.pop())
 
     def _ended(self) -> Fault:
         """Why the process is gone."""

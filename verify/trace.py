@@ -1,7 +1,7 @@
 """Trace: everything observed of one side, as plain data (JSON and safetensors, never pickle).
 
 A trace is a list of answers. The parent asks (`Ask`), one side answers with a result or a `Fault`; both travel as one
-JSON object a line. Arrays travel as safetensors files in the side's scratch folder, named in the result. Nothing that
+JSON object a line. Arrays travel as safetensors in anonymous memory, whose file descriptor goes with the line. Nothing that
 comes back is trusted: what has the wrong form is a fault of the side, not of the run.
 """
 
@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 Role = Literal["reference", "candidate"]
 FRAMES_SHOWN = 5
@@ -97,17 +99,21 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one side answered to one ask: a result or a fault, and the seconds it took."""
+    """What one side answered to one ask: a result or a fault, and the seconds it took.
+
+    arrays: float64, float32 or whole-number arrays by name, where the operation gives any.
+    """
 
     key: str
     result: Mapping[str, Any] | None = None
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     fault: Fault | None = None
     seconds: float = 0.0
 
 
 @dataclass
 class Trace:
-    """All answers of one side. `arrays` of a result are read on demand."""
+    """All answers of one side."""
 
     role: Role
     answers: dict[str, Answer] = field(default_factory=dict)

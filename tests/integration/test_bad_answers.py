@@ -29,9 +29,28 @@ def lie(duo, code: str, key: str = "tiny/forward/trap") -> None:
     duo.write("right", head=HOSTILE.format(key=key, code=code.replace("\n", "\n        ")))
 
 
-FILE = 'open(result["file"], "rb").read()'
-HEADER = "size = int.from_bytes(data[:8], 'little'); head = json.loads(data[8:8 + size])"
-WRITE = "new = json.dumps(head).encode(); open(result['file'], 'wb').write(len(new).to_bytes(8, 'little') + new + data[8 + size:])"
+ARRAYS = """
+pack = observer.pack
+def lied(tensors):
+    fd = pack(tensors)
+    if "y" not in tensors:
+        return fd
+    data = os.pread(fd, 10**6, 0)
+    size = int.from_bytes(data[:8], "little")
+    head, body = json.loads(data[8 : 8 + size]), data[8 + size :]
+    def written(head, body):
+        new, fd = json.dumps(head).encode(), os.memfd_create("lie")
+        os.write(fd, len(new).to_bytes(8, "little") + new + body)
+        return fd
+    {code}
+observer.pack = lied
+"""
+
+
+def lie_in_arrays(duo, code: str) -> None:
+    """Lets the candidate run `code` in place of what packs its outputs: it returns a file descriptor, or None."""
+    head = HOSTILE.format(key="", code="pass") + ARRAYS.format(code=code.replace("\n", "\n    "))
+    duo.write("right", head=head)
 
 
 @pytest.mark.parametrize(
@@ -54,36 +73,8 @@ WRITE = "new = json.dumps(head).encode(); open(result['file'], 'wb').write(len(n
         'result["outputs"] = 7',
         'result["container"] = 7',
         'del result["outputs"]',
-        'del result["file"]',
         "result.clear()",
         'result["extra"] = eval("[" * 90 + "]" * 90)',
-        'result["file"] = "/etc/passwd"',
-        'result["file"] = result["file"].replace("candidate", "reference")',
-        'result["file"] = result["file"].replace("candidate/", "candidate/../reference/")',
-        'result["file"] = os.path.basename(result["file"])',
-        'result["file"] = result["file"] + chr(0)',
-        'result["file"] = 1',
-        'os.unlink(result["file"])',
-        'os.unlink(result["file"]); os.mkdir(result["file"])',
-        'os.unlink(result["file"]); os.mkfifo(result["file"])',
-        'os.unlink(result["file"]); os.symlink("/dev/zero", result["file"])',
-        'theirs = result["file"].replace("candidate", "reference"); os.unlink(result["file"])\n'
-        "while not os.path.exists(theirs): time.sleep(0.01)\n"
-        'time.sleep(0.3); os.symlink(theirs, result["file"])',
-        'theirs = result["file"].replace("candidate", "reference"); os.unlink(result["file"])\n'
-        "while not os.path.exists(theirs): time.sleep(0.01)\n"
-        'time.sleep(0.3); os.link(theirs, result["file"])',
-        'open(result["file"], "wb").close()',
-        'open(result["file"], "wb").write(b"\\xff" * 100)',
-        'open(result["file"], "ab").write(b"more")',
-        'os.truncate(result["file"], os.path.getsize(result["file"]) - 8)',
-        'os.truncate(result["file"], 2**45)',
-        f"data = {FILE}; {HEADER}; head['y']['shape'] = [4, 3]; {WRITE}",
-        f"data = {FILE}; {HEADER}; head['y']['dtype'] = 'BF16'; {WRITE}",
-        f"data = {FILE}; {HEADER}; head['y'] = 5; {WRITE}",
-        f"data = {FILE}; {HEADER}; head['z'] = head.pop('y'); {WRITE}",
-        f"data = {FILE}; {HEADER}; head = [head]; {WRITE}",
-        f"data = {FILE}; {HEADER}; head['y']['data_offsets'] = [-8, 10**18]; {WRITE}",
     ],
 )
 def test_an_answer_of_a_wrong_form_is_an_error_of_its_side(duo, kept, code):
@@ -93,13 +84,55 @@ def test_an_answer_of_a_wrong_form_is_an_error_of_its_side(duo, kept, code):
     assert "candidate" in finding.message or "data_offsets" in code, finding.message
 
 
-def test_a_scratch_folder_that_became_a_link_is_an_error_of_its_side(duo):
-    lie(duo, 'home = os.path.dirname(result["file"]); os.rename(home, home + "-"); os.symlink(home + "-", home)')
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return None",
+        "return os.memfd_create('empty')",
+        "return os.open('/dev/zero', os.O_RDONLY)",
+        "return os.open('/', os.O_RDONLY)",
+        "return os.pipe()[0]",
+        "return socket.socketpair()[0].detach()",
+        "name = f'{os.environ[\"TMPDIR\"]}/{time.time_ns()}'; os.mkfifo(name); return os.open(name, os.O_RDWR)",
+        "fd = os.memfd_create('noise'); os.write(fd, b'\\xff' * 100); return fd",
+        "os.truncate(fd, len(data) - 8); return fd",
+        "os.truncate(fd, 2**45); return fd",
+        "return written(head, body + b'more')",
+        "head['y']['shape'] = [4, 3]; return written(head, body)",
+        "head['y']['dtype'] = 'BF16'; return written(head, body)",
+        "head['y'] = 5; return written(head, body)",
+        "head['z'] = head.pop('y'); return written(head, body)",
+        "return written([head], body)",
+        "head['y']['data_offsets'] = [-8, 10**18]; return written(head, body)",
+    ],
+)
+def test_arrays_of_a_wrong_form_are_an_error_of_their_side(duo, code):
+    lie_in_arrays(duo, code)
     report = duo.run()
-    assert {g.name: g.verdict.value for g in report.checks[-1].groups} == {
-        "one": "equal", "trap": "error", "after": "error",
-    }  # fmt: skip
-    assert all("candidate" in f.message and "Not a directory" in f.message for f in report.findings)
+    verdicts = {g.name: g.verdict.value for g in report.checks[-1].groups}
+    assert "equal" not in verdicts.values(), verdicts
+    assert report.verdict == "error"
+    assert [c.verdict for c in report.checks[:3]] == ["equal"] * 3
+    assert all("candidate" in f.message for f in report.findings), report.findings
+
+
+def test_more_files_than_one_are_an_error_of_their_side(duo):
+    code = "honest_send = observer._send\ndef more(channel, line, fd):\n    if fd is not None:\n"
+    code += "        socket.send_fds(channel, [line[:1]], [os.open('/dev/null', os.O_RDONLY)] * 3)\n"
+    code += "        line = line[1:]\n    honest_send(channel, line, fd)\nobserver._send = more\nreturn fd"
+    lie_in_arrays(duo, code)
+    report = duo.run()
+    assert report.verdict == "error"
+    assert any("files of arrays came with it" in f.message for f in report.findings)
+
+
+def test_outputs_leave_nothing_for_the_other_side_to_copy(duo):
+    """Nor may one side read the other's environment or open files, unless it is root."""
+    code = "found = [f for _, _, fs in os.walk(os.path.dirname(os.environ['TMPDIR'])) for f in fs]\n"
+    code += "left = [f for f in found if f.endswith('.safetensors') and 'inputs' not in f]\n"
+    code += "if left: os._exit(9)\nreturn fd"
+    lie_in_arrays(duo, code)
+    assert duo.run().verdict == "equal"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +182,7 @@ def test_an_answer_that_never_ends_is_a_time_out(duo, kept):
         ('result["order"] = [1]', "order.0"),
         ('result["tied"] = 3', "tied"),
         ('del result["buffers"]', "buffers"),
-        ('result["buffers"] = []', "only in its file"),
-        ('result["buffer_file"] = "/etc/passwd"', "/etc/passwd"),
+        ('result["buffers"] = []', "only in its arrays"),
     ],
 )
 def test_a_structure_of_a_wrong_form_is_an_error_of_its_side(duo, code, changed):

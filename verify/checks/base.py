@@ -79,7 +79,6 @@ class Job:
             "inputs": str(scene.inputs),
             "recipes": dict(scene.recipes),
             "nudged": False,
-            "file": f"{'-'.join((self.variant, *parts))}.safetensors",
             **more,
         }
         group = json.dumps([merged, chosen], sort_keys=True)

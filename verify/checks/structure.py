@@ -22,7 +22,7 @@ def plan(job: Job) -> list[Ask]:
         Ask(
             key=job.key("structure"),
             op="structure",
-            args={"values": dict(job.values), "file": f"{job.variant}-buffers.safetensors"},
+            args={"values": dict(job.values)},
         )
     ]
 

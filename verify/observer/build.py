@@ -97,7 +97,6 @@ class Builder:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
-        self._pid = os.getpid()
         self._key = ""
         self._built: Built | None = None
 
@@ -105,12 +104,6 @@ class Builder:
     def device(self) -> torch.device:
         """Where forward passes run. Raises Unusable where this machine has no such device."""
         return _device(self.settings["device"])
-
-    def scratch(self, name: str) -> str:
-        """Path of a file in this side's scratch folder. A copy that model code forked ends here: it must not write."""
-        if os.getpid() != self._pid:
-            os._exit(0)
-        return os.path.join(self.settings["scratch"], name)
 
     def config_class(self) -> Any:
         return self._resolve("config") if self.settings["config"] else None

@@ -5,34 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from .arithmetic import exact, nudge
 from .build import Builder, Built
-from .values import container, describe, flatten, plain
+from .values import container, describe, flatten
 
 NUDGE_SEED = 20_011
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
-    arguments), nudged (move inputs and weights by one unit in the last place), file (name for the outputs).
+    arguments), nudged (move inputs and weights by one unit in the last place).
 
-    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, and the file with the tensors' values
-    (float64 or int64, shapes as listed).
+    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, and arrays: the tensors by path.
     """
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
     with torch.no_grad(), exact(built.exact) as lifted:
         output = built.model(**inputs)
     leaves = list(flatten(output))
-    tensors = {path: plain(value) for path, value in leaves if isinstance(value, torch.Tensor)}
-    file = builder.scratch(args["file"])
-    save_file(tensors, file)
     return {
         "container": container(output),
         "outputs": [{"path": path, **describe(value)} for path, value in leaves],
-        "file": file,
+        "arrays": {path: value for path, value in leaves if isinstance(value, torch.Tensor)},
         "exact": built.exact,
         "lifted": lifted.count,
         "note": built.note,

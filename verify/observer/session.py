@@ -1,7 +1,7 @@
 """One side: answers asks on its channel until the parent closes it.
 
 Wire: one JSON object a line. parent → side {"key", "op", "args", "threads"}; side → parent {"key", "result",
-"memory"} or {"key", "fault"}.
+"memory"} or {"key", "fault"}. What an operation returns as "arrays" travels as a file descriptor beside the line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 
+from .. import processes
 from . import configuration, environment, faults, forward, modules, structure
 from .build import Builder
+from .values import pack
 
 Operation = Callable[[Builder, dict[str, Any]], dict[str, Any]]
 
@@ -35,6 +37,8 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
     channel = socket.socket(fileno=channel_fd)
+    if settings["device"] == "cpu" or not torch.cuda.is_available():  # a GPU's driver looks at /proc/self itself
+        processes.keep_private()
     os.chdir(settings["path"])
     sys.path.insert(0, settings["path"])
     sys.argv = ["llavavit-verify"]
@@ -43,9 +47,12 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
     for line in _lines(channel):
         ask = json.loads(line)
         torch.set_num_threads(ask["threads"])
+        fd = None
         try:
-            answer = {"result": OPERATIONS[ask["op"]](builder, ask["args"])}
-            line = _line({"key": ask["key"], **answer, "memory": environment.peak_memory()})
+            result = OPERATIONS[ask["op"]](builder, ask["args"])
+            arrays = result.pop("arrays", None)
+            fd = None if arrays is None else pack(arrays)
+            line = _line({"key": ask["key"], "result": result, "memory": environment.peak_memory()})
         except BaseException as error:
             line = _line({"key": ask["key"], "fault": faults.describe(error, roots)})
             with contextlib.suppress(BaseException):
@@ -53,7 +60,7 @@ def serve(channel_fd: int, settings: dict[str, Any]) -> None:
             builder.release()  # a pass that was cut short may have left the model changed
         if os.getpid() != pid:
             os._exit(0)  # model code forked; the copy must not speak for the side
-        channel.sendall(line)
+        _send(channel, line, fd)
 
 
 def _lines(channel: socket.socket) -> Iterator[bytes]:
@@ -62,6 +69,15 @@ def _lines(channel: socket.socket) -> Iterator[bytes]:
         pending += chunk
         *lines, pending = pending.split(b"\n")
         yield from lines
+
+
+def _send(channel: socket.socket, line: bytes, fd: int | None) -> None:
+    """Sends an answer and, with its first byte, the file descriptor of its arrays, which is then closed."""
+    if fd is not None:
+        socket.send_fds(channel, [line[:1]], [fd])
+        os.close(fd)
+        line = line[1:]
+    channel.sendall(line)
 
 
 def _line(message: dict[str, Any]) -> bytes:

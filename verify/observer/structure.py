@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
 from . import locate
 from .build import Builder
-from .values import dtype_name, plain
+from .values import dtype_name
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args: values (configuration), file (name for the buffers' values).
+    """args: values (configuration).
 
     Returns parameters [{name, shape, dtype, requires_grad}] and buffers [{name, shape, dtype, persistent}] in the
     model's order, state_dict keys in order, groups of names that share one tensor, modules [{path, class, stateful,
-    location}], and the safetensors file with every buffer's values (float64 or int64 [shape as listed]).
+    location}], and arrays: every buffer's values by name.
     """
     model, note = builder.outline(args["values"])
     root = builder.settings["path"]
     buffers = list(model.named_buffers(remove_duplicate=False))
     persistent = set(model.state_dict(keep_vars=True))
-    path = builder.scratch(args["file"])
-    save_file({name: plain(b) for name, b in buffers if not b.is_meta}, path)
     return {
         "parameters": [
             {"name": n, "shape": list(p.shape), "dtype": dtype_name(p), "requires_grad": p.requires_grad}
@@ -38,7 +35,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "tied": _tied(model),
         "modules": [_module(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
         "location": locate.of_class(model, root),
-        "buffer_file": path,
+        "arrays": {name: b for name, b in buffers if not b.is_meta},
         "note": note,
     }
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 
 def container(output: Any) -> str:
@@ -44,6 +47,26 @@ def plain(tensor: torch.Tensor) -> torch.Tensor:
         tensor = torch.view_as_real(tensor)
     wide = torch.float64 if tensor.is_floating_point() else torch.int64
     return tensor.detach().to("cpu", wide, copy=True).contiguous()
+
+
+def pack(tensors: dict[str, torch.Tensor]) -> int:
+    """A file descriptor of anonymous memory with the tensors as safetensors, see `plain`.
+
+    No name leads to it, so that no other process finds it, and it needs no room on a disk.
+    """
+    data = save({name: plain(tensor) for name, tensor in tensors.items()})
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("arrays")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def describe(value: Any) -> dict[str, Any]:
