@@ -33,8 +33,9 @@ bench: $(READY)  ## wall, CPU and memory of the main job against the names-and-s
 picture: $(READY)  ## docs/different.svg, the README's picture, from a real run
 	$(BIN)/python docs/picture.py
 
-schema: $(READY)  ## verify/report.schema.json, from verify/report.py
+schema: $(READY)  ## the packaged JSON schemas, from the code; a test holds them to it
 	$(BIN)/python -m verify schema report > verify/report.schema.json
+	$(BIN)/python -m verify schema spec > verify/spec.schema.json
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

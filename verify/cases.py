@@ -23,6 +23,7 @@ OPERATORS: dict[type[ast.operator], Any] = {
     ast.FloorDiv: operator.floordiv,
 }
 MOST_ELEMENTS = 2**31
+LONGEST_SIZE = 200
 
 
 def size(expression: Size, values: Mapping[str, Any]) -> int:
@@ -47,9 +48,11 @@ def size(expression: Size, values: Mapping[str, Any]) -> int:
         raise SpecError(f"size {expression!r}: only integers, configuration names and + - * // are understood")
 
     try:
+        if len(expression) > LONGEST_SIZE:
+            raise SyntaxError(f"longer than {LONGEST_SIZE} characters")
         return number(ast.parse(expression, mode="eval").body)
-    except (SyntaxError, ZeroDivisionError, RecursionError) as error:
-        raise SpecError(f"size {expression!r}: {error}") from error
+    except (SyntaxError, ZeroDivisionError, RecursionError, MemoryError, ValueError) as error:
+        raise SpecError(f"size {expression[:LONGEST_SIZE]!r}: {error}") from error
 
 
 def draw_inputs(case: CaseSpec, name: str, values: Mapping[str, Any], seed: int) -> dict[str, NDArray[Any]]:
@@ -65,7 +68,7 @@ def check_sizes(case: CaseSpec, name: str, values: Mapping[str, Any]) -> None:
 
 def write_inputs(arrays: dict[str, NDArray[Any]], file: Path) -> None:
     """Writes a case's tensors as safetensors."""
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, str(file))
+    save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, str(file))
 
 
 def _sizes(spec: InputSpec, name: str, values: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None]:
@@ -75,7 +78,7 @@ def _sizes(spec: InputSpec, name: str, values: Mapping[str, Any]) -> tuple[tuple
         below = None if spec.below is None else size(spec.below, values)
     except SpecError as error:
         raise SpecError(f"{name}: {error}") from error
-    if any(n < 0 for n in shape) or math.prod(shape) > MOST_ELEMENTS:
+    if any(not 0 <= n <= MOST_ELEMENTS for n in shape) or math.prod(shape) > MOST_ELEMENTS:
         raise SpecError(f"{name}: shape {shape} is not one that can be drawn")
     if below is not None and not 0 < below < 2**62:
         raise SpecError(f"{name}: below is {below}; values are drawn from [0, below)")
@@ -91,17 +94,25 @@ def _draw(spec: InputSpec, name: str, values: Mapping[str, Any], seed: int) -> N
     random = stream(seed, name)
     if below is not None:
         return _whole(spec, shape, below, random)
+    return _typed(_floats(spec, shape, random), spec.dtype or "float", spec.scale)
+
+
+def _floats(spec: InputSpec, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float64]:
+    """normal, uniform or constant values of spread, half-width or value one."""
+    if spec.rows == "same" and shape:
+        one = _floats(spec.model_copy(update={"rows": "different"}), shape[1:], random)
+        return np.broadcast_to(one, shape).copy()
     if spec.draw == "uniform":
-        drawn = random.uniform(-1.0, 1.0, shape)
-    elif spec.draw == "constant":
-        drawn = np.ones(shape)
-    else:
-        drawn = random.standard_normal(shape)
-    if spec.dtype == "bool":
-        return drawn > 0
-    if spec.dtype == "int64":
-        return np.asarray(np.rint(drawn * spec.scale), dtype=np.int64)
-    return np.asarray(drawn * spec.scale, dtype=np.float32)
+        return np.asarray(random.uniform(-1.0, 1.0, shape))
+    return np.ones(shape) if spec.draw == "constant" else np.asarray(random.standard_normal(shape))
+
+
+def _typed(drawn: NDArray[Any], dtype: str, scale: float) -> NDArray[Any]:
+    if dtype == "bool":
+        return np.asarray(drawn > 0)
+    if dtype == "int64":
+        return np.asarray(np.rint(drawn * scale), dtype=np.int64)
+    return np.asarray(drawn * scale, dtype=np.float32)
 
 
 def _whole(spec: InputSpec, shape: tuple[int, ...], below: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -114,6 +125,6 @@ def _whole(spec: InputSpec, shape: tuple[int, ...], below: int, random: np.rando
         chosen = random.permutation(below)[:count]
         return np.sort(chosen) if spec.draw == "subset" else chosen
 
-    rows = int(np.prod(lead, dtype=np.int64))
+    rows = math.prod(lead)
     drawn = [row()] * rows if spec.rows == "same" else [row() for _ in range(rows)]
     return np.asarray(drawn, dtype=np.int64).reshape(shape)

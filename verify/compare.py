@@ -40,15 +40,16 @@ def gap(reference: NDArray[Any], candidate: NDArray[Any]) -> Gap:
     if reference.size == 0:
         raise ValueError("nothing to compare: the arrays are empty")
     r, c = reference.astype(np.float64), candidate.astype(np.float64)
+    same = (reference == candidate) | (np.isnan(r) & np.isnan(c))
     with np.errstate(all="ignore"):
-        distance = np.abs(c - r)
-        rms = float(np.sqrt(np.mean(np.square(r))))
-    same = (r == c) | (np.isnan(r) & np.isnan(c))
-    distance = np.where(same, 0.0, np.where(np.isnan(distance), np.inf, distance))
+        distance = np.asarray(np.abs(c - r))
+    distance[np.isnan(distance)] = np.inf
+    distance[distance == 0] = 1.0  # whole numbers past 2**53 may differ where their float64 does not
+    distance[same] = 0.0
     where = np.unravel_index(int(np.argmax(distance)), distance.shape)
     worst = float(distance[where])
     return Gap(
-        relative=0.0 if worst == 0 else worst / rms if rms > 0 and np.isfinite(rms) else float("inf"),
+        relative=0.0 if worst == 0 else _over_rms(worst, r),
         absolute=worst,
         where=tuple(int(i) for i in where),
         reference=float(r[where]),
@@ -56,6 +57,14 @@ def gap(reference: NDArray[Any], candidate: NDArray[Any]) -> Gap:
         different=int(np.count_nonzero(~same)),
         finite=bool(np.isfinite(r).all() and np.isfinite(c).all()),
     )
+
+
+def _over_rms(worst: float, r: NDArray[np.float64]) -> float:
+    """worst over the root mean square of `r`, scaled so that squares neither overflow nor vanish; else infinity."""
+    scale = float(np.max(np.abs(r)))
+    if not (0 < scale < float("inf")):
+        return float("inf")
+    return worst / scale / float(np.sqrt(np.mean(np.square(r / scale))))
 
 
 def ulps(reference: NDArray[Any], candidate: NDArray[Any], eps: float) -> NDArray[np.float64]:
@@ -82,10 +91,33 @@ def same_scalar(a: Any, b: Any) -> bool:
     return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
-def differing(reference: Any, candidate: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Paths where two nested JSON values differ, with both values; MISSING where a side has none. Looks both ways."""
-    r, c = dict(leaves(reference)), dict(leaves(candidate))
-    for path in [*r, *(p for p in c if p not in r)]:
-        a, b = r.get(path, MISSING), c.get(path, MISSING)
-        if a is MISSING or b is MISSING or not same_scalar(a, b):
-            yield path, a, b
+def _items(value: Any) -> Mapping[Any, Any] | None:
+    """What is inside a mapping or a list, by key or position; None for a scalar."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return _Positions(enumerate(value))
+    return None
+
+
+class _Positions(dict[int, Any]):
+    """Items of a list by position; a type of its own, so that it never passes for a mapping."""
+
+
+def differing(reference: Any, candidate: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Paths where two nested JSON values differ, with both values; MISSING where a side has none. Looks both ways.
+
+    What one side lacks is told leaf by leaf. A list is not the mapping of its positions: they differ as a whole.
+    """
+    r, c = _items(reference), _items(candidate)
+    if r is not None and c is not None and type(r) is type(c):
+        left, right = dict(r), dict(c)
+        for key in [*left, *(k for k in right if k not in left)]:
+            at = f"{path}.{key}" if path else str(key)
+            yield from differing(left.get(key, MISSING), right.get(key, MISSING), at)
+    elif candidate is MISSING:
+        yield from ((at, value, MISSING) for at, value in leaves(reference, path))
+    elif reference is MISSING:
+        yield from ((at, MISSING, value) for at, value in leaves(candidate, path))
+    elif r is not None or c is not None or not same_scalar(reference, candidate):
+        yield path, reference, candidate

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,9 +20,11 @@ DEFAULT_NAME = "llavavit-verify.yml"
 Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="package.module:Name")]
 Size = int | str
 Plain = Annotated[dict[str, Any], BeforeValidator(lambda value: _plain(value))]
+"""Values that travel to the sides as JSON. A date, a set or a number as a key does not."""
+
 Title = Annotated[str, Field(pattern=r"^[^/\x00-\x1f]{1,100}$", description="A name, part of file names: no slash.")]
 MOST_VALUES = 100_000
-DEEPEST = 50
+"""Values in a spec, counted with its aliases written out."""
 
 
 class SpecError(Exception):
@@ -72,19 +74,24 @@ class InputSpec(Strict):
         None, description="Default: float, or int64 for whole-number draws."
     )
     scale: float = Field(
-        1.0, description="Float draws are multiplied by this. Standard deviation, half-width or value."
+        1.0,
+        allow_inf_nan=False,
+        description="Float draws are multiplied by this. Standard deviation, half-width or value.",
     )
     below: Size | None = Field(None, description="integers, subset, permutation: values are in [0, below).")
     rows: Literal["different", "same"] = Field("different", description="Whether the rows of a batch draw apart.")
 
     @model_validator(mode="after")
     def _bounded(self) -> InputSpec:
-        if self.draw in ("integers", "subset", "permutation") and self.below is None:
+        whole = self.draw in ("integers", "subset", "permutation")
+        if whole and self.below is None:
             raise ValueError(f"draw: {self.draw} needs `below`, the number of values to choose from")
-        if self.draw in ("normal", "uniform", "constant") and self.below is not None:
+        if not whole and self.below is not None:
             raise ValueError(f"draw: {self.draw} takes no `below`; integers, subset and permutation do")
-        if self.below is not None and self.dtype not in (None, "int64"):
+        if whole and self.dtype not in (None, "int64"):
             raise ValueError(f"draw: {self.draw} gives int64, not {self.dtype}")
+        if not self.shape and self.draw in ("subset", "permutation"):
+            raise ValueError(f"draw: {self.draw} needs a shape whose last size is how many are chosen")
         return self
 
 
@@ -100,8 +107,17 @@ class CaseSpec(Strict):
 class ToleranceSpec(Strict):
     """How far outputs may lie apart, as a multiple of the reference's own response to one-ulp noise."""
 
-    multiple: float = Field(64.0, gt=0, description="Allowed difference over the reference's own response.")
+    multiple: float = Field(
+        64.0, gt=0, allow_inf_nan=False, description="Allowed difference over the reference's own response."
+    )
     buffer_ulps: int = Field(4, ge=0, description="Units in the last place that buffer values may lie apart.")
+
+
+def _as_list_too(schema: dict[str, Any]) -> None:
+    """`checks` may also be a list of names, and a check's options may be left empty."""
+    schema["type"] = ["object", "array"]
+    schema["items"] = {"type": "string"}
+    schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
 
 
 class CheckSpec(Strict):
@@ -169,7 +185,9 @@ class Spec(Strict):
         default_factory=lambda: MappingSpec.model_validate({}),
         description="Where the candidate names things otherwise.",
     )
-    checks: dict[str, CheckSpec] = Field({}, description="Checks to run, with options; default: all of them.")
+    checks: dict[str, CheckSpec] = Field(
+        {}, description="Checks to run, with options; default: all of them.", json_schema_extra=_as_list_too
+    )
     tolerance: ToleranceSpec = Field(default_factory=lambda: ToleranceSpec.model_validate({}))
 
     @field_validator("checks", mode="before")
@@ -216,7 +234,8 @@ def load(path: Path) -> Spec:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        _bounded(node)
+        if node is not None:
+            _plain_tree(path, node, {}, set())
         data = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SpecError(f"{path}: not valid YAML: {error}") from error
@@ -227,23 +246,7 @@ def load(path: Path) -> Spec:
     try:
         return Spec.model_validate(data)
     except ValidationError as error:
-        lines = dict(_lines(node))
-        raise SpecError("\n".join(f"{path}:{place}" for place in _explain(error, lines))) from error
-
-
-def _bounded(node: yaml.Node | None) -> None:
-    """ValueError where aliases blow the document up, or lead back into themselves."""
-    count = 0
-    todo = [(node, 0)]
-    while todo:
-        one, depth = todo.pop()
-        count += 1
-        if count > MOST_VALUES or depth > DEEPEST:
-            raise ValueError(f"more than {MOST_VALUES} values or deeper than {DEEPEST}, counting what aliases repeat")
-        if isinstance(one, yaml.MappingNode):
-            todo += [(n, depth + 1) for pair in one.value for n in pair]
-        elif isinstance(one, yaml.SequenceNode):
-            todo += [(n, depth + 1) for n in one.value]
+        raise SpecError("\n".join(f"{path}:{place}" for place in _explain(error, node))) from error
 
 
 def _plain(value: Any, where: str = "") -> Any:
@@ -265,22 +268,54 @@ def _kind(data: Any) -> str:
     return "empty" if data is None else f"a {type(data).__name__}"
 
 
-def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """Line of every key and item of a YAML document, by its path."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*at, key.value), key.start_mark.line + 1
-            yield from _lines(value, (*at, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*at, index), value.start_mark.line + 1
-            yield from _lines(value, (*at, index))
+def _plain_tree(path: Path, node: yaml.Node, sizes: dict[int, int], within: set[int]) -> int:
+    """How many values a document has with its aliases written out. SpecError for keys given twice, or endless ones."""
+    line = node.start_mark.line + 1
+    if id(node) in within:
+        raise SpecError(f"{path}:{line}: this value contains itself")
+    if id(node) not in sizes:
+        within.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _none_twice(path, node)
+        inside = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        parts = inside if isinstance(node, yaml.CollectionNode) else []
+        sizes[id(node)] = 1 + sum(_plain_tree(path, part, sizes, within) for part in parts)
+        within.remove(id(node))
+    if sizes[id(node)] > MOST_VALUES:
+        raise SpecError(f"{path}:{line}: more than {MOST_VALUES} values, aliases written out")
+    return sizes[id(node)]
 
 
-def _explain(error: ValidationError, lines: Mapping[tuple[Any, ...], int]) -> Iterator[str]:
+def _none_twice(path: Path, node: yaml.MappingNode) -> None:
+    first: dict[str, int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            line = key.start_mark.line + 1
+            if key.value in first:
+                raise SpecError(f"{path}:{line}: the key `{key.value}` is here twice, first in line {first[key.value]}")
+            first[key.value] = line
+
+
+def _line(node: yaml.Node | None, where: tuple[Any, ...]) -> int:
+    """Line of a path, or of the deepest part of it that the document has."""
+    line = 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            found = [(value, value) for value in node.value[part : part + 1]]
+        else:
+            break
+        if not found:
+            break
+        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+    return line
+
+
+def _explain(error: ValidationError, node: yaml.Node | None) -> Iterator[str]:
     for fault in error.errors():
-        where = tuple(part for part in fault["loc"] if part not in ("int", "str"))
-        line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 1)
+        where = fault["loc"][:-1] if fault["loc"][-1:] in (("int",), ("str",)) else fault["loc"]
+        line = _line(node, where)
         dotted = ".".join(map(str, where)) or "the spec"
         if fault["type"] == "extra_forbidden":
             yield f"{line}: {dotted}: unknown key{_suggest(str(where[-1]), _siblings(where[:-1]))}"
@@ -303,7 +338,7 @@ def _siblings(where: tuple[Any, ...]) -> list[str]:
     if where:
         model = fields.get(str(where[0]), Spec)
         if where[0] == "cases":
-            model = InputSpec if "inputs" in where[1:] else CaseSpec
+            model = InputSpec if len(where) == 4 else CaseSpec
         if where[:2] == ("mapping", "parameters"):
             model = ParameterRule
     return list(model.model_fields)

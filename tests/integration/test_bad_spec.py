@@ -23,7 +23,7 @@ def spec_with(duo, key, **changes):
         ("- a\n- b", "a spec is a mapping"),
         ("version: [", "not valid YAML"),
         ("version: 1", "reference: this key is missing"),
-        ("a: &a [*a]", "counting what aliases repeat"),
+        ("a: &a [*a]", "this value contains itself"),
         ("\n".join(["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))]), "aliases"),
         ("[" * 5000, "not valid YAML"),
         ("!!python/object/apply:os.system [true]", "not valid YAML"),

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from verify.report import CheckResult, Report, Verdict
-from verify.sinks.console import STYLES, place
+from verify.sinks.console import STYLES, place, put, row
 from verify.sinks.markdown import sentence
 from verify.sinks.text import clean, number
 
@@ -40,7 +40,7 @@ CLOSING = {
 def banner(console: Console) -> None:
     """What is about to be checked."""
     console.rule()
-    console.print("[bold]LlavaViT 架构对齐验证 / LlavaViT architecture alignment verification[/bold]")
+    put(console, "[bold]LlavaViT 架构对齐验证 / LlavaViT architecture alignment verification[/bold]")
     console.rule()
 
 
@@ -60,40 +60,42 @@ def show(report: Report, console: Console, *, verbose: bool = False) -> None:
             _section(report, console, f"[{number_}] {title}", checks, verbose=verbose)
     _summary(rows, console)
     style = STYLES[report.verdict]
-    console.print(f"[{style}]{CLOSING[report.verdict]}[/{style}]")
+    put(console, f"[{style}]{CLOSING[report.verdict]}[/{style}]")
 
 
 def _imports(report: Report, console: Console) -> None:
     for role, chinese in (("reference", "参考实现"), ("candidate", "候选实现")):
         environment = report.environment.get(role, {})
-        packages = environment.get("packages", {})
-        versions = ", ".join(f"{k} {v}" for k, v in packages.items() if k in ("torch", "transformers"))
+        packages = environment.get("packages")
+        known = packages if isinstance(packages, dict) else {}
+        versions = ", ".join(f"{k} {known[k]}" for k in ("torch", "transformers") if k in known)
         fault = environment.get("fault")
         text = clean(f"{chinese} / {role}: {report.sides.get(role, '?')}  ({fault or versions})")
-        console.print(escape(text))
+        put(console, escape(text))
 
 
 def _values(report: Report, variant: str, console: Console) -> None:
     facts = report.facts.get(variant, {})
     values = facts.get("values", {})
     text = ", ".join(f"{k}={values[k]}" for k in SHOWN_VALUES if k in values)
-    console.print(escape(clean(f"使用的配置 / configuration used: {variant} ({text})")))
+    put(console, escape(clean(f"使用的配置 / configuration used: {variant} ({text})")))
 
 
 def _section(report: Report, console: Console, title: str, checks: list[CheckResult], *, verbose: bool) -> None:
-    console.print()
-    console.print(f"[bold]{escape(title)}[/bold]")
+    put(console)
+    put(console, f"[bold]{escape(title)}[/bold]")
     if checks[0].name == "structure":
         for variant in report.variants:
             facts = report.facts.get(variant, {})
             entries, count = facts.get("entries"), facts.get("parameters")
             if entries and count:
-                console.print(
-                    f"  {variant}: {entries} 个参数张量，共 {count:,} 个参数 / {entries} tensors, {count:,} parameters"
+                put(
+                    console,
+                    f"  {escape(clean(variant))}: {entries} 个参数张量，共 {count:,} 个参数 / {entries} tensors, {count:,} parameters",
                 )
             if verbose:
                 for name in facts.get("names", []):
-                    console.print(f"    {escape(clean(name))}", style="dim")
+                    put(console, f"    {escape(clean(name))}", style="dim")
     for check in checks:
         if check.reason and not check.groups:
             console.print(f"    [{STYLES[check.verdict]}]→[/] {escape(clean(check.reason))}")
@@ -102,18 +104,16 @@ def _section(report: Report, console: Console, title: str, checks: list[CheckRes
             if group.verdict in (Verdict.DIFFERENT, Verdict.ERROR):
                 figures = figures.replace("≤", "/")
             name = escape(clean(f"{group.variant}/{check.name}/{group.name}"))
-            console.print(
-                f"  [{STYLES[group.verdict]}]{WORDS[group.verdict]:<18}[/] {name} ({group.compared}){figures}"
-            )
+            put(console, f"  [{STYLES[group.verdict]}]{WORDS[group.verdict]:<18}[/] {name} ({group.compared}){figures}")
         for finding in [f for f in report.findings if f.check == check.name and f.verdict != Verdict.NOTE][:8]:
             text = f"{finding.subject}: {sentence(finding.kind, finding.details, 'both')}"
-            console.print(f"    [{STYLES[finding.verdict]}]→[/] {escape(clean(text))}")
+            put(console, f"    [{STYLES[finding.verdict]}]→[/] {escape(clean(text))}")
     first = report.first_divergence
     if first is not None and any(c.name == first.check for c in checks):
-        console.print("  [bold]首个分歧 / first divergence[/bold]")
-        console.print(f"    {escape(clean(sentence('first-module', first.details, 'both')))}")
-        console.print(f"    参考 / reference {place(first.reference)}")
-        console.print(f"    候选 / candidate {place(first.candidate)}")
+        put(console, "  [bold]首个分歧 / first divergence[/bold]")
+        put(console, f"    {escape(clean(sentence('first-module', first.details, 'both')))}")
+        put(console, f"    参考 / reference {place(first.reference)}")
+        put(console, f"    候选 / candidate {place(first.candidate)}")
 
 
 def _summary(rows: list[tuple[str, Verdict, int]], console: Console) -> None:
@@ -121,6 +121,6 @@ def _summary(rows: list[tuple[str, Verdict, int]], console: Console) -> None:
     for column in ("检查项 / check", "结果 / result", "比较数 / compared"):
         table.add_column(column)
     for title, verdict, compared in rows:
-        table.add_row(escape(title), f"[{STYLES[verdict]}]{WORDS[verdict]}[/]", str(compared))
-    console.print()
+        row(table, escape(title), f"[{STYLES[verdict]}]{WORDS[verdict]}[/]", str(compared))
+    put(console)
     console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from verify.messages import Language, label
 from verify.report import Finding, Location, Report, Verdict
@@ -21,15 +22,24 @@ STYLES = {
 MOST_FINDINGS = 12
 
 
+def put(console: Console, markup: str = "", style: str | None = None) -> None:
+    """Prints a line of markup; `:name:` in it stays as it is and becomes no picture."""
+    console.print(markup, style=style, emoji=False)
+
+
+def row(table: Table, *cells: str) -> None:
+    """Adds a row of markup; see `put`."""
+    table.add_row(*(Text.from_markup(cell, emoji=False) for cell in cells))
+
+
 def show(report: Report, console: Console, language: Language = "en", *, verbose: bool = False) -> None:
     """Prints the checks, what was found, where the sides first part, and the verdict last."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for key in ("check", "verdict", "compared", "seconds"):
         table.add_column(label(key, language), justify="right" if key in ("compared", "seconds") else "left")
     for check in report.checks:
-        table.add_row(
-            label(check.name, language), _verdict(check.verdict, language), str(check.compared), f"{check.seconds:.1f}"
-        )
+        name = escape(clean(label(check.name, language)))
+        row(table, name, _verdict(check.verdict, language), str(check.compared), f"{check.seconds:.1f}")
         if verbose or check.verdict not in (Verdict.EQUAL, Verdict.SKIPPED):
             for group in check.groups:
                 if verbose or group.verdict != Verdict.EQUAL:
@@ -37,7 +47,7 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
                         f"  {number(group.measured)} ≤ {number(group.allowed)}" if verbose and group.allowed else ""
                     )
                     name = escape(clean(f"  {group.variant}/{group.name}{figures}"))
-                    table.add_row(name, _verdict(group.verdict, language), str(group.compared), "")
+                    row(table, name, _verdict(group.verdict, language), str(group.compared), "")
     console.print(table)
     for check in report.checks:
         if check.reason and not check.groups:
@@ -48,15 +58,13 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
     for finding in shown:
         _finding(finding, console, language)
     if len(report.findings) > len(shown):
-        console.print(f"[dim]… {len(report.findings) - len(shown)} more; --verbose or --json FILE shows all[/dim]")
+        put(console, f"[dim]… {len(report.findings) - len(shown)} {label('more-by-flag', language)}[/dim]")
     _divergence(report, console, language)
     for item in report.skipped:
         text = " ".join(part for part in (item.check, item.variant, item.case) if part)
-        console.print(f"[dim]{label('not-done', language)}: {escape(clean(f'{text}: {item.reason}'))}[/dim]")
+        put(console, f"[dim]{label('not-done', language)}: {escape(clean(f'{text}: {item.reason}'))}[/dim]")
     style = STYLES[report.verdict]
-    console.print(
-        f"[{style}]{label(HEADLINES[report.verdict], language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]"
-    )
+    put(console, f"[{style}]{label(HEADLINES[report.verdict], language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]")
 
 
 def _verdict(verdict: Verdict, language: Language) -> str:
@@ -73,23 +81,24 @@ def place(location: Location | None) -> str:
 
 def _finding(finding: Finding, console: Console, language: Language) -> None:
     head = f"{finding.check} {finding.variant}/{finding.case}: {finding.subject}"
-    console.print(f"{_verdict(finding.verdict, language)} {escape(clean(head))}")
-    console.print(f"  {escape(clean(sentence(finding.kind, finding.details, language)))}")
+    put(console, f"{_verdict(finding.verdict, language)} {escape(clean(head))}")
+    put(console, f"  {escape(clean(sentence(finding.kind, finding.details, language)))}")
     if isinstance(finding.measured, float):
-        figures = f"{label('measured', language)} {number(finding.measured)}, {label('allowed', language)} {number(finding.allowed)}"
-        console.print(f"  {figures}")
+        measured, allowed = label("measured", language), label("allowed", language)
+        put(console, f"  {escape(f'{measured} {number(finding.measured)}, {allowed} {number(finding.allowed)}')}")
     for role, location in (("reference", finding.reference), ("candidate", finding.candidate)):
         if location is not None:
-            console.print(f"  [dim]{label(role, language)}[/dim] {place(location)}")
+            put(console, f"  [dim]{label(role, language)}[/dim] {place(location)}")
 
 
 def _divergence(report: Report, console: Console, language: Language) -> None:
     first = report.first_divergence
     if first is None:
         return
-    console.print(
-        f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})"
+    put(
+        console,
+        f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})",
     )
-    console.print(f"  {escape(clean(sentence('first-module', first.details, language)))}")
+    put(console, f"  {escape(clean(sentence('first-module', first.details, language)))}")
     for role, location in (("reference", first.reference), ("candidate", first.candidate)):
-        console.print(f"  {label(role, language)} {place(location)}")
+        put(console, f"  {label(role, language)} {place(location)}")

@@ -10,11 +10,12 @@ from pathlib import Path
 from verify.messages import Language, label, say
 from verify.report import Finding, Location, Report, Verdict
 from verify.sinks.files import save
-from verify.sinks.text import clean, number
+from verify.sinks.text import number, one_line
 
 MARKS = {Verdict.EQUAL: "✅", Verdict.DIFFERENT: "❌", Verdict.ERROR: "⚠️", Verdict.SKIPPED: "⏭️", Verdict.NOTE: "ℹ️"}
 HEADLINES = {Verdict.EQUAL: "same-model", Verdict.DIFFERENT: "not-same-model", Verdict.ERROR: "undecided"}
 MOST_FINDINGS = 50
+APART = "&#8203;"
 
 
 def render(report: Report, language: Language = "en") -> str:
@@ -27,9 +28,21 @@ def write(report: Report, file: Path, language: Language = "en") -> None:
 
 
 def escape(text: str) -> str:
-    """Text that markdown shows as it is, on one line: no HTML, mention, link, emphasis or table cell."""
-    flat = re.sub(r"\s+", " ", html.escape(clean(text), quote=False))
-    return re.sub(r"([\\`*_{}\[\]()#+!|~@:])", r"\\\1", flat).replace("\\@", "&#64;").replace("\\:", "&#58;")
+    """Text that markdown shows as it is, on one line: no HTML, mention, reference, link, emphasis, list or table cell.
+
+    GitHub looks for mentions and issue references in the rendered text, where an escape is gone already: a zero-width
+    space after @ and # keeps them apart from what follows.
+    """
+    flat = html.escape(one_line(text), quote=False)
+    flat = re.sub(r"([\\`*_{}\[\]()#+!|~@:$])", r"\\\1", flat)
+    flat = re.sub(r"^([-=]|\d+(?=\.))", _at_the_start, flat)
+    flat = re.sub(r"(?i)(?<![a-z0-9])(www|gh)([.-])", r"\1\\\2", flat).replace("\\:", "&#58;")
+    return flat.replace("\\@", f"&#64;{APART}").replace("\\#", f"\\#{APART}")
+
+
+def _at_the_start(found: re.Match[str]) -> str:
+    """What would begin a list, a rule or a heading there."""
+    return f"&#{ord(found[0][0])};{found[0][1:]}"
 
 
 def _lines(report: Report, language: Language) -> Iterator[str]:
@@ -43,7 +56,7 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
     for check in report.checks:
         verdict = f"{MARKS[check.verdict]} {label(check.verdict.value, language)}"
         reason = f" ({escape(check.reason)})" if check.reason else ""
-        yield f"| {label(check.name, language)} | {verdict}{reason} | {check.compared} | {check.seconds:.1f} |"
+        yield f"| {escape(label(check.name, language))} | {verdict}{reason} | {check.compared} | {check.seconds:.1f} |"
     first = report.first_divergence
     if first is not None:
         yield from ("", f"### {label('first-divergence', language)}", "")
@@ -68,7 +81,7 @@ def _findings(report: Report, language: Language) -> Iterator[str]:
     for finding in report.findings[:MOST_FINDINGS]:
         yield _row(finding, language)
     if len(report.findings) > MOST_FINDINGS:
-        yield f"\n… {len(report.findings) - MOST_FINDINGS} more: the JSON report has them all."
+        yield f"\n… {len(report.findings) - MOST_FINDINGS} {label('more-in-json', language)}"
 
 
 def _row(finding: Finding, language: Language) -> str:

@@ -9,8 +9,9 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
-from verify.sinks.text import clean
+from verify.sinks.text import one_line
 from verify.trace import Role
 
 
@@ -39,10 +40,12 @@ class Progress:
 
     def __call__(self, role: Role, what: str) -> None:
         with self._lock, contextlib.suppress(OSError):  # nobody reads, or the disk is full: the run goes on
-            self._now[role] = clean(what, 60)
+            self._now[role] = one_line(what, 80)
             elapsed = time.monotonic() - self._started
             if self._status is not None:
                 sides = " · ".join(f"{r} {w}" for r, w in sorted(self._now.items()))
-                self._status.update(f"{elapsed:4.0f} s  {sides}")
+                self._status.update(Text(f"{elapsed:4.0f} s  {sides}"))
             elif not self._quiet:
-                self._console.print(f"{elapsed:6.1f} s  {role} {self._now[role]}", markup=False, highlight=False)
+                self._console.print(
+                    f"{elapsed:6.1f} s  {role} {self._now[role]}", markup=False, highlight=False, emoji=False
+                )

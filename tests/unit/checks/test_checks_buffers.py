@@ -1,0 +1,106 @@
+"""The buffers check on hand-made answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from unit_builders import job_of, tensors, trace_of
+
+from verify.checks import buffers, structure
+from verify.trace import Fault
+
+
+@pytest.fixture
+def compare(tmp_path):
+    def run(left: dict, right: dict, dtype: str = "float32", **spec):
+        answers = []
+        for n, arrays in enumerate((left, right)):
+            file = tensors(tmp_path / f"{n}", **arrays)
+            listed = [
+                {"name": k.replace("__", "."), "shape": list(v.shape), "dtype": dtype, "persistent": False}
+                for k, v in arrays.items()
+            ]
+            answers.append({"buffers": listed, "buffer_file": file, "modules": []})
+        traces = trace_of("reference", {"v/structure": answers[0]}), trace_of("candidate", {"v/structure": answers[1]})
+        (outcome,) = buffers.compare(job_of(**spec), *traces)
+        return outcome
+
+    return run
+
+
+TABLE = np.array([1.0, 2.0, 3.0])
+
+
+def test_it_shares_the_structures_question():
+    assert buffers.plan(job_of()) == structure.plan(job_of())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "step", "verdict"),
+    [
+        ("float32", 4 * 2.0**-23, "equal"),
+        ("float32", 5 * 2.0**-23, "different"),
+        ("float64", 5 * 2.0**-52, "different"),
+        ("bfloat16", 4 * 2.0**-7, "equal"),
+        ("float16", 5 * 2.0**-10, "different"),
+        ("int64", 1.0, "different"),
+        ("bool", 1.0, "different"),
+    ],
+)
+def test_values_may_be_a_few_ulps_apart(compare, dtype, step, verdict):
+    outcome = compare({"t": TABLE}, {"t": TABLE + np.array([step, 0, 0])}, dtype)
+    assert outcome.verdict == verdict
+    assert outcome.compared == 1
+
+
+def test_the_worst_value_is_told(compare):
+    (finding,) = compare({"a__t": TABLE}, {"a__t": TABLE + np.array([0, 0, 1])}).findings
+    assert (finding.subject, finding.details["where"], finding.allowed) == ("a.t", "[2]", "4 ulp")
+    assert "1 of 3 values differ; worst at [2]: 4.0, the reference has 3.0" in finding.message
+
+
+def test_the_spec_sets_the_ulps(compare):
+    assert compare({"t": TABLE}, {"t": TABLE + 2.0**-22}, tolerance={"buffer_ulps": 0}).verdict == "different"
+
+
+def test_infinities_agree_and_nan_does_not_hide_a_difference(compare):
+    mask = np.array([0.0, -np.inf])
+    assert compare({"t": mask}, {"t": mask}).verdict == "equal"
+    assert compare({"t": mask}, {"t": np.array([np.nan, -np.inf])}, tolerance={"buffer_ulps": 0}).verdict == "different"
+
+
+@pytest.mark.xfail(reason="buffers.py: not finite, so values are counted, and up to `buffer_ulps` of them may differ")
+@pytest.mark.parametrize("other", [[1.0, -np.inf], [np.nan, -np.inf], [0.0, 5.0]])
+def test_a_few_wrong_values_beside_an_infinity_are_a_difference(compare, other):
+    assert compare({"t": np.array([0.0, -np.inf])}, {"t": np.array(other)}).verdict == "different"
+
+
+def test_one_side_only_is_a_note(compare):
+    outcome = compare({"t": TABLE, "r": TABLE}, {"t": TABLE, "c": TABLE})
+    assert outcome.verdict == "equal"
+    assert [(f.subject, f.details["side"]) for f in outcome.findings] == [("c", "candidate"), ("r", "reference")]
+
+
+def test_nothing_shared_is_skipped(compare):
+    outcome = compare({"r": TABLE}, {"c": TABLE})
+    assert (outcome.verdict, outcome.reason) == ("skipped", "no buffer is on both sides")
+    assert compare({"t": TABLE}, {"t": TABLE[:2]}).verdict == "skipped"
+
+
+def test_empty_and_ignored_buffers(compare):
+    assert compare({"t": np.zeros(0)}, {"t": np.zeros(0)}).verdict == "equal"
+    ignoring = {"checks": {"buffers": {"ignore": ["t"]}}}
+    assert compare({"t": TABLE, "u": TABLE}, {"t": TABLE + 1, "u": TABLE}, **ignoring).verdict == "equal"
+
+
+@pytest.mark.parametrize("answer", [{"buffer_file": "/no/file", "buffers": []}, {"buffers": []}])
+def test_an_answer_that_cannot_be_read_is_an_error(answer):
+    traces = trace_of("reference", {"v/structure": answer}), trace_of("candidate", {"v/structure": answer})
+    (outcome,) = buffers.compare(job_of(), *traces)
+    assert outcome.verdict == "error"
+    assert outcome.findings[0].kind == "bad-answer"
+
+
+def test_a_fault_is_one_group():
+    traces = trace_of("reference", {"v/structure": Fault(kind="raised")}), trace_of("candidate", {})
+    assert [o.name for o in buffers.compare(job_of(), *traces)] == ["construct"]

@@ -1,0 +1,97 @@
+"""The configuration check on hand-made answers."""
+
+from __future__ import annotations
+
+import pytest
+from unit_builders import job_of, trace_of
+
+from verify.checks import configuration
+from verify.trace import Fault
+
+PLACE = {"file": "c.py", "line": 4, "name": "Config"}
+
+
+def answer() -> dict:
+    argument = {"name": "a", "kind": "keyword-only", "default": 1, "required": False}
+    values = {"a": 1, "b": {"c": 2.0}}
+    return {
+        "arguments": [argument, {**argument, "name": "b"}],
+        "defaults": values,
+        "explicit": values,
+        "attributes": values,
+        "probes": {"a": {"a": 18}},
+        "dictionary_trip": values,
+        "json_trip": values,
+        "location": PLACE,
+    }
+
+
+def compare(r, c):
+    key = "v/configuration"
+    traces = trace_of("reference", {key: r}), trace_of("candidate", {key: c})
+    return {o.name: o for o in configuration.compare(job_of(), *traces)}
+
+
+def test_the_plan_asks_both_sides_once():
+    (ask,) = configuration.plan(job_of(variants={"v": {"a": 1}}))
+    assert (ask.key, ask.op, ask.args, len(ask.sides)) == ("v/configuration", "configuration", {"values": {"a": 1}}, 2)
+
+
+def test_equal_configurations():
+    found = compare(answer(), answer())
+    assert list(found) == list(configuration.PARTS)
+    assert {o.verdict for o in found.values()} == {"equal"}
+    assert found["defaults"].compared == 2
+    assert found["arguments"].compared == 10
+
+
+@pytest.mark.parametrize("part", [p for p in configuration.PARTS if p != "arguments"])
+def test_one_value_is_found_where_it_is(part):
+    changed = answer()
+    changed[part] = {**changed[part], "a": 3}
+    found = compare(answer(), changed)
+    assert {name for name, o in found.items() if o.verdict == "different"} == {part}
+    (finding,) = found[part].findings if part != "probes" else found[part].findings[:1]
+    assert finding.candidate.file == "c.py"
+
+
+@pytest.mark.parametrize("key", configuration.BOOKKEEPING)
+def test_bookkeeping_is_left_out_at_any_depth(key):
+    changed = answer()
+    changed["defaults"] = {"a": 1, "b": {"c": 2.0, key: "x"}, key: "y"}
+    assert compare(answer(), changed)["defaults"].verdict == "equal"
+
+
+def test_a_moved_argument_reads_as_moved():
+    changed = answer()
+    changed["arguments"] = changed["arguments"][::-1]
+    found = compare(answer(), changed)["arguments"]
+    assert sorted(f.subject for f in found.findings) == ["a.position", "b.position"]
+
+
+def test_a_part_that_raises():
+    broken = answer()
+    broken["json_trip"] = {"raised": "E: m"}
+    assert compare(answer(), broken)["json_trip"].verdict == "different"
+    assert compare(broken, broken)["json_trip"].verdict == "error"
+
+
+def test_probes_that_raise_alike_agree():
+    both = answer()
+    both["probes"] = {"a": {"raised": "ValueError: no"}}
+    assert compare(both, both)["probes"].verdict == "equal"
+
+
+@pytest.mark.parametrize("part", [None, {}, []])
+def test_an_empty_part_is_never_equal(part):
+    broken = answer()
+    broken["defaults"] = part
+    assert compare(broken, broken)["defaults"].verdict == "error"
+
+
+def test_faults_and_absence():
+    assert compare(Fault(kind="raised"), answer())["construct"].verdict == "different"
+    assert compare(Fault(kind="exit"), answer())["construct"].verdict == "error"
+    skipped = compare({"absent": True}, {"absent": True})["construct"]
+    assert (skipped.verdict, skipped.reason) == ("skipped", "the spec names no configuration class")
+    assert {o.verdict for o in compare({"absent": True}, answer()).values()} == {"different"}

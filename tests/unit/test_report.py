@@ -1,0 +1,86 @@
+"""Report: verdicts, exit codes, schema."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit_builders import ROOT, finding_of, full_report, group_of, report_of
+
+from verify.report import EXIT_CODES, Location, Report, Verdict, worst
+
+verdicts = st.lists(st.sampled_from(Verdict), max_size=6)
+
+
+@given(verdicts)
+def test_a_whole_is_equal_different_or_error(parts):
+    assert worst(parts) in EXIT_CODES
+
+
+@given(verdicts, st.randoms())
+def test_the_worst_does_not_depend_on_order(parts, random):
+    shuffled = parts[:]
+    random.shuffle(shuffled)
+    assert worst(parts) == worst(shuffled)
+
+
+@given(verdicts)
+def test_a_proven_difference_stands_and_nothing_compared_is_never_equal(parts):
+    assert (worst(parts) == Verdict.DIFFERENT) == (Verdict.DIFFERENT in parts)
+    if worst(parts) == Verdict.EQUAL:
+        assert Verdict.EQUAL in parts
+        assert not {Verdict.ERROR, Verdict.DIFFERENT} & set(parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        ([], "error"),
+        (["skipped"], "error"),
+        (["note", "skipped"], "error"),
+        (["equal", "note", "skipped"], "equal"),
+        (["equal", "error"], "error"),
+        (["equal", "error", "different"], "different"),
+    ],
+)
+def test_worst(parts, whole):
+    assert worst(map(Verdict, parts)) == whole
+
+
+def test_weights_are_a_strict_order():
+    assert len({v.weight for v in Verdict}) == len(Verdict)
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("equal", 0), ("different", 1), ("error", 2)])
+def test_exit_codes(verdict, code):
+    assert report_of([], [group_of(Verdict(verdict))]).exit_code == code
+
+
+def test_a_report_is_frozen_and_strict_about_keys():
+    with pytest.raises(ValueError, match="frozen"):
+        finding_of().subject = "x"
+    with pytest.raises(ValueError, match="Extra"):
+        Location(file="a", line=1, column=2)
+
+
+def test_a_report_survives_json():
+    report = full_report()
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_the_packaged_schema_is_the_generated_one():
+    schema = Report.model_json_schema(mode="serialization")
+    packaged = json.loads((ROOT / "verify" / "report.schema.json").read_text())
+    assert packaged == schema, "run `make schema`"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_the_schema_refuses_what_is_no_report():
+    schema, good = Report.model_json_schema(mode="serialization"), json.loads(full_report().model_dump_json())
+    jsonschema.validate(good, schema)
+    for change in ({"verdict": "fine"}, {"schema_version": 2}, {"extra": 1}, {"findings": [{}]}, {"seconds": "long"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**good, **change}, schema)

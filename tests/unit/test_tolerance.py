@@ -1,0 +1,33 @@
+"""Tolerance: a multiple of a measured response, never below that multiple of one ulp."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verify.tolerance import EPS, from_response
+
+arithmetics = st.sampled_from(["fp64", "fp32"])
+
+
+@given(st.floats(0, 1), st.floats(1e-3, 1e6), arithmetics)
+def test_it_is_the_multiple_of_the_response_or_of_one_ulp(response, multiple, arithmetic):
+    found = from_response(response, multiple, arithmetic)
+    assert found.allowed == multiple * max(response, EPS[arithmetic])
+    assert f"{multiple:g} x" in found.reason
+
+
+@given(st.floats(0, 1), st.floats(0, 1), arithmetics)
+def test_it_grows_with_the_response(a, b, arithmetic):
+    low, high = sorted((a, b))
+    assert from_response(low, 64, arithmetic).allowed <= from_response(high, 64, arithmetic).allowed
+
+
+def test_a_reference_that_does_not_respond_still_gets_its_ulps():
+    assert from_response(0.0, 64, "fp64").allowed == 64 * 2.0**-52
+
+
+def test_an_unknown_arithmetic_is_no_silent_default():
+    with pytest.raises(KeyError):
+        from_response(0.0, 64, "bf16")
