@@ -50,6 +50,10 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同，最大差异为 {subject} 的 {where}：{candidate}，参考为 {reference}",
     ),
     "not-finite": Text("{side} has NaN or infinity in {subject}", "{side} 的 {subject} 含有 NaN 或无穷"),
+    "unstable": Text(
+        "{bad} of {count} outputs differ, worst {subject}, and cannot be judged: {why}",
+        "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
+    ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
     # first divergence
     "first-module": Text(

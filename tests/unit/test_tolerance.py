@@ -6,19 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.tolerance import EPS, from_response
+from verify.tolerance import EPS, LARGEST_RESPONSE, from_response
 
 arithmetics = st.sampled_from(["fp64", "fp32"])
+responses = st.floats(0, LARGEST_RESPONSE)
 
 
-@given(st.floats(0, 1), st.floats(1e-3, 1e6), arithmetics)
+@given(responses, st.floats(1e-3, 1e6), arithmetics)
 def test_it_is_the_multiple_of_the_response_or_of_one_ulp(response, multiple, arithmetic):
     found = from_response(response, multiple, arithmetic)
     assert found.allowed == multiple * max(response, EPS[arithmetic])
     assert f"{multiple:g} x" in found.reason
+    assert found.decides
 
 
-@given(st.floats(0, 1), st.floats(0, 1), arithmetics)
+@given(responses, responses, arithmetics)
 def test_it_grows_with_the_response(a, b, arithmetic):
     low, high = sorted((a, b))
     assert from_response(low, 64, arithmetic).allowed <= from_response(high, 64, arithmetic).allowed
@@ -26,6 +28,13 @@ def test_it_grows_with_the_response(a, b, arithmetic):
 
 def test_a_reference_that_does_not_respond_still_gets_its_ulps():
     assert from_response(0.0, 64, "fp64").allowed == 64 * 2.0**-52
+
+
+@pytest.mark.parametrize("response", [float("inf"), float("nan"), 1.0, 1e300, 1.001 * LARGEST_RESPONSE])
+def test_a_response_past_all_rounding_allows_and_decides_nothing(response):
+    found = from_response(response, 64, "fp32")
+    assert (found.allowed, found.decides) == (64 * 2.0**-23, False)
+    assert "too large to decide" in found.reason
 
 
 def test_an_unknown_arithmetic_is_no_silent_default():

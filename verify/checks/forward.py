@@ -126,6 +126,11 @@ class _Value:
     def ratio(self) -> float:
         return self.gap.relative / self.tolerance.allowed
 
+    @property
+    def past(self) -> bool:
+        """Whether the difference is larger than is allowed."""
+        return not self.gap.relative <= self.tolerance.allowed
+
 
 def _value(
     job: Job, path: str, arrays: tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None], arithmetic: str
@@ -141,8 +146,13 @@ def _value(
     return _Value(path=path, gap=gap(r, c), tolerance=tolerance)
 
 
+def _numbers(value: _Value) -> tuple[float, float, str]:
+    return value.gap.relative, value.tolerance.allowed, value.tolerance.reason
+
+
 def _findings(make: Maker, outcome: Outcome, values: list[_Value]) -> Iterator[Finding]:
-    """One finding for all outputs that differ, about the worst; one for values that are not finite."""
+    """One finding for all outputs that differ, about the worst; one for values that are not finite; one for outputs that
+    differ and whose reference is too unstable to say by how much they may."""
     for value in values:
         if not value.gap.finite:
             both = value.gap.different == 0
@@ -157,11 +167,19 @@ def _findings(make: Maker, outcome: Outcome, values: list[_Value]) -> Iterator[F
                 allowed=value.gap.reference,
             )
     finite = [v for v in values if v.gap.finite]
-    if not finite:
+    unstable = [v for v in finite if v.past and not v.tolerance.decides]
+    if unstable:
+        worst = max(unstable, key=lambda v: v.ratio)
+        details = {"bad": len(unstable), "count": len(values), "why": worst.tolerance.reason}
+        outcome.measured, outcome.allowed, outcome.reason = _numbers(worst)
+        yield make.finding("unstable", worst.path, Verdict.ERROR, details=details, measured=worst.gap.relative)
+    decided = [v for v in finite if v.tolerance.decides or not v.past]
+    if not decided:
         return
-    top = max(finite, key=lambda v: v.ratio if v.tolerance.allowed else float(v.gap.different))
-    outcome.measured, outcome.allowed, outcome.reason = top.gap.relative, top.tolerance.allowed, top.tolerance.reason
-    bad = [v for v in finite if not v.gap.relative <= v.tolerance.allowed]
+    top = max(decided, key=lambda v: v.ratio if v.tolerance.allowed else float(v.gap.different))
+    bad = [v for v in decided if v.past]
+    if bad or not unstable:
+        outcome.measured, outcome.allowed, outcome.reason = _numbers(top)
     if bad:
         details = {
             "bad": len(bad),

@@ -155,14 +155,31 @@ def test_ignored_outputs(compare):
     assert compare({"h": OUT, "n": OUT}, {"h": OUT, "n": OUT + 1, "m": OUT}, **spec).verdict == "equal"
 
 
-@pytest.mark.xfail(
-    reason="tolerance.py: a response that is not finite allows everything, so a difference passes as equal"
-)
-def test_a_response_that_is_not_finite_allows_nothing(compare):
+@pytest.mark.parametrize("noise", [float("inf"), float("nan"), 1e300, 1.0, 1e-3])
+@pytest.mark.parametrize("factor", [1 + 1e-9, 2.0, 1e9])
+def test_a_response_past_all_rounding_allows_nothing(compare, noise, factor):
+    outcome = compare({"h": OUT, "n": OUT}, {"h": OUT, "n": OUT * factor}, noise=noise)
+    assert outcome.verdict == "error"
+    (finding,) = outcome.findings
+    assert (finding.kind, finding.subject, finding.details["bad"]) == ("unstable", "n", "1")
+    assert "too large to decide" in finding.message
+    assert outcome.measured == finding.measured
+
+
+def test_the_same_bits_need_no_response(compare):
+    assert compare({"h": OUT}, {"h": OUT}, noise=float("inf")).verdict == "equal"
+
+
+def test_a_proven_difference_stands_beside_one_that_is_not(compare):
+    left, right = {"h": OUT, "i": np.array([1])}, {"h": OUT * 2, "i": np.array([2])}
+    outcome = compare(left, right, noise=1.0)
+    assert outcome.verdict == "different"
+    assert {f.kind: f.subject for f in outcome.findings} == {"unstable": "h", "output-values": "i"}
+
+
+def test_zeros_that_stay_zeros_allow_nothing(compare):
     zeros = np.zeros(3)
-    outcome = compare({"h": OUT, "n": OUT}, {"h": OUT, "n": OUT * 2}, noise=float("inf"))
-    assert outcome.verdict != "equal"
-    assert compare({"n": zeros}, {"n": zeros + 1}).verdict == "different"
+    assert compare({"n": zeros}, {"n": zeros + 1e-300}, tolerance={"multiple": 1e308}).verdict == "different"
 
 
 def traces(r=None, c=None, noise=None):
