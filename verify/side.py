@@ -450,7 +450,7 @@ class Side:
             return Fault(kind="exit", message="the process closed its channel", output=tail)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
+            name = _signal_name(number)
             hint = "; the system may have run out of memory" if number == signal.SIGKILL else ""
             return Fault(kind="signal", type=name, message=f"the process was killed by {name}{hint}", output=tail)
         code = os.waitstatus_to_exitcode(status)
@@ -476,6 +476,14 @@ class Side:
             with contextlib.suppress(OSError):
                 channel.shutdown(socket.SHUT_RDWR)  # not closed: the other thread may be reading
         self._kill()
+
+
+def _signal_name(number: int) -> str:
+    """SIGSEGV and the like; a real-time signal has a number alone."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def interpreter(python: str | None, base: Path) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Role = Literal["reference", "candidate"]
 FRAMES_SHOWN = 5
+LONGEST_LINE_NUMBER = 9
 BOTH: tuple[Role, ...] = ("reference", "candidate")
 FaultKind = Literal["raised", "import", "setup", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"]
 """raised: by the model itself; the only kind that can prove a difference. import: the code cannot be loaded. setup:
@@ -74,7 +75,7 @@ class Fault:
         for frame in reversed(self.frames):
             file, _, rest = frame.partition(":")
             number = rest.split(" ", 1)[0]
-            if number.isdigit():
+            if number.isascii() and number.isdigit() and len(number) <= LONGEST_LINE_NUMBER:
                 return file, int(number)
         return None
 
