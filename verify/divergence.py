@@ -48,7 +48,8 @@ class _Fingerprint:
         if count != other.count:
             return False
         entries = slice(None) if self.shape == other.shape else slice(0, LAYOUT_FREE)
-        distance = np.abs(self.vector[entries] - other.vector[entries])
+        with np.errstate(invalid="ignore", over="ignore"):
+            distance = np.abs(self.vector[entries] - other.vector[entries])
         if not np.isfinite(distance).all():
             return bool(np.array_equal(self.vector[entries], other.vector[entries], equal_nan=True))
         return bool((distance <= allowed * max(count, 1) ** 0.5 * max(self.scale, other.scale)).all())
@@ -59,13 +60,14 @@ class _Calls:
 
     def __init__(self, calls: Calls) -> None:
         self.all = list(calls)
-        self.by_place = {(c["path"], c["index"]): c for c in calls}
+        self.by_place = {(c["path"], c["index"]): place for place, c in enumerate(calls)}
         self.inputs = [[_Fingerprint.read(f) for f in c["inputs"]] for c in calls]
         self.outputs = [[_Fingerprint.read(f) for f in c["outputs"]] for c in calls]
         self.values = [f for group in (*self.inputs, *self.outputs) for f in group]
 
-    def children(self, order: int | None) -> list[int]:
-        return [i for i, c in enumerate(self.all) if c["parent"] == order]
+    def children(self, place: int | None) -> list[int]:
+        """Places of the calls inside one, which come after it, so that a descent ends whatever a side claims."""
+        return [i for i, c in enumerate(self.all) if c["parent"] == place and (place is None or i > place)]
 
     def knows(self, value: _Fingerprint, allowed: float) -> bool:
         return any(value.near(other, allowed) for other in self.values)
@@ -103,9 +105,8 @@ def _agree(mine: Sequence[_Fingerprint], theirs: Sequence[_Fingerprint], allowed
 
 
 def _twin(left: _Calls, call: Mapping[str, Any]) -> int | None:
-    """The reference's call of the same path and count."""
-    twin = left.by_place.get((call["path"], call["index"]))
-    return None if twin is None else int(twin["order"])
+    """Place of the reference's call of the same path and count."""
+    return left.by_place.get((call["path"], call["index"]))
 
 
 def _parted(left: _Calls, right: _Calls, index: int, allowed: float) -> bool:
@@ -149,9 +150,10 @@ def _counterpart(
     left: _Calls, culprit: Mapping[str, Any], right: _Calls, found: int, allowed: float
 ) -> Mapping[str, Any]:
     """The reference's call at the same path; else the innermost one that was given the same inputs; else its root."""
-    twin = left.by_place.get((culprit["path"], culprit["index"])) or left.by_place.get((culprit["path"], 0))
-    if twin is not None:
-        return twin
+    for index in (culprit["index"], 0):
+        twin = left.by_place.get((culprit["path"], index))
+        if twin is not None:
+            return left.all[twin]
     wanted = right.inputs[found]
     alike = [
         c

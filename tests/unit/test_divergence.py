@@ -141,11 +141,28 @@ def test_the_reports_entry():
     assert "is (the model)" in divergence(("f", "v", "c"), None, None, root).message
 
 
-@pytest.mark.xfail(
-    reason="divergence.py: a hostile `order` of a reference call is an IndexError, which run.py lets through"
-)
-def test_a_hostile_order_is_a_value_error():
-    left = model()
-    left[1]["order"] = 99
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        first_module(left, model(embed=0.1), ALLOWED)
+@pytest.mark.parametrize("order", [99, -1, 10**30, "0", None])
+@pytest.mark.parametrize("call", range(5))
+def test_a_hostile_order_changes_nothing(order, call):
+    """A call's place in the list counts, not what it says about itself."""
+    left, right = model(), model(embed=0.1)
+    left[call]["order"] = right[call]["order"] = order
+    found = first_module(left, right, ALLOWED)
+    assert found is not None
+    assert (found[0]["path"], found[1]["path"]) == ("embed", "embed")
+
+
+@given(st.lists(st.none() | st.integers(-2, 6), min_size=5, max_size=5))
+def test_hostile_parents_end(parents):
+    left, right = model(), model(embed=0.1, inner=0.1, head=0.1)
+    for call, parent in zip(right, parents, strict=True):
+        call["parent"] = parent
+    found = first_module(left, right, ALLOWED)
+    assert found is None or found[0] in right
+
+
+def test_a_call_that_is_its_own_parent_ends():
+    left, right = model(), model(embed=0.1)
+    right[1]["parent"] = 1
+    right[0]["parent"] = 1
+    assert first_module(left, right, ALLOWED) is None
