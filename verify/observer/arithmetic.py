@@ -87,7 +87,9 @@ def exact(enabled: bool) -> Iterator[Lifted]:
 def nudge(tensor: torch.Tensor, seed: int, sign: int = 1) -> None:
     """Moves every element by one unit in the last place, in place, up or down by a seeded pattern.
 
-    tensor: float64 or float32, any shape. A second call with sign=-1 restores it to the bit. Zeros stay zero.
+    tensor: float64 or float32, any shape. Zeros stay zero. A second call with sign=-1 restores it to the
+    bit, but for the smallest number of the dtype, which one step down makes a zero like any other; drawn weights are
+    far above that.
     """
     bits = tensor.view(torch.int64 if tensor.dtype == torch.float64 else torch.int32)
     generator = torch.Generator().manual_seed(seed)
