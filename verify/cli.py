@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, Group, Parameter, validators
+from cyclopts import App, Group, Parameter, Token, validators
 from rich.console import Console
 
 from verify import __version__, interrupt, processes, spec
@@ -45,7 +46,17 @@ app = App(
 app.register_install_completion_command()
 OUTPUT = Group("Output", sort_key=2)
 CHOICE = Group("What is compared", sort_key=1)
-Positive = Parameter(validator=validators.Number(gt=0))
+LONGEST_TIMEOUT = 1e9
+"""Seconds. Sockets and locks take no more than a few of these."""
+Positive = Parameter(validator=validators.Number(gt=0, lte=LONGEST_TIMEOUT))
+
+
+def whole(type_: Any, tokens: Sequence[Token]) -> int:
+    """A whole number as it is written: the parser of its own rounds 1.5 to 2 without a word."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
 
 
 @app.command(name="run")
@@ -54,11 +65,11 @@ def run_command(
     *,
     spec_file: Annotated[Path | None, Parameter(name="--spec", group=CHOICE)] = None,
     variant: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
-    depth: Annotated[int | None, Parameter(group=CHOICE, validator=validators.Number(gte=1))] = None,
+    depth: Annotated[int | None, Parameter(group=CHOICE, converter=whole, validator=validators.Number(gte=1))] = None,
     check: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
     case: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=CHOICE)] = "auto",
-    seed: Annotated[int, Parameter(group=CHOICE)] = 0,
+    seed: Annotated[int, Parameter(group=CHOICE, converter=whole)] = 0,
     timeout: Annotated[float, Positive] = 600.0,
     json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     junit: Annotated[Path | None, Parameter(group=OUTPUT)] = None,

@@ -59,6 +59,12 @@ def test_every_option_arrives(runs, tmp_path):
     assert base == tmp_path
 
 
+@pytest.mark.parametrize("seed", [-3, 0, 2**40])
+def test_a_seed_is_any_whole_number(runs, seed):
+    runs("--seed", str(seed))
+    assert runs.asked[2].seed == seed
+
+
 def test_a_spec_counts_its_paths_from_its_own_folder(runs, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "s.yml").write_text(cli.spec.PRESET.read_text())
@@ -68,7 +74,11 @@ def test_a_spec_counts_its_paths_from_its_own_folder(runs, tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["--depth 0", "--timeout 0", "--timeout -1", "--device tpu", "--lang fr", "--nope", "--seed x", "extra"],
+    [
+        *("--depth 0", "--depth 1.5", "--depth 2.0", "--depth 1e3", "--seed x", "--seed 1.5", f"--seed {'9' * 5000}"),
+        *("--timeout 0", "--timeout -1", "--timeout nan", "--timeout inf", "--timeout 1e300"),
+        *("--device tpu", "--lang fr", "--nope", "extra"),
+    ],
 )
 def test_a_wrong_option_is_refused(runs, wrong):
     with pytest.raises(Exception, match=r".") as error:
