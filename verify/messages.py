@@ -28,7 +28,6 @@ FINDINGS: dict[str, Text] = {
     "fault-one": Text("{side} failed where the other side did not: {fault}", "{side} 失败而另一侧正常：{fault}"),
     "fault-both": Text("both sides failed: {reference} / {candidate}", "两侧均失败：{reference} / {candidate}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
-    "bad-answer": Text("{side} sent an answer that cannot be read: {fault}", "{side} 返回了无法读取的结果：{fault}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
     "no-inputs": Text("the inputs of this case could not be made: {fault}", "无法生成该场景的输入：{fault}"),

@@ -76,6 +76,10 @@ ALLOWED = {
     "verify.interrupt": [],
     "verify.answers": [V + "memory", V + "trace"],
     "verify.mapping": [V + "spec"],
+    "verify.pair": [V + "side", V + "spec", V + "trace"],
+    "verify.scenes": [
+        V + n for n in ("cases", "checks", "mapping", "memory", "pair", "report", "side", "spec", "trace")
+    ],
     "verify.side": [V + "answers", V + "processes", V + "trace"],
     "verify.divergence": [V + "checks.base", V + "messages", V + "report"],
     "verify.__main__": [V + "cli"],
@@ -86,7 +90,7 @@ ALLOWED = {
         tuple(V + n for n in ("checks", "compare", "tolerance", "mapping", "spec", "report", "trace", "messages")),
     ),
     **dict.fromkeys(OBSERVER, (V + "weights", V + "observer")),
-    "verify.observer.server": [V + "processes", V + "observer"],
+    **dict.fromkeys((V + "observer.server", V + "observer.session"), (V + "weights", V + "processes", V + "observer")),
 }
 
 

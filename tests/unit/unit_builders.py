@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
-from verify.checks.base import Job
+from verify.checks import available
+from verify.checks.base import Job, Scene
 from verify.report import CheckResult, Divergence, Finding, Group, Location, Report, Skipped, Verdict, worst
 from verify.spec import Spec
 from verify.trace import Answer, Fault, Role, Trace
@@ -61,31 +61,31 @@ def spec_of(**changes: Any) -> Spec:
 
 def job_of(**changes: Any) -> Job:
     """A job of variant `v`, with every case's inputs in a file that need not exist."""
-    spec = spec_of(**changes)
-    names = list(spec.cases)
-    return Job(
-        spec=spec,
-        variant="v",
-        values=spec.variants[spec.first_variant],
-        cases=spec.cases,
-        inputs={n: Path(f"{n}.safetensors") for n in names},
-        forward_values={n: {} for n in names},
-    )
+    spec = spec_of(**{"variants": {"v": {}}, **changes})
+    scenes = {
+        (check, name): Scene(case=case, values={}, inputs=Path(f"{name}.safetensors"))
+        for check, module in available().items()
+        for name, case in spec.cases.items()
+        if module.RUNS_CASES
+    }
+    return Job(spec=spec, base=Path(), variant="v", seed=0, scenes=scenes)
 
 
 def trace_of(role: Role, answers: Mapping[str, Any]) -> Trace:
-    """A trace from plain results or Faults by key."""
+    """A trace from plain results or Faults by key; arrays under "arrays"."""
     trace = Trace(role=role)
     for key, value in answers.items():
-        given = {"fault": value} if isinstance(value, Fault) else {"result": value}
-        trace.add(Answer(key=key, **given))
+        if isinstance(value, Fault):
+            trace.add(Answer(key=key, fault=value))
+        else:
+            result = {k: v for k, v in value.items() if k != "arrays"}
+            trace.add(Answer(key=key, result=result, arrays=value.get("arrays", {})))
     return trace
 
 
-def tensors(file: Path, **arrays: Any) -> str:
-    """Writes arrays as safetensors; gives the path as a side would."""
-    save_file({k.replace("__", "."): np.asarray(v, order="C") for k, v in arrays.items()}, str(file))
-    return str(file)
+def arrays_of(**arrays: Any) -> dict[str, Any]:
+    """Arrays by name; two underscores stand for a dot."""
+    return {k.replace("__", "."): np.asarray(v) for k, v in arrays.items()}
 
 
 def finding_of(verdict: Verdict = Verdict.DIFFERENT, **changes: Any) -> Finding:

@@ -192,7 +192,3 @@ def test_a_patched_registration_is_put_back():
     with pytest.raises(TypeError), parameters_on_meta():
         nn.Linear("no", "size")
     assert nn.Module.register_parameter is before
-
-
-def test_scratch_paths(builder, project):
-    assert builder().scratch("f") == str(project / "f")

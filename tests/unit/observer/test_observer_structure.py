@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from verify.observer import environment, forward, modules, structure
@@ -41,7 +41,7 @@ def builder(tmp_path, monkeypatch):
 
 
 def test_a_structure(builder):
-    found = structure.observe(builder, {"values": {"width": 3}, "file": "b"})
+    found = structure.observe(builder, {"values": {"width": 3}})
     assert [p["name"] for p in found["parameters"]] == ["fc.weight", "fc.bias", "tied.weight"]
     assert found["parameters"][0] == {"name": "fc.weight", "shape": [3, 3], "dtype": "float32", "requires_grad": True}
     assert {b["name"]: (b["dtype"], b["persistent"]) for b in found["buffers"]} == {
@@ -50,7 +50,7 @@ def test_a_structure(builder):
     assert found["order"] == ["mean", "fc.weight", "fc.bias", "tied.weight"]
     assert found["tied"] == [["fc.weight", "tied.weight"]]
     assert {m["path"]: m["stateful"] for m in found["modules"]} == {"": True, "fc": True, "tied": True, "act": False}
-    assert load_file(found["buffer_file"])["mean"].dtype == torch.float64
+    assert found["arrays"]["mean"].dtype == torch.bfloat16
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def ask(builder, tmp_path):
 
     def run(operation=forward.observe, **changes):
         args = {"values": {"width": 3}, "arithmetic": "fp64", "arguments": {}, "inputs": str(tmp_path / "in")}
-        return operation(builder, {**args, "nudged": False, "file": "out", **changes})
+        return operation(builder, {**args, "nudged": False, **changes})
 
     return run
 
@@ -72,22 +72,22 @@ def test_a_forward_writes_every_output(ask):
         {"path": "none", "kind": "value", "value": None},
     ]
     assert found["exact"]
-    assert list(load_file(found["file"])) == ["y"]
+    assert list(found["arrays"]) == ["y"]
 
 
 def test_arguments_and_arithmetic_arrive(ask):
-    once = load_file(ask()["file"])["y"]
-    assert torch.equal(load_file(ask(arguments={"twice": True})["file"])["y"], once * 2)
+    once = ask()["arrays"]["y"]
+    assert torch.equal(ask(arguments={"twice": True})["arrays"]["y"], once * 2)
     narrow = ask(arithmetic="fp32")
     assert (narrow["exact"], narrow["outputs"][0]["dtype"]) == (False, "float32")
-    assert torch.allclose(load_file(narrow["file"])["y"], once, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(narrow["arrays"]["y"].double(), once, rtol=1e-4, atol=1e-5)
 
 
 def test_noise_is_small_and_leaves_no_trace(ask):
-    once = load_file(ask()["file"])["y"]
-    noisy = load_file(ask(nudged=True)["file"])["y"]
+    once = ask()["arrays"]["y"]
+    noisy = ask(nudged=True)["arrays"]["y"]
     assert 0 < (noisy - once).abs().max() < 1e-13
-    assert torch.equal(load_file(ask()["file"])["y"], once)
+    assert torch.equal(ask()["arrays"]["y"], once)
 
 
 def test_calls_are_observed(ask):
