@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mutant import Fault, Rewrite
 
-import verify.run
 from verify import spec
 from verify.report import Report
-from verify.run import Options
-from verify.side import Server
+from verify.run import Options, run
+from verify.side import Servers
 from verify.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,30 +48,19 @@ def tiny() -> Spec:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def servers() -> Iterator[Servers]:
     """One interpreter with the imports paid."""
-    warmed = Server(sys.executable, PRELOAD, str(tmp_path_factory.mktemp("server")))
-    warmed.wait_ready()
-    yield warmed
-    warmed.close()
+    with Servers(PRELOAD) as warmed:
+        yield warmed
 
 
 @pytest.fixture
-def gate(tmp_path: Path, server: Server, tiny: Spec, monkeypatch: pytest.MonkeyPatch) -> Callable[[Rewrite], Report]:
+def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Report]:
     """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
 
     Unless the change names its cases, it runs on those that share one model, and a fault on its own too. A fault that
     shows without a forward pass runs without one.
     """
-
-    class Shared:
-        def __init__(self, *_: object) -> None:
-            self.wait_ready, self.spawn, self.status = server.wait_ready, server.spawn, server.status
-
-        def close(self) -> None:
-            """The server outlives the run."""
-
-    monkeypatch.setattr(verify.run, "Server", Shared)
 
     def usual(change: Rewrite) -> tuple[str, ...]:
         own = change.case if isinstance(change, Fault) else ""
@@ -85,6 +72,6 @@ def gate(tmp_path: Path, server: Server, tiny: Spec, monkeypatch: pytest.MonkeyP
         change.apply(tmp_path)
         checks = OUTLINE if isinstance(change, Fault) and change.check in OUTLINE else ()
         options = Options(checks=checks, cases=change.cases or usual(change), timeout=60.0)
-        return verify.run.run(tiny, tmp_path, options)
+        return run(tiny, tmp_path, options, servers=servers)
 
     return run_it
