@@ -150,6 +150,7 @@ class Configuration(Form):
     probes: dict[str, Any]
     dictionary_trip: dict[str, Any]
     json_trip: dict[str, Any]
+    inherited: dict[str, Any] = {}
     location: Place | None
 
 

@@ -54,8 +54,16 @@ def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Ou
         outcome.compared = 0
         outcome.findings.append(make.finding("fault-both", part, Verdict.ERROR, details=fault))
         return outcome
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        left, right = _without_inherited(left, r, right), _without_inherited(right, c, left)
     outcome.findings.extend(make.differences(left, right))
     return outcome
+
+
+def _without_inherited(part: Mapping[str, Any], side: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only one side has, and has from its library's base class: another version, not another model."""
+    inherited = side.get("inherited") or {}
+    return {k: v for k, v in part.items() if k in other or k not in inherited or inherited[k] != v}
 
 
 def _raised(part: Any) -> bool:

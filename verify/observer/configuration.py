@@ -34,15 +34,34 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "probes": {name: _attempt(partial(_probe, config_class, name, value)) for name, value in _probes(config_class)},
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
+        "inherited": _inherited(config_class, builder.settings["path"]),
         "location": locate.of(config_class, builder.settings["path"]),
     }
+
+
+def _inherited(config_class: Any, root: str) -> dict[str, Any]:
+    """What every configuration has by the library's base class alone, which differs from version to version."""
+    for base in config_class.__mro__[1:]:
+        place = locate.of(base, root)
+        if base is not object and place and not place["own"]:
+            found = _attempt(partial(_both, base))
+            return {} if set(found) == {"raised"} else dict(found)
+    return {}
+
+
+def _both(config_class: Any) -> dict[str, Any]:
+    return {**_attributes(config_class()), **_dictionary(config_class())}
 
 
 def _attempt(part: Callable[[], Any]) -> Any:
     try:
         return part()
     except Exception as error:
-        return {"raised": f"{type(error).__name__}: {error}"[:500]}
+        return _raised(error)
+
+
+def _raised(error: Exception) -> dict[str, str]:
+    return {"raised": f"{type(error).__name__}: {error}"[:500]}
 
 
 def _plain(value: Any) -> Any:
@@ -87,7 +106,12 @@ def _attributes(config: Any) -> dict[str, Any]:
     for name in sorted(names):
         if name.startswith("_"):
             continue
-        value = _attempt(partial(getattr, config, name))
+        try:
+            value = getattr(config, name)
+        except AttributeError:  # a property that raises it is no attribute
+            continue
+        except Exception as error:
+            value = _raised(error)
         if not callable(value):
             found[name] = _plain(value)
     return found

@@ -95,3 +95,13 @@ def test_faults_and_absence():
     skipped = compare({"absent": True}, {"absent": True})["construct"]
     assert (skipped.verdict, skipped.reason) == ("skipped", "the spec names no configuration class")
     assert {o.verdict for o in compare({"absent": True}, answer()).values()} == {"different"}
+
+
+def test_what_a_librarys_base_class_alone_adds_is_no_difference():
+    older, newer = answer(), answer()
+    older["attributes"] = {**older["attributes"], "torchscript": False, "own": 1}
+    older["inherited"] = {"torchscript": False, "own": 2}
+    found = compare(older, newer)
+    assert [f.subject for f in found["attributes"].findings] == ["own"]  # it was given a value of its own
+    newer["attributes"] = {**newer["attributes"], "torchscript": True}
+    assert "torchscript" in [f.subject for f in compare(older, newer)["attributes"].findings]
