@@ -110,7 +110,9 @@ def run(
                     job = Job(spec=spec, base=base, variant=variant, seed=options.seed)
                     _variant(job, cases, checks, options.depth, sides, scratch, tally, progress)
             finally:
-                tally.environment = {side.settings.role: pair.environment(side) for side in sides}
+                for side in sides:
+                    own = pair.side_spec(spec, side.settings.role).path
+                    tally.environment[side.settings.role] = {"path": own, **pair.environment(side)}
     except SpecError:
         raise
     except KeyboardInterrupt as error:
