@@ -1,0 +1,187 @@
+"""Blocks of markdown that the summary and the comment share. Every untrusted text goes through `text`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+
+from entrypoint import text
+from entrypoint.inputs import Settings
+from entrypoint.outcome import Outcome, Place, excerpt, place
+from entrypoint.report import Divergence, Location, Report
+from entrypoint.words import MARKS, word
+
+_PLAIN_PATH = re.compile(r"[\w./+-]+")
+SAFETY = {
+    "user": "another user",
+    "privileges": "no new privileges",
+    "limits": "limits on processes, files and memory",
+    "files": "writes only its scratch folder, reads only code (Landlock)",
+    "signals": "no signals to other processes",
+    "network": "no network (seccomp)",
+}
+
+
+def headline(settings: Settings, outcome: Outcome) -> str:
+    return f"## {MARKS[outcome.verdict]} {word(outcome.verdict, settings.language)}"
+
+
+def sides(settings: Settings, report: Report) -> str:
+    names = {role: text.markdown(report.sides.get(role, "?"), 200) for role in ("reference", "candidate")}
+    variants = text.markdown(", ".join(report.variants), 200)
+    return " · ".join(f"{word(role, settings.language)}: {name}" for role, name in names.items()) + f" · {variants}"
+
+
+def checks(settings: Settings, report: Report) -> Iterator[str]:
+    """The table of checks."""
+    heads = [word(key, settings.language) for key in ("check", "verdict", "compared", "seconds")]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---|---|---:|---:|"
+    for check in report.checks[:50]:
+        reason = f" {text.markdown(check.reason, 200)}" if check.reason else ""
+        yield (
+            f"| {text.markdown(check.name, 100)} | {MARKS[check.verdict]} {check.verdict}{reason} "
+            f"| {check.compared} | {check.seconds:.1f} |"
+        )
+
+
+def divergence(settings: Settings, report: Report, first: Divergence) -> Iterator[str]:
+    """Where the sides part: the sentence, then both places with their source."""
+    yield f"### {word('first', settings.language)}"
+    yield ""
+    figures = ""
+    if first.measured is not None:
+        figures = f"; measured {text.number(first.measured)}, allowed {text.number(first.allowed)}"
+    yield f"{text.markdown(first.message)} ({text.markdown(f'{first.check} {first.variant}/{first.case}')}{text.markdown(figures)})"
+    for role, location in (("candidate", first.candidate), ("reference", first.reference)):
+        yield ""
+        yield f"**{word(role, settings.language)}** {linked(settings, report, role, location)}"
+        at = place(settings, report, role, location)
+        source = excerpt(settings, at) if at else ""
+        if source:
+            yield ""
+            yield text.fence(source, "python")
+
+
+def linked(settings: Settings, report: Report, role: str, location: Location | None) -> str:
+    """file:line, linked to the commit's source where it lies in the repository."""
+    if location is None:
+        return ""
+    at = place(settings, report, role, location)
+    name = f" {text.markdown(location.name, 120)}" if location.name else ""
+    if at is None:
+        return text.markdown(f"{location.file}:{location.line}", 300) + name
+    return _link(settings, at) + name
+
+
+def _link(settings: Settings, at: Place) -> str:
+    if not (settings.repository and settings.head and _PLAIN_PATH.fullmatch(at.path)):
+        return text.markdown(str(at), 300)
+    return f"[`{at}`]({settings.server_url}/{settings.repository}/blob/{settings.head}/{at.path}#L{at.line})"
+
+
+def findings(settings: Settings, outcome: Outcome, most: int) -> Iterator[str]:
+    """The rows of the table of findings, worst first; the caller writes as many as fit."""
+    assert outcome.report is not None
+    for finding in outcome.findings[:most]:
+        cells = [
+            f"{MARKS[finding.verdict]} {text.markdown(f'{finding.check} {finding.variant}/{finding.case}', 200)}",
+            f"**{text.markdown(finding.subject, 200)}** {text.markdown(finding.message, 500)}",
+            text.markdown(text.number(finding.measured)),
+            text.markdown(text.number(finding.allowed)),
+            linked(settings, outcome.report, "candidate", finding.candidate)
+            or linked(settings, outcome.report, "reference", finding.reference),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def findings_head(settings: Settings) -> list[str]:
+    heads = [word(key, settings.language) for key in ("check", "finding", "measured", "allowed", "where")]
+    return [f"| {' | '.join(heads)} |", "|---|---|---:|---:|---|"]
+
+
+def trouble(settings: Settings, outcome: Outcome) -> Iterator[str]:
+    """Why there is no report, with the end of the log."""
+    yield f"**{text.markdown(outcome.reason or 'no report')}**"
+    if outcome.tail:
+        yield ""
+        yield f"<details><summary>{word('last', settings.language)}</summary>"
+        yield ""
+        yield text.fence("\n".join(outcome.tail[-30:]))
+        yield ""
+        yield "</details>"
+
+
+def chart(settings: Settings, report: Report) -> Iterator[str]:
+    """Largest relative difference by case, against what was allowed, in powers of ten."""
+    groups = [g for g in report.groups if _positive(g.measured) and _positive(g.allowed)][:40]
+    if not groups:
+        return
+    names = [re.sub(r"[^\w.-]+", "-", text.line(g.name, 40)) or "case" for g in groups]
+    measured = [math.log10(float(g.measured)) for g in groups if g.measured is not None]
+    allowed = [math.log10(float(g.allowed)) for g in groups if g.allowed is not None]
+    low, high = math.floor(min(measured + allowed)), math.ceil(max(measured + allowed))
+    yield f"### {word('error-by', settings.language)}"
+    yield ""
+    yield "```mermaid"
+    yield "xychart-beta"
+    yield '    title "log10 of the relative difference; the line is what is allowed"'
+    yield f"    x-axis [{', '.join(chr(34) + n + chr(34) for n in names)}]"
+    yield f"    y-axis {low} --> {high + (low == high)}"
+    yield f"    bar [{', '.join(f'{v:.2f}' for v in measured)}]"
+    yield f"    line [{', '.join(f'{v:.2f}' for v in allowed)}]"
+    yield "```"
+
+
+def _positive(value: float | str | None) -> bool:
+    return isinstance(value, float) and 0 < value < math.inf
+
+
+def safety(outcome: Outcome) -> str:
+    """One line: which protections held while model code ran."""
+    kept = [f"{'✓' if outcome.held.get(key) else '✗'} {label}" for key, label in SAFETY.items()]
+    return " · ".join(kept)
+
+
+def footer(settings: Settings, outcome: Outcome) -> str:
+    parts = []
+    if settings.run_id and settings.repository:
+        parts.append(f"[run {text.markdown(settings.run_id)}]({settings.run_url})")
+    if settings.head:
+        parts.append(f"commit {text.markdown(settings.head[:12])}")
+    parts.append(f"{outcome.seconds:.0f} s")
+    return f"<sub>{' · '.join(parts)}</sub>"
+
+
+def fitted(before: Iterable[str], rows: Iterable[str], after: Iterable[str], most: int, total: int, rest: str) -> str:
+    """Lines, with as many whole rows as fit into `most` bytes, and a line that says what was cut.
+
+    Where even the lines around the rows do not fit, they are dropped from the end of `before`, never split.
+    """
+    head, tail = list(before), list(after)
+
+    def size(lines: Iterable[str]) -> int:
+        return sum(len(line.encode("utf-8", "backslashreplace")) + 1 for line in lines)
+
+    note = f"\n… {total} more: {rest}"
+    room = most - size(tail) - size([note])
+    kept: list[str] = []
+    dropped = False
+    for block in head:
+        if size(kept) + size([block]) > room:
+            dropped = True
+            break
+        kept.append(block)
+    shown = 0
+    if not dropped:
+        for row in rows:
+            if size(kept) + size([row]) > room:
+                break
+            kept.append(row)
+            shown += 1
+    if dropped:
+        kept.append(f"\n… cut here: {rest}")
+    elif shown < total:
+        kept.append(f"\n… {total - shown} more: {rest}")
+    return "\n".join([*kept, *tail]) + "\n"
