@@ -25,7 +25,7 @@ ARG TORCH_INDEX=
 # hadolint ignore=SC3001
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=requirements,target=/requirements \
-    python3 -m pip --disable-pip-version-check --root-user-action=ignore install --quiet --no-cache-dir --no-compile \
+    python3 -m pip --disable-pip-version-check install --root-user-action=ignore --quiet --no-cache-dir --no-compile \
         --no-deps --require-hashes --find-links /wheels ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
         -r "/requirements/image-${FLAVOUR}.txt" \
     && site=$(python3 -c 'import torch, os; print(os.path.dirname(os.path.dirname(torch.__file__)))') \

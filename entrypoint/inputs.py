@@ -232,9 +232,7 @@ def _event(environ: Mapping[str, str]) -> Event:
         payload = json.loads(data)
     except (OSError, ValueError):
         payload = {}
-    pull = _at(payload, "pull_request")
-    issue = _at(payload, "issue")
-    run = _at(payload, "workflow_run")
+    pull, issue, run = (_object(payload, key) for key in ("pull_request", "issue", "workflow_run"))
     if pull:
         base, head = _at(pull, "base", "repo", "full_name"), _at(pull, "head", "repo", "full_name")
         return Event(
@@ -254,6 +252,11 @@ def _event(environ: Mapping[str, str]) -> Event:
     if issue and _at(issue, "pull_request"):
         return Event(name=name, pull_request=_integer(issue.get("number")))
     return Event(name=name)
+
+
+def _object(payload: Any, key: str) -> dict[str, Any]:
+    value = _at(payload, key)
+    return value if isinstance(value, dict) else {}
 
 
 def _at(value: Any, *keys: str) -> Any:

@@ -43,7 +43,7 @@ def _refuse_declarations(data: bytes) -> None:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError) as error:
         raise ValueError(f"not XML: {error}") from error
 
 
