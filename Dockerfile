@@ -21,7 +21,6 @@ RUN apt-get update -qq \
 ARG FLAVOUR=cuda
 ARG TORCH_INDEX=
 # Left out of the packages: headers, static libraries, test suites, helper programs and compilers, which nothing runs.
-# Compiled ahead: all but the hundreds of model families of transformers, which a run does not import.
 # hadolint ignore=SC3001
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=requirements,target=/requirements \
@@ -34,14 +33,15 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
     && find "${site}" -depth -type d \( -name tests -o -name test -o -name __pycache__ \) \
         \( -path '*/numpy/*' -o -path '*/sympy/*' -o -path '*/networkx/*' -o -name __pycache__ \) -exec rm -rf {} + \
-    && python3 -m compileall -q -j 0 -x 'transformers/models/[^/]+/' "${site}" \
     && rm -rf /root/.cache /tmp/*
 
 COPY verify /opt/llavavit-verify/verify
 COPY entrypoint /opt/llavavit-verify/entrypoint
-RUN python3 -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'llavavit-verify.pth').write_text('/opt/llavavit-verify\n')" \
-    && python3 -m compileall -q /opt/llavavit-verify \
-    && chmod -R a+rX /opt/llavavit-verify
+# Byte code of just those modules that a run imports: the rest of torch and transformers would add 100 MB of it.
+RUN --mount=type=bind,source=scripts/warm.py,target=/warm.py \
+    python3 -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'llavavit-verify.pth').write_text('/opt/llavavit-verify\n')" \
+    && chmod -R a+rX /opt/llavavit-verify \
+    && cd / && python3 -P /warm.py && rm -rf /tmp/* /root/.cache
 
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \

@@ -104,7 +104,7 @@ def publish(settings: Settings, outcome: Outcome) -> str:
 def _publish(settings: Settings, outcome: Outcome) -> str:
     try:
         with _client(settings) as github:
-            repository = github.get_repo(settings.repository, lazy=True)
+            repository = github.get_repo(settings.repository)
             number = settings.event.pull_request or _of_run(settings, repository)
             if number is None:
                 return ""
@@ -135,6 +135,7 @@ def _client(settings: Settings) -> Github:
         seconds_between_requests=0,
         seconds_between_writes=1,
         user_agent="llavavit-verify",
+        lazy=True,
     )
 
 

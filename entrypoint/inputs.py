@@ -121,7 +121,9 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
             wrong.append(f"{line(name, 80)}: there is no such input{hint} (there are: {', '.join(sorted(known))})")
     for one in INPUTS:
         default = "" if one.default.startswith("${{") else one.default
-        value = environ.get(f"INPUT_{one.name.upper()}", "").strip() or default
+        value = environ.get(f"INPUT_{one.name.upper()}", default).strip()
+        if not value and (one.choices or one.name == "timeout-minutes"):
+            value = default  # elsewhere an empty input means none
         if one.choices and value not in one.choices:
             near = difflib.get_close_matches(value, one.choices, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""

@@ -160,28 +160,29 @@ def fitted(before: Iterable[str], rows: Iterable[str], after: Iterable[str], mos
     Where even the lines around the rows do not fit, they are dropped from the end of `before`, never split.
     """
     head, tail = list(before), list(after)
-
-    def size(lines: Iterable[str]) -> int:
-        return sum(len(line.encode("utf-8", "backslashreplace")) + 1 for line in lines)
-
     note = f"\n… {total} more: {rest}"
-    room = most - size(tail) - size([note])
+    room = most - sum(map(_size, tail)) - _size(note)
     kept: list[str] = []
+    shown = 0
     dropped = False
     for block in head:
-        if size(kept) + size([block]) > room:
+        room -= _size(block)
+        if room < 0:
             dropped = True
             break
         kept.append(block)
-    shown = 0
-    if not dropped:
-        for row in rows:
-            if size(kept) + size([row]) > room:
-                break
-            kept.append(row)
-            shown += 1
+    for row in () if dropped else rows:
+        room -= _size(row)
+        if room < 0:
+            break
+        kept.append(row)
+        shown += 1
     if dropped:
         kept.append(f"\n… cut here: {rest}")
     elif shown < total:
         kept.append(f"\n… {total - shown} more: {rest}")
     return "\n".join([*kept, *tail]) + "\n"
+
+
+def _size(line: str) -> int:
+    return len(line.encode("utf-8", "backslashreplace")) + 1
