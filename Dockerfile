@@ -28,9 +28,10 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
         --no-deps --require-hashes --find-links /wheels ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} \
         -r "/requirements/image-${FLAVOUR}.txt" \
     && site=$(python3 -c 'import torch, os; print(os.path.dirname(os.path.dirname(torch.__file__)))') \
-    && rm -rf "${site}/torch/include" "${site}/torch/share" "${site}/torch/test" "${site}/torch/bin" \
+    && rm -rf "${site}/torch/include" "${site}/torch/share" "${site}/torch/test" \
         "${site}"/torch/lib/*.a "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
+    && find "${site}/torch/bin" -type f ! -name torch_shm_manager -delete \
     && find "${site}" -depth -type d \( -name tests -o -name test -o -name __pycache__ \) \
         \( -path '*/numpy/*' -o -path '*/sympy/*' -o -path '*/networkx/*' -o -name __pycache__ \) -exec rm -rf {} + \
     && rm -rf /root/.cache /tmp/*
@@ -41,7 +42,7 @@ COPY entrypoint /opt/llavavit-verify/entrypoint
 RUN --mount=type=bind,source=scripts/warm.py,target=/warm.py \
     python3 -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'llavavit-verify.pth').write_text('/opt/llavavit-verify\n')" \
     && chmod -R a+rX /opt/llavavit-verify \
-    && cd / && python3 -P /warm.py && rm -rf /tmp/* /root/.cache
+    && python3 -P /warm.py && rm -rf /tmp/* /root/.cache
 
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
