@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests bench picture schema format clean
+.PHONY: verify test lint types tests e2e lock bench picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,13 @@ types: $(READY)
 tests: $(READY)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
+e2e:  ## the Action for real: docker, act, a fake GitHub (Debian, as root; about six minutes from nothing)
+	PYTHON=$(PYTHON) tests/e2e/run.sh
+
+lock: $(READY)  ## requirements/image-*.txt anew from requirements/image.in
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	$(BIN)/python scripts/lock.py
+
 bench: $(READY)  ## wall, CPU and memory of the main job against the names-and-shapes script
 	$(BIN)/python benchmarks/main_job.py
 
@@ -42,4 +49,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-e2e build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -1,8 +1,8 @@
 """The whole way: inputs → verifier → JSON and JUnit → annotations, comment, summary, outputs → exit code.
 
-    python -I -m entrypoint action      the GitHub Action
-    python -I -m entrypoint publish F   comment with a report that another run left (workflow_run, for forks)
-    python -I -m entrypoint ...         llavavit-verify's own command line, on /work
+python -I -m entrypoint action      the GitHub Action
+python -I -m entrypoint publish F   comment with a report that another run left (workflow_run, for forks)
+python -I -m entrypoint ...         llavavit-verify's own command line, on /work
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from entrypoint import annotations, comment, files, inputs, outputs, process, report, summary, verifier
+from entrypoint import annotate, comment, files, inputs, outputs, process, report, summary, verifier
 from entrypoint.commands import Commands
 from entrypoint.inputs import InputError, Settings
 from entrypoint.outcome import Outcome, place
@@ -53,7 +53,7 @@ def action(settings: Settings, commands: Commands) -> int:
         name: _write(settings, path, content, notes)
         for name, path, content in (("json", settings.json_path, data), ("junit", settings.junit_path, xml))
     }
-    hidden = annotations.publish(settings, outcome, commands) if settings.annotations else 0
+    hidden = annotate.publish(settings, outcome, commands) if settings.annotations else 0
     url = _comment(settings, outcome, notes)
     try:
         summary.write(settings, summary.compose(settings, outcome, hidden, notes))

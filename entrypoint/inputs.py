@@ -140,7 +140,9 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
             "is actions/checkout a step before this one?"
         )
     elif values["spec"] and not (folder / paths["spec"]).is_file():
-        wrong.append(f"spec: there is no file {line(values['spec'], 200)!r} in {line(values['working-directory'], 200)!r}")
+        wrong.append(
+            f"spec: there is no file {line(values['spec'], 200)!r} in {line(values['working-directory'], 200)!r}"
+        )
     minutes = _minutes(values["timeout-minutes"], wrong)
     if wrong:
         raise InputError("\n".join(wrong))

@@ -146,8 +146,8 @@ def _seccomp() -> None:
         (RETURN, 0, 0, REFUSE),
         (RETURN, 0, 0, ALLOW),
     ]
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
-    buffer = ctypes.create_string_buffer(code, len(code))
+    packed = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    buffer = ctypes.create_string_buffer(packed, len(packed))
     filter_ = struct.pack("=H6xQ", len(program), ctypes.addressof(buffer))
     if LIBC.prctl(PR_SET_SECCOMP, 2, filter_, 0, 0):
         raise OSError(ctypes.get_errno(), "refused by the kernel")

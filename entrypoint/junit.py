@@ -9,7 +9,18 @@ from entrypoint import text
 
 LARGEST = 32 * 2**20
 ELEMENTS = frozenset(
-    "testsuites testsuite testcase failure error skipped system-out system-err properties property".split()
+    [
+        "testsuites",
+        "testsuite",
+        "testcase",
+        "failure",
+        "error",
+        "skipped",
+        "system-out",
+        "system-err",
+        "properties",
+        "property",
+    ]
 )
 
 

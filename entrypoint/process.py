@@ -35,7 +35,18 @@ TAIL = 40
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 LOOK_EVERY = 0.5
 
-PASSED_ON = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "SSL_CERT_", "REQUESTS_CA_BUNDLE")
+PASSED_ON = (
+    "PATH",
+    "LANG",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "CUDA_",
+    "NVIDIA_",
+    "OMP_",
+    "MKL_",
+    "SSL_CERT_",
+    "REQUESTS_CA_BUNDLE",
+)
 """Environment variables, or their beginnings, that the command gets. A list of what may pass, so that no secret does."""
 
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev")
@@ -205,7 +216,9 @@ def _harden() -> None:
 
 
 def _environment(scratch: Path, more: Mapping[str, str]) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if any(k == p or (p.endswith("_") and k.startswith(p)) for p in PASSED_ON)}
+    kept = {
+        k: v for k, v in os.environ.items() if any(k == p or (p.endswith("_") and k.startswith(p)) for p in PASSED_ON)
+    }
     return {
         "LANG": "C.UTF-8",
         **kept,

@@ -28,7 +28,9 @@ def compose(settings: Settings, outcome: Outcome, hidden: int, notes: Iterable[s
         before += [*render.chart(settings, report), ""]
         if report.skipped:
             before += [f"### {word('skipped', settings.language)}", ""]
-            before += [f"- {text.markdown(f'{s.check} {s.variant} {s.case}: {s.reason}')}" for s in report.skipped[:100]]
+            before += [
+                f"- {text.markdown(f'{s.check} {s.variant} {s.case}: {s.reason}')}" for s in report.skipped[:100]
+            ]
             before.append("")
         if report.findings:
             before += [f"### {word('findings', settings.language)} ({len(report.findings)})", ""]

@@ -64,8 +64,9 @@ def _show(one: str) -> None:
 
 def _installed() -> bool:
     """Whether any Python of this machine finds `verify` without being told where it is."""
-    return any("site-packages" in part or "dist-packages" in part for part in CODE.parts) or CODE == Path(
-        "/opt/llavavit-verify"
+    return (
+        any("site-packages" in part or "dist-packages" in part for part in CODE.parts)
+        or Path("/opt/llavavit-verify") == CODE
     )
 
 

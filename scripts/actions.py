@@ -77,9 +77,7 @@ def gpu(text: str, image: str) -> str:
             name = list(data["outputs"])[sum("description:" in one for one in lines) - 1]
             lines.append(f"    value: ${{{{ steps.verify.outputs.{name} }}}}")
     names = list(data["inputs"])
-    inputs = "\n".join(
-        f"        VERIFY_{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}" for name in names
-    )
+    inputs = "\n".join(f"        VERIFY_{name.upper().replace('-', '_')}: ${{{{ inputs.{name} }}}}" for name in names)
     run = GPU_RUN.format(inputs=inputs, names="\n".join(f"        {n}" for n in names), image=image)
     return NOTE + before + mark + "\n".join(lines) + "\n" + run
 

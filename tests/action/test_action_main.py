@@ -15,15 +15,15 @@ from entrypoint import __main__ as entry
 from entrypoint import process, verifier
 
 JUNIT = "<testsuites><testsuite name='s'><testcase name='c'/></testsuite></testsuites>"
-START = """
+START = f"""
 import json, os, sys, time
 arguments = sys.argv[1:]
 after = lambda name: arguments[arguments.index(name) + 1]
-def write(report, junit=%r):
+def write(report, junit={JUNIT!r}):
     open(after('--json'), 'w').write(report if isinstance(report, str) else json.dumps(report))
     open(after('--junit'), 'w').write(junit)
-equal, different = json.loads(%r), json.loads(%r)
-""" % (JUNIT, json.dumps(document("equal")), json.dumps(document()))  # fmt: skip
+equal, different = json.loads({json.dumps(document("equal"))!r}), json.loads({json.dumps(document())!r})
+"""
 
 
 @pytest.fixture
@@ -173,7 +173,9 @@ def test_a_file_of_the_pull_request_is_not_followed(act, workspace, tmp_path):
 
 
 def test_off_is_off(act, github):
-    code, outputs, _, log = act("write(different); sys.exit(1)", comment="off", annotations="off", json_path="", junit_path="")
+    code, outputs, _, log = act(
+        "write(different); sys.exit(1)", comment="off", annotations="off", json_path="", junit_path=""
+    )
     assert code == 1
     assert (outputs["json"], outputs["junit"], outputs["comment-url"]) == ("", "", "")
     assert "::error" not in log
@@ -220,6 +222,8 @@ def make_wheel(folder: Path) -> str:
         archive.writestr("extra.py", "VALUE = 42\n")
         info = "extra-1.0.dist-info"
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
     return name

@@ -96,7 +96,9 @@ def test_it_gets_no_secret(launch, monkeypatch):
     for name in ("INPUT_GITHUB-TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "GITHUB_TOKEN", "GITHUB_ENV",
                  "GITHUB_OUTPUT", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "DOCKER_HOST"):  # fmt: skip
         monkeypatch.setenv(name, "hunter2")
-    _, shown = launch("print(dict(os.environ)); print([os.readlink(f) for f in glob.glob('/proc/self/fd/*') if os.path.exists(f)])")
+    _, shown = launch(
+        "print(dict(os.environ)); print([os.readlink(f) for f in glob.glob('/proc/self/fd/*') if os.path.exists(f)])"
+    )
     assert "hunter2" not in "".join(shown)
     assert "socket" not in shown[1]
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from conftest import document, finding
 
-from entrypoint import annotations, comment, render, summary
+from entrypoint import annotate, comment, render, summary
 from entrypoint.commands import Commands
 from entrypoint.inputs import Event
 
@@ -22,7 +22,7 @@ def lines(capsys) -> list[tuple[str, str, str]]:
 
 
 def test_the_first_divergence_is_annotated_on_both_lines(settings, outcome, capsys):
-    annotations.publish(settings(), outcome(), Commands())
+    annotate.publish(settings(), outcome(), Commands())
     first, second = lines(capsys)
     assert first[0] == "error"
     assert "file=llavavit/model.py,line=12" in first[1]
@@ -39,7 +39,7 @@ def test_worst_first_within_the_limits_and_the_rest_is_counted(settings, outcome
             for v in ("note", "error", "different") for n in range(25)]  # fmt: skip
     many += [finding(subject=f"unplaced{n}", candidate=None, reference=None) for n in range(9)]
     commands = Commands()
-    hidden = annotations.publish(settings(), outcome(findings=many), commands)
+    hidden = annotate.publish(settings(), outcome(findings=many), commands)
     shown = lines(capsys)
     assert [level for level, _, _ in shown].count("error") == 10
     assert [level for level, _, _ in shown] == sorted((s[0] for s in shown), key=["error", "warning", "notice"].index)
@@ -47,13 +47,17 @@ def test_worst_first_within_the_limits_and_the_rest_is_counted(settings, outcome
 
 
 def test_a_failure_that_does_not_fail_the_job_is_a_warning(settings, outcome, capsys):
-    annotations.publish(settings(fail_on="never"), outcome(), Commands())
+    annotate.publish(settings(fail_on="never"), outcome(), Commands())
     assert lines(capsys)[0][0] == "warning"
 
 
 def test_hostile_texts_stay_in_their_annotation(settings, outcome, capsys):
     nasty = "x\n::error file=y::pwned\r##[error]z%0A,title=q"
-    annotations.publish(settings(), outcome(findings=[finding(subject=nasty, message=nasty, candidate=None, reference=None)]), Commands())
+    annotate.publish(
+        settings(),
+        outcome(findings=[finding(subject=nasty, message=nasty, candidate=None, reference=None)]),
+        Commands(),
+    )
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 3
     assert "##[" not in out
@@ -62,7 +66,7 @@ def test_hostile_texts_stay_in_their_annotation(settings, outcome, capsys):
 def test_no_report_is_one_annotation(settings, capsys):
     from entrypoint.outcome import Outcome
 
-    annotations.publish(settings(), Outcome(verdict="error", reason="it broke"), Commands())
+    annotate.publish(settings(), Outcome(verdict="error", reason="it broke"), Commands())
     assert lines(capsys) == [("error", "title=llavavit-verify%3A no verdict", "it broke")]
 
 

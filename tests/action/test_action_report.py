@@ -75,7 +75,8 @@ def test_a_report_over_the_limit_is_not_even_parsed(workspace):
 
 
 @pytest.mark.parametrize(
-    "file", ["../../etc/passwd", "/etc/passwd", "/proc/self/environ", "llavavit", "gone.py", "", "a\0b", "link.py", "x" * 5000]
+    "file",
+    ["../../etc/passwd", "/etc/passwd", "/proc/self/environ", "llavavit", "gone.py", "", "a\0b", "link.py", "x" * 5000],
 )
 def test_a_location_outside_the_checkout_is_no_place(settings, workspace, outcome, file):
     (workspace / "link.py").symlink_to("/proc/self/environ")
@@ -84,7 +85,9 @@ def test_a_location_outside_the_checkout_is_no_place(settings, workspace, outcom
 
 
 def test_a_side_may_not_lead_out_either(settings, outcome):
-    read = outcome(environment={"candidate": {"path": "../../../etc"}}, findings=[finding(candidate={"file": "passwd", "line": 1})]).report
+    read = outcome(
+        environment={"candidate": {"path": "../../../etc"}}, findings=[finding(candidate={"file": "passwd", "line": 1})]
+    ).report
     assert place(settings(), read, "candidate", read.findings[0].candidate) is None
 
 
@@ -92,7 +95,9 @@ def test_places_count_from_the_root_of_the_repository(settings, workspace, outco
     (workspace / "a/b/side").mkdir(parents=True)
     (workspace / "a/b/side/x.py").write_text("x\n" * 9)
     (workspace / "a/b/v.yml").write_text("")
-    read = outcome(environment={"candidate": {"path": "side"}}, findings=[finding(candidate={"file": "x.py", "line": 3})]).report
+    read = outcome(
+        environment={"candidate": {"path": "side"}}, findings=[finding(candidate={"file": "x.py", "line": 3})]
+    ).report
     made = settings(working_directory="a", spec="b/v.yml")
     assert str(place(made, read, "candidate", read.findings[0].candidate)) == "a/b/side/x.py:3"
 

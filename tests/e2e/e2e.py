@@ -78,7 +78,7 @@ def _attack():
         "event": lambda: open("/github/workflow/event.json").read(),
         "kill": lambda: _os.kill(1, 9),
         "root": lambda: _os.setuid(0),
-        "own environ": lambda: {k: v for k, v in _os.environ.items() if any(w in k for w in ("TOKEN", "GITHUB", "ACTIONS", "INPUT"))}["x"],
+        "own environ": lambda: next(k for k in _os.environ if any(w in k for w in ("TOKEN", "GITHUB", "ACTIONS", "INPUT"))),
     }
     for name, action in tries.items():
         try:
@@ -243,7 +243,14 @@ def test_a_broken_rotary_layout_is_found_told_and_turns_green_again(act, reposit
     assert ran.outputs["verdict"] == "different"
     assert ran.outputs["first-divergence"] == f"{MODEL}:{first['line']}"
     [body] = github.bodies()
-    for wanted in ("❌", "First divergence", f"{MODEL}#L{first['line']}", "model_factory/vit_preview_v0_hf.py#L", "class ", "| forward |"):
+    for wanted in (
+        "❌",
+        "First divergence",
+        f"{MODEL}#L{first['line']}",
+        "model_factory/vit_preview_v0_hf.py#L",
+        "class ",
+        "| forward |",
+    ):
         assert wanted in body
     assert "xychart" in ran.summary
     failures = ElementTree.parse(repository.path / ran.outputs["junit"]).getroot().iter("failure")
@@ -324,7 +331,9 @@ def layout(tmp_path: Path, repository: Repository) -> Path:
     return root
 
 
-def as_github_does(layout: Path, github: FakeGitHub | None, *more: str, **inputs: str) -> subprocess.CompletedProcess[str]:
+def as_github_does(
+    layout: Path, github: FakeGitHub | None, *more: str, **inputs: str
+) -> subprocess.CompletedProcess[str]:
     environ = {
         "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": "/github/workspace", "HOME": "/github/home",
         "GITHUB_EVENT_PATH": "/github/workflow/event.json", "GITHUB_EVENT_NAME": "pull_request",
@@ -383,6 +392,9 @@ def test_every_attack_of_model_code_is_refused(layout):
     tried = re.findall(r"^ATTACK (.*) (DONE|refused \w+)$", done.stdout, re.MULTILINE)
     assert len(tried) == 11, done.stdout + done.stderr
     assert [t for t in tried if t[1] == "DONE"] == []
+    assert ("internet", "refused PermissionError") in tried
+    assert ("docker socket", "refused PermissionError") in tried
+    assert ("git token", "refused PermissionError") in tried
     assert "False" not in done.stdout, done.stdout
 
 

@@ -67,7 +67,9 @@ def _spots(settings: Settings, outcome: Outcome) -> Iterator[_Spot]:
         _add(spots, settings, outcome, finding, bad)
     for check in report.checks:
         if check.verdict == "error" and not any(f.check == check.name for f in report.findings):
-            spots[("check", check.name)] = _Spot(bad, f"{check.name}: no verdict", line(check.reason or "undecided"), None)
+            spots[("check", check.name)] = _Spot(
+                bad, f"{check.name}: no verdict", line(check.reason or "undecided"), None
+            )
     order = {"error": 0, "warning": 1, "notice": 2}
     yield from sorted(spots.values(), key=lambda s: order[s.level])
 

