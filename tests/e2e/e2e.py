@@ -336,7 +336,7 @@ def as_github_does(
 ) -> subprocess.CompletedProcess[str]:
     environ = {
         "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": "/github/workspace", "HOME": "/github/home",
-        "GITHUB_EVENT_PATH": "/github/workflow/event.json", "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": "/github/workflow/event.json", "GITHUB_EVENT_NAME": inputs.pop("event", "pull_request"),
         "GITHUB_STEP_SUMMARY": "/github/file_commands/summary", "GITHUB_OUTPUT": "/github/file_commands/output",
         "GITHUB_REPOSITORY": "octo/models", "GITHUB_SHA": "a" * 40, "GITHUB_RUN_ID": "1", "GITHUB_RUN_NUMBER": "1",
         "GITHUB_API_URL": github.url if github else "http://127.0.0.1:9", "ACTIONS_RUNTIME_TOKEN": "hunter2",
@@ -344,11 +344,11 @@ def as_github_does(
         **{f"INPUT_{k.upper().replace('_', '-')}": v for k, v in inputs.items()},
     }  # fmt: skip
     mounts = {name: f"/github/{name}" for name in ("workspace", "file_commands", "home", "workflow")}
-    command = [DOCKER, "run", "--rm", "--network", "host", "--workdir", "/github/workspace", *more]
+    command = [DOCKER, "run", "--rm", "--network", "host", "--workdir", "/github/workspace"]
     command += [part for k, v in environ.items() for part in ("--env", f"{k}={v}")]
     command += [part for k, v in mounts.items() for part in ("--volume", f"{layout / k}:{v}")]
     socket = os.environ["DOCKER_HOST"].removeprefix("unix://")
-    command += ["--volume", f"{socket}:/var/run/docker.sock", IMAGE, "action"]
+    command += ["--volume", f"{socket}:/var/run/docker.sock", IMAGE, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
@@ -368,6 +368,20 @@ def test_githubs_own_layout_with_foreign_ownership(layout, github):
     assert "✗" not in summary.rpartition("Isolation")[2].partition("\n")[0], summary
     assert (layout / "workspace" / ".git").stat().st_mode & 0o055
     assert "✅" in github.bodies()[0]
+
+
+def test_the_comment_of_a_forks_run_is_published_by_a_second_workflow(layout, github):
+    github.read_only = True
+    assert as_github_does(layout, github).returncode == 0
+    assert github.bodies() == []
+    run = {"id": 1, "head_sha": "b" * 40, "head_branch": "topic", "head_repository": {"owner": {"login": "octo"}}}
+    (layout / "workflow/event.json").write_text(json.dumps({"workflow_run": run}))
+    github.read_only = False
+    done = as_github_does(layout, github, ("publish", "llavavit-verify.json"), event="workflow_run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✅" in github.bodies()[0]
+    (layout / "workspace/llavavit-verify.json").write_text('{"verdict": "equal"}')
+    assert as_github_does(layout, github, ("publish", "llavavit-verify.json"), event="workflow_run").returncode == 2
 
 
 def test_every_attack_of_model_code_is_refused(layout):
