@@ -332,7 +332,7 @@ def layout(tmp_path: Path, repository: Repository) -> Path:
 
 
 def as_github_does(
-    layout: Path, github: FakeGitHub | None, *more: str, **inputs: str
+    layout: Path, github: FakeGitHub | None, arguments: tuple[str, ...] = ("action",), **inputs: str
 ) -> subprocess.CompletedProcess[str]:
     environ = {
         "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": "/github/workspace", "HOME": "/github/home",
