@@ -119,26 +119,32 @@ class Report(_Read):
 
 def parse(data: bytes) -> Report:
     """The report in `data`. Raises ReportError with what is wrong with it."""
+    return _parse(data)[0]
+
+
+def _parse(data: bytes) -> tuple[Report, bytes]:
     if len(data) > LARGEST:
         raise ReportError(f"the verifier's report is longer than {LARGEST} bytes")
     try:
-        value = json.loads(data)
-        report = Report.model_validate(value)
+        whole = json.dumps(json.loads(data), ensure_ascii=False, indent=2).encode(
+            "utf-8", "replace"
+        )  # no lone surrogate
+        report = Report.model_validate_json(whole)
     except (ValueError, RecursionError) as error:  # ValidationError and JSONDecodeError are ValueErrors
         raise ReportError(f"the verifier's report cannot be read: {_short(error)}") from error
     _consistent(report)
-    return report
+    return report, whole + b"\n"
 
 
 def read(folder: Path, name: str) -> tuple[Report, bytes]:
-    """The report in a file of a folder that untrusted code could write, and its bytes."""
+    """The report in a file of a folder that untrusted code could write, and all of it as JSON of our writing."""
     try:
         data = files.read(folder, name, LARGEST)
     except FileNotFoundError:
         raise ReportError("the verifier wrote no report") from None
     except (OSError, ValueError) as error:
         raise ReportError(f"the verifier's report cannot be read: {error}") from error
-    return parse(data), data
+    return _parse(data)
 
 
 def _short(error: Exception) -> str:
