@@ -67,7 +67,7 @@ def place(settings: Settings, report: Report, role: str, location: Location | No
     return Place(path, max(location.line, 1))
 
 
-def excerpt(settings: Settings, at: Place, around: int = 3) -> str:
+def excerpt(settings: Settings, at: Place, before: int = 3, after: int = 3) -> str:
     """The lines about a place, numbered, its own marked; "" if the file cannot be read."""
     try:
         source = files.read(settings.workspace, at.path, LARGEST_SOURCE).decode("utf-8", "replace").splitlines()
@@ -75,6 +75,6 @@ def excerpt(settings: Settings, at: Place, around: int = 3) -> str:
         return ""
     if at.line > len(source):
         return ""
-    first = max(at.line - around, 1)
-    shown = source[first - 1 : at.line + around]
+    first = max(at.line - before, 1)
+    shown = source[first - 1 : at.line + after]
     return "\n".join(f"{'>' if n == at.line else ' '} {n:4d}  {text[:200]}" for n, text in enumerate(shown, first))

@@ -58,7 +58,8 @@ def divergence(settings: Settings, report: Report, first: Divergence) -> Iterato
         yield ""
         yield f"**{word(role, settings.language)}** {linked(settings, report, role, location)}"
         at = place(settings, report, role, location)
-        source = excerpt(settings, at) if at else ""
+        lines = {"before": 1, "after": 14} if first.confidence == "module" else {}  # a class: its body is what counts
+        source = excerpt(settings, at, **lines) if at else ""
         if source:
             yield ""
             yield text.fence(source, "python")

@@ -38,7 +38,9 @@ def test_the_log_has_only_our_commands(settings, outcome, capsys):
     out = capsys.readouterr().out
     assert out
     for line in out.split("\n")[:-1]:
-        assert re.match(r"::(error|warning|notice) (title=[^:,]*)?(,file=(llavavit|factory)/model\.py,line=\d+)?::", line), line
+        assert re.match(
+            r"::(error|warning|notice) (title=[^:,]*)?(,file=(llavavit|factory)/model\.py,line=\d+)?::", line
+        ), line
         assert "##[" not in line
         assert all(c.isprintable() or c in "\t\u00a0" for c in line), line
 
