@@ -69,6 +69,7 @@ down() {
         [ -f "$LAB/docker.pid" ] || break
         sleep 0.2
     done
+    umount "$LAB"/exec/netns/* 2>/dev/null || true # of containers that host networking left
     rm -rf "$LAB"
 }
 
