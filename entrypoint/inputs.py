@@ -178,11 +178,6 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-def fail_on(environ: Mapping[str, str] = os.environ) -> str:
-    """What fails the job, even where the other inputs cannot be used."""
-    return environ.get("INPUT_FAIL-ON", "").strip() or "different"
-
-
 def _names(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value.replace(",", " ").split()))
 
