@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,7 +193,7 @@ def run(
         code=child.returncode,
         seconds=time.monotonic() - started,
         reason=reason,
-        tail=tuple(output.tail),
+        tail=output.tail,
         held=held,
     )
 
@@ -270,7 +271,7 @@ class _Output:
         self._pending = b""
         self._left = MOST_SHOWN
         self._open = True
-        self.tail: list[str] = []
+        self._last: deque[bytes] = deque(maxlen=TAIL)
         os.set_blocking(fd, False)
 
     def take(self, seconds: float) -> bool:
@@ -303,11 +304,20 @@ class _Output:
             self._line(self._pending)
 
     def _line(self, data: bytes) -> None:
-        shown = text.log(data[: 4 * LONGEST_LINE].decode("utf-8", "replace").rstrip("\r"), LONGEST_LINE)
-        self.tail = [*self.tail[1 - TAIL :], shown]
+        self._last.append(data[: 4 * LONGEST_LINE])
         if self._left > 0:
+            shown = _harmless(self._last[-1])
             self._left -= len(shown) + 1
             self._show(shown if self._left > 0 else "[more output is not shown]")
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines."""
+        return tuple(map(_harmless, self._last))
+
+
+def _harmless(line: bytes) -> str:
+    return text.log(line.decode("utf-8", "replace").rstrip("\r"), LONGEST_LINE)
 
 
 def _held(fd: int) -> dict[str, bool]:

@@ -63,7 +63,7 @@ def launch(workspace: Path, python: str, isolated: bool):
                 folder=workspace,
                 scratch=scratch,
                 show=shown.append,
-                **{"timeout": 20.0, **options},
+                **{"timeout": 60.0, **options},
             )
         return result, shown
 
@@ -140,10 +140,10 @@ def test_a_fork_bomb_is_held_and_ended(launch, isolated):
         pytest.skip("the limit on processes is per user, and there is no other user here")
     result, _ = launch(
         "n = 0\nwhile True:\n    try:\n        if os.fork() == 0: __import__('time').sleep(1000)\n        n += 1\n"
-        "    except OSError:\n        print('held at', n); break\n__import__('time').sleep(1000)",
-        timeout=6.0,
+        "    except OSError:\n        print('held at', n, flush=True); os._exit(3)",
+        timeout=120.0,
     )
-    assert "did not finish" in result.reason
+    assert result.code == 3
     assert any(line.startswith("held at") for line in result.tail)
     assert not _left_over()
 

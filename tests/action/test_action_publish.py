@@ -113,7 +113,7 @@ def test_rows_are_cut_whole():
 def post(settings, github, monkeypatch):
     """Publishes against the fake GitHub, with short waits."""
     monkeypatch.setattr(comment, "PATIENCE", 1.0)
-    monkeypatch.setattr(comment, "DEADLINE", 8.0)
+    monkeypatch.setattr(comment, "DEADLINE", 45.0)
 
     def publish(outcome, **changes):
         return comment.publish(settings(api_url=github.url, **changes), outcome)
@@ -207,8 +207,8 @@ def test_no_pull_request_no_comment(post, github, outcome):
 @pytest.mark.parametrize("match", ["GET .*comments", "POST .*comments"])
 def test_what_goes_wrong_is_one_sentence(post, github, outcome, fault, said, match, monkeypatch):
     github.fail(match=match, times=100, **fault)
-    if "slow" in fault:
-        monkeypatch.setattr(comment, "DEADLINE", 1.0)
+    if "slow" in fault or fault.get("status") == 429:
+        monkeypatch.setattr(comment, "DEADLINE", 3.0)
     with pytest.raises(comment.CommentError, match=said) as caught:
         post(outcome())
     assert "\n" not in str(caught.value)
