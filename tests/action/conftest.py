@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [p for p in (str(ROOT), str(ROOT / "tests" / "e2e")) if p not in sys.path]
 
+from action_builders import document  # noqa: E402
 from fake_github import FakeGitHub  # noqa: E402
 
 from entrypoint import process, report  # noqa: E402
@@ -56,75 +57,6 @@ def settings(workspace: Path) -> Callable[..., Settings]:
         return Settings(**{**given, **changes})
 
     return make
-
-
-def finding(**changes: Any) -> dict[str, Any]:
-    """One finding as the verifier writes it."""
-    return {
-        "check": "forward",
-        "variant": "base",
-        "case": "image",
-        "subject": "last_hidden_state",
-        "verdict": "different",
-        "kind": "output-values",
-        "details": {},
-        "message": "1 of 2 outputs differ",
-        "measured": 0.42,
-        "allowed": 1e-13,
-        "reference": {"file": "factory/model.py", "line": 4, "name": "Attention"},
-        "candidate": {"file": "llavavit/model.py", "line": 12, "name": "Attention"},
-        **changes,
-    }
-
-
-def document(verdict: str = "different", **changes: Any) -> dict[str, Any]:
-    """A whole report as the verifier writes it."""
-    bad = verdict == "different"
-    one = finding()
-    return {
-        "schema_version": 1,
-        "tool_version": "0.1.0",
-        "verdict": verdict,
-        "seed": 0,
-        "variants": ["base"],
-        "sides": {"reference": "factory.model:Model", "candidate": "llavavit.model:Model"},
-        "seconds": 12.5,
-        "checks": [
-            {
-                "name": "forward",
-                "verdict": verdict,
-                "compared": 3,
-                "seconds": 2.0,
-                "reason": "",
-                "groups": [
-                    {
-                        "check": "forward",
-                        "variant": "base",
-                        "name": "image",
-                        "verdict": verdict,
-                        "compared": 3,
-                        "measured": 0.42 if bad else 1e-15,
-                        "allowed": 1e-13,
-                        "reason": "",
-                        "seconds": 2.0,
-                    }
-                ],
-            }
-        ],
-        "findings": [one] if bad else [],
-        "first_divergence": {
-            **{k: v for k, v in one.items() if k not in ("kind", "verdict")},
-            "confidence": "module",
-            "subject": "encoder.layers.0.attention",
-            "message": "the first module whose inputs agree and whose output differs is encoder.layers.0.attention",
-        }
-        if bad
-        else None,
-        "skipped": [],
-        "environment": {"reference": {"path": "."}, "candidate": {"path": "."}},
-        "facts": {},
-        **changes,
-    }
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from conftest import document, finding
+from action_builders import document, finding
 from test_action_text import HOSTILE
 
 from entrypoint import annotate, comment, junit, report, summary

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from conftest import document
+from action_builders import document
 
 from entrypoint import __main__ as entry
 from entrypoint import process, verifier

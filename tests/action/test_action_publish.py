@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import document, finding
+from action_builders import document, finding
 
 from entrypoint import annotate, comment, render, summary
 from entrypoint.commands import Commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import document, finding
+from action_builders import document, finding
 
 from entrypoint import report
 from entrypoint.outcome import excerpt, place
