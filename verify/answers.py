@@ -104,6 +104,7 @@ class Output(Form):
 class Forward(Form):
     outputs: list[Output]
     container: Name
+    ordered: bool
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:
@@ -142,6 +143,65 @@ class Modules(Form):
         return self
 
 
+Setting = bool | int | float | str | None
+
+
+class Held(Module):
+    library: bool
+    stateful: bool = True
+    settings: dict[Name, Setting | list[Setting]]
+
+
+class Settings(Form):
+    modules: list[Held]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Settings:
+        _once("modules", [m.path for m in self.modules])
+        return self
+
+
+class Argument(Form):
+    name: Name
+    kind: Name
+    default: str
+
+
+class Signature(Form):
+    arguments: list[Argument]
+    methods: list[Name]
+    location: Place | None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Signature:
+        _once("arguments", [a.name for a in self.arguments])
+        return self
+
+
+class Drawn(Tensor):
+    """One parameter as it was initialised. digest: of every bit."""
+
+    count: Count
+    mean: float
+    spread: Annotated[float, Field(ge=0)]
+    kurtosis: Annotated[float, Field(ge=0)]
+    lowest: float
+    highest: float
+    zeros: Count
+    finite: bool
+    steady: bool
+    digest: Name
+
+
+class Initialisation(Form):
+    parameters: list[Drawn]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Initialisation:
+        _once("parameters", [p.name for p in self.parameters])
+        return self
+
+
 class Configuration(Form):
     arguments: list[dict[str, Any]]
     defaults: dict[str, Any]
@@ -163,6 +223,9 @@ FORMS: dict[str, type[Form]] = {
     "environment": Environment,
     "configuration": Configuration,
     "structure": Structure,
+    "settings": Settings,
+    "signature": Signature,
+    "initialisation": Initialisation,
     "forward": Forward,
     "modules": Modules,
 }

@@ -66,6 +66,13 @@ def check_sizes(case: CaseSpec, name: str, values: Mapping[str, Any]) -> None:
         _sizes(spec, f"cases/{name}/{key}", values)
 
 
+def batch(case: CaseSpec, values: Mapping[str, Any]) -> int | None:
+    """Rows of a case's batch: the first size of its tensors, where all have the same and it is above one."""
+    sizes = {size(spec.shape[0], values) if spec.shape else None for spec in case.inputs.values()}
+    rows = sizes.pop()
+    return rows if not sizes and rows is not None and rows > 1 else None
+
+
 def write_inputs(arrays: dict[str, NDArray[Any]], file: Path) -> None:
     """Writes a case's tensors as safetensors."""
     save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, str(file))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Group, Parameter, Token, validators
 from rich.console import Console
 
-from verify import __version__, interrupt, processes, spec
+from verify import __version__, copies, interrupt, processes, spec
 from verify.checks import available
 from verify.messages import Language
 from verify.pair import Progress
@@ -145,6 +145,49 @@ def schema(what: Literal["report", "spec"] = "report", /) -> int:
     return 0
 
 
+@app.command(help_epilogue="")
+def sync(
+    *,
+    spec_file: Annotated[Path | None, Parameter(name="--spec")] = None,
+    check: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write the files that a spec declares as copies anew from their originals.
+
+    Exit code: 0 when all copies are as their originals, 1 when --check found one that is not, 2 when a file could not be
+    read or written.
+
+    Parameters
+    ----------
+    spec_file
+        YAML file with `copies`. Default: as for a comparison.
+    check
+        Write nothing; only tell which copies differ.
+    """
+    console, errors = Terminal(highlight=False), Terminal(stderr=True, highlight=False)
+    try:
+        found, base = loaded(spec_file)
+    except SpecError as error:
+        tell(errors, f"error: {error}", style="bold red")
+        return ERROR
+    if not found.copies:
+        tell(console, "the spec declares no copies")
+    code = 0
+    for copy, original in sorted(found.copies.items()):
+        try:
+            line = copies.first_difference(base, copy, original)
+            if line is not None and not check:
+                copies.write(base, copy, original)
+        except copies.CopyError as error:
+            tell(errors, f"error: {error}", style="bold red")
+            code = ERROR
+            continue
+        if line is not None:
+            place = f"from line {line}" if line else "not there"
+            tell(console, f"{copy}: {f'differs ({place})' if check else f'written anew ({place})'} · {original}")
+            code = max(code, int(check))
+    return code
+
+
 class Terminal(Console):
     """A console whose reader may go away (`| head`): the verdict is in the exit code all the same."""
 
@@ -154,11 +197,9 @@ class Terminal(Console):
 
 def observed(file: Path | None, options: Options, progress: Progress, errors: Console) -> tuple[Report, int]:
     """The report and the exit code. One about a spec that cannot be used, or of an interrupted run, is told at once."""
-    found = spec.find(file, Path.cwd())
     try:
-        loaded = spec.load(found)
-        base = Path.cwd() if found == spec.PRESET else found.resolve().parent
-        report = run(loaded, base, options, progress)
+        found, base = loaded(file)
+        report = run(found, base, options, progress)
     except SpecError as error:
         tell(errors, f"error: {error}", style="bold red")
         report = unusable(str(error), options)
@@ -166,6 +207,12 @@ def observed(file: Path | None, options: Options, progress: Progress, errors: Co
         tell(errors, f"{error}; both sides were ended")
         return error.report, error.exit_code
     return report, report.exit_code
+
+
+def loaded(file: Path | None) -> tuple[Spec, Path]:
+    """The spec that is asked for and the folder from which its paths count. Raises SpecError."""
+    found = spec.find(file, Path.cwd())
+    return spec.load(found), Path.cwd() if found == spec.PRESET else found.resolve().parent
 
 
 def tell(errors: Console, text: str, style: str | None = None) -> None:

@@ -43,6 +43,23 @@ FINDINGS: dict[str, Text] = {
     # structure
     "module-one-side": Text("a module with state, only in the {side} ({class_name})", "带状态的模块，仅存在于{side}（{class_name}）"),
     "tied": Text("shares its tensor with {candidate}; in the reference with {reference}", "与 {candidate} 共享张量；参考实现中为 {reference}"),
+    # signature
+    "method-one-side": Text("a public method, only in the {side}", "公共方法，仅存在于{side}"),
+    # initialisation
+    "initialisation": Text(
+        "the {what} of its initial values is {candidate}; the reference has {reference}",
+        "初始值的 {what} 为 {candidate}；参考实现为 {reference}",
+    ),
+    # source
+    "copy-differs": Text(
+        "not a copy of {original}: line {line} is the first that differs; llavavit-verify sync writes it anew",
+        "与 {original} 不一致：第 {line} 行起不同；llavavit-verify sync 可重新生成",
+    ),
+    "copy-missing": Text(
+        "the copy of {original} is not there; llavavit-verify sync writes it",
+        "缺少 {original} 的副本；llavavit-verify sync 可生成",
+    ),
+    "copy-unread": Text("cannot be compared with its original: {fault}", "无法与原文件比较：{fault}"),
     # forward
     "output-values": Text(
         "{bad} of {count} outputs differ, worst {subject} at {where}: {candidate}, the reference has {reference}",
@@ -54,6 +71,24 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
     ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    # outputs
+    "output-order": Text(
+        "the outputs come in the order {candidate}; in the reference {reference}",
+        "输出顺序为 {candidate}；参考实现为 {reference}",
+    ),
+    # determinism
+    "not-repeatable": Text(
+        "the {side} gives other outputs for the same inputs: {subject} at {where} is {second}, before it was {first}",
+        "{side} 对相同输入给出不同输出：{subject} 的 {where} 先为 {first}，后为 {second}",
+    ),
+    "row-in-batch": Text(
+        "in the {side} a row depends on the batch around it: {subject} at {where} is {second} alone, {first} in the batch",
+        "{side} 的单行结果依赖批次中的其他行：{subject} 的 {where} 单独为 {second}，批次中为 {first}",
+    ),
+    "thread-count": Text(
+        "in the {side} outputs depend on the number of threads: {subject} at {where} is {second} with all, {first} with one",
+        "{side} 的输出依赖线程数：{subject} 的 {where} 多线程为 {second}，单线程为 {first}",
+    ),
     # first divergence
     "first-module": Text(
         "the first module whose inputs agree and whose output differs is {candidate_path} ({candidate_class}); "

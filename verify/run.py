@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verify import __version__, pair, scenes
-from verify.checks import available
+from verify.checks import available, signature
 from verify.checks.base import Job, Maker, Outcome
 from verify.divergence import divergence, first_module
 from verify.interrupt import describe
@@ -198,7 +198,8 @@ def _variant(
             made = scenes.make(job, runners, cases, depth, sides, scratch, progress)
             for check, outcomes in made.broken.items():
                 _count_outcomes(check, job, outcomes, 0.0, tally)
-            job = replace(job, scenes=made.ready)
+            accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
+            job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
     except KeyboardInterrupt as error:
         interrupt = error

@@ -353,7 +353,12 @@ class Side:
         return Answer(key=ask.key, fault=fault, seconds=time.perf_counter() - started)
 
     def _threads(self, ask: Ask) -> int:
-        """Threads by a fixed rule, so that a run repeats to the bit: half the processors, all for a pass of one side."""
+        """Threads by a fixed rule, so that a run repeats to the bit: half the processors, all for a pass of one side.
+
+        An ask for all gets two at least, so that they are more than one anywhere.
+        """
+        if ask.threads:
+            return 1 if ask.threads == "one" else max(cpus(), 2)
         return cpus() if ask.alone else max(cpus() // 2, 1)
 
     def _asked(self, ask: Ask) -> Answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -128,6 +128,9 @@ class CheckSpec(Strict):
     config: Plain = Field(
         {}, description="Configuration values for models that this check runs, such as a narrow one; a case's win."
     )
+    vary: dict[str, Annotated[list[bool | int | float | str | None], Field(min_length=1)]] = Field(
+        {}, description="For `outputs`: values of forward arguments, which are tried in every combination."
+    )
 
 
 class ParameterRule(Strict):
@@ -185,6 +188,9 @@ class Spec(Strict):
         default_factory=lambda: MappingSpec.model_validate({}),
         description="Where the candidate names things otherwise.",
     )
+    copies: dict[str, str] = Field(
+        {}, description="Files that are copies of others, copy: original, both relative to the spec's folder."
+    )
     checks: dict[str, CheckSpec] = Field(
         {}, description="Checks to run, with options; default: all of them.", json_schema_extra=_as_list_too
     )
@@ -197,6 +203,18 @@ class Spec(Strict):
             return {name: {} for name in value}
         if isinstance(value, dict):
             return {name: {} if options is None else options for name, options in value.items()}
+        return value
+
+    @field_validator("copies")
+    @classmethod
+    def _inside(cls, value: dict[str, str]) -> dict[str, str]:
+        for path in [*value, *value.values()]:
+            parts = PurePosixPath(path).parts
+            if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+                raise ValueError(f"{path!r} is no path of a file below the spec's folder")
+        for copy, original in value.items():
+            if PurePosixPath(original) in map(PurePosixPath, value):
+                raise ValueError(f"{original!r} cannot be both a copy and the original of {copy!r}")
         return value
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ class Ask:
     key: unique name of the answer in the trace, such as "forward/image".
     op: the observer's operation. args: its arguments, JSON values only.
     sides: who is asked. group: asks of one group use one model, so the runner keeps them together.
+    threads: how many the side uses; "" leaves it to the runner.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Ask:
     args: Mapping[str, Any] = field(default_factory=dict)
     sides: tuple[Role, ...] = BOTH
     group: str = ""
+    threads: Literal["", "one", "all"] = ""
 
     @property
     def alone(self) -> bool:

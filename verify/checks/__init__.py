@@ -16,7 +16,18 @@ from typing import cast
 
 from verify.checks.base import Check
 
-ORDER = ("configuration", "structure", "buffers", "forward")
+ORDER = (
+    "configuration",
+    "signature",
+    "structure",
+    "settings",
+    "buffers",
+    "initialisation",
+    "source",
+    "forward",
+    "outputs",
+    "determinism",
+)
 
 
 def available() -> dict[str, Check]:

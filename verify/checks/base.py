@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from verify.compare import MISSING, differing
 from verify.messages import say
@@ -31,18 +31,26 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One variant of a run. base: the spec's folder. values: the variant's configuration. scenes: by check and case;
-    empty while only what needs no inputs is asked."""
+    """One variant of a run. base: the spec's folder. values: the variant's configuration.
+
+    scenes: by check and case; empty while only what needs no inputs is asked. accepted: arguments that forward takes
+    by name on both sides, in the reference's words; known when scenes are, where the check `signature` is planned.
+    """
 
     spec: Spec
     base: Path
     variant: str
     seed: int
     scenes: Mapping[tuple[str, str], Scene] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
 
     @property
     def values(self) -> Mapping[str, Any]:
         return self.spec.variants[self.variant]
+
+    def values_of(self, check: str) -> dict[str, Any]:
+        """The configuration of a check that runs no cases: the variant's with the check's own on top."""
+        return {**self.values, **self.spec.options(check).config}
 
     def key(self, *parts: str) -> str:
         """An ask's key, unique over the variants of a run."""
@@ -62,6 +70,7 @@ class Job:
         sides: tuple[Role, ...] = BOTH,
         values: Mapping[str, Any] | None = None,
         arithmetic: str = "",
+        threads: Literal["", "one", "all"] = "",
         **more: Any,
     ) -> Ask:
         """An ask that runs a case: its key is check/case or check/case/kind, its arguments are the scene's and `more`.
@@ -82,7 +91,7 @@ class Job:
             **more,
         }
         group = json.dumps([merged, chosen], sort_keys=True)
-        return Ask(key=self.key(*parts), op=op, args=args, sides=sides, group=group)
+        return Ask(key=self.key(*parts), op=op, args=args, sides=sides, group=group, threads=threads)
 
 
 @dataclass(kw_only=True)

@@ -53,12 +53,12 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
     outcome = Outcome(name=name)
     r, c = answers[0].result or {}, answers[1].result or {}
     theirs = inverse(job.spec.mapping.outputs)
-    left, right = _leaves(r, {}), _leaves(c, theirs)
+    left, right = leaves(r, {}), leaves(c, theirs)
     arrays = [a.arrays for a in answers]
     arrays[1] = {renamed(path, theirs): array for path, array in arrays[1].items()}
     if not theirs:  # mapped outputs come in a container of their own
         outcome.findings += make.differences({"container": r.get("container")}, {"container": c.get("container")})
-    outcome.findings += _contract(make, left, right)
+    outcome.findings += contract(make, left, right)
     values = [
         _value(
             job,
@@ -77,12 +77,12 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
     return outcome
 
 
-def _leaves(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def leaves(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """What is known of each output, by path in the reference's words."""
     return {renamed(str(o["path"]), names): {k: v for k, v in o.items() if k != "path"} for o in result["outputs"]}
 
 
-def _contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
+def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
     """Which outputs there are, their shapes, dtypes and None-ness. A None that the other side leaves out is the same."""
 
     def described(leaf: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def _contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) ->
 
     for path in [*left, *(p for p in right if p not in left)]:
         a, b = left.get(path), right.get(path)
-        if make.ignored(path) or not (_present(a) or _present(b)):
+        if make.ignored(path) or not (present(a) or present(b)):
             continue
         if a is not None and b is not None and a["kind"] == b["kind"] == "value":
             same = same_scalar(a["value"], b["value"])
@@ -106,7 +106,7 @@ def _contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) ->
         yield make.finding(kind, path, details=details, measured=shown[1], allowed=shown[0])
 
 
-def _present(leaf: Mapping[str, Any] | None) -> bool:
+def present(leaf: Mapping[str, Any] | None) -> bool:
     return leaf is not None and not (leaf["kind"] == "value" and leaf.get("value") is None)
 
 

@@ -99,6 +99,7 @@ class Builder:
         self.settings = settings
         self._key = ""
         self._built: Built | None = None
+        self._outlined: tuple[str, nn.Module, str] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +145,14 @@ class Builder:
             reason = f"{type(error).__name__}: {error}"[:200]
         return self.construct(values), f"built with real parameters ({reason})"
 
+    def outlined(self, values: dict[str, Any]) -> tuple[nn.Module, str]:
+        """An outline to look at: the last one is kept for the next that asks for the same values. Not to be changed."""
+        key = json.dumps(values, sort_keys=True)
+        if self._outlined is None or self._outlined[0] != key:
+            self._outlined = None
+            self._outlined = (key, *self.outline(values))
+        return self._outlined[1:]
+
     def built(self, values: dict[str, Any], arithmetic: str, recipes: dict[str, Any] | None = None) -> Built:
         """The model for `values` with drawn weights. The last one is kept; another key replaces it.
 
@@ -159,7 +168,7 @@ class Builder:
 
     def release(self) -> None:
         """Drops the model that is held, so that two never stand in memory together."""
-        self._built, self._key = None, ""
+        self._built, self._key, self._outlined = None, "", None
         gc.collect()
 
     def _build(self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any]) -> Built:

@@ -9,16 +9,18 @@ from safetensors.torch import load_file
 
 from .arithmetic import exact, nudge
 from .build import Builder, Built
-from .values import container, describe, flatten
+from .values import container, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
-    arguments), nudged (move inputs and weights by one unit in the last place).
+    arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
+    all).
 
-    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, and arrays: the tensors by path.
+    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, and
+    arrays: the tensors by path.
     """
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
@@ -27,6 +29,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     leaves = list(flatten(output))
     return {
         "container": container(output),
+        "ordered": ordered(output),
         "outputs": [{"path": path, **describe(value)} for path, value in leaves],
         "arrays": {path: value for path, value in leaves if isinstance(value, torch.Tensor)},
         "exact": built.exact,
@@ -54,6 +57,7 @@ def load_inputs(args: dict[str, Any], built: Built, builder: Builder) -> dict[st
             tensor = tensor.to(built.dtype)
             if args["nudged"]:
                 nudge(tensor, NUDGE_SEED - 1 - index)
-        inputs[name] = tensor.to(builder.device)
+        rows = args.get("rows")
+        inputs[name] = (tensor if rows is None else tensor[:rows]).to(builder.device)
     names = builder.settings["renames"]["inputs"]
     return {names.get(name, name): value for name, value in inputs.items()}

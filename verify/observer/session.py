@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from .. import processes
-from . import configuration, environment, faults, forward, modules, structure
+from . import configuration, environment, faults, forward, initialisation, modules, settings, signature, structure
 from .build import Builder
 from .values import pack
 
@@ -27,23 +27,26 @@ OPERATIONS: dict[str, Operation] = {
     "environment": environment.observe,
     "configuration": configuration.observe,
     "structure": structure.observe,
+    "settings": settings.observe,
+    "signature": signature.observe,
+    "initialisation": initialisation.observe,
     "forward": forward.observe,
     "modules": modules.observe,
 }
 
 
-def serve(channel_fd: int, settings: dict[str, Any]) -> None:
-    """Runs one side. settings: path, config, model, factory, kwargs, renames, seed, device, scratch."""
+def serve(channel_fd: int, about: dict[str, Any]) -> None:
+    """Runs one side. about: path, config, model, factory, kwargs, renames, seed, device, scratch."""
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
     channel = socket.socket(fileno=channel_fd)
-    if settings["device"] == "cpu" or not torch.cuda.is_available():  # a GPU's driver looks at /proc/self itself
+    if about["device"] == "cpu" or not torch.cuda.is_available():  # a GPU's driver looks at /proc/self itself
         processes.keep_private()
-    os.chdir(settings["path"])
-    sys.path.insert(0, settings["path"])
+    os.chdir(about["path"])
+    sys.path.insert(0, about["path"])
     sys.argv = ["llavavit-verify"]
-    roots = [settings["path"]]
-    builder = Builder(settings)
+    roots = [about["path"]]
+    builder = Builder(about)
     for line in _lines(channel):
         ask = json.loads(line)
         torch.set_num_threads(ask["threads"])

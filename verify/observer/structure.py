@@ -18,7 +18,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     model's order, state_dict keys in order, groups of names that share one tensor, modules [{path, class, stateful,
     location}], and arrays: every buffer's values by name.
     """
-    model, note = builder.outline(args["values"])
+    model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
     buffers = list(model.named_buffers(remove_duplicate=False))
     persistent = set(model.state_dict(keep_vars=True))

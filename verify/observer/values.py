@@ -23,6 +23,11 @@ def container(output: Any) -> str:
     return "dataclass" if dataclasses.is_dataclass(output) else type(output).__name__
 
 
+def ordered(output: Any) -> bool:
+    """Whether fields can be had by number: a sequence, a named tuple, a ModelOutput."""
+    return isinstance(output, list | tuple) or hasattr(output, "to_tuple")
+
+
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of nested outputs with their dotted paths, in order. Fields that are None are leaves too."""
     items: list[tuple[str, Any]]

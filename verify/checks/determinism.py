@@ -1,0 +1,176 @@
+"""determinism: does a side give the same outputs for the same inputs?
+
+Asked of each side by itself: the same call twice, to the bit; the first row of a batch alone; all threads against one.
+The last two reorder sums, so they may differ by the reference's own response to one-ulp noise, as in `forward`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verify.cases import batch
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.compare import gap
+from verify.mapping import inverse, renamed
+from verify.report import Verdict
+from verify.tolerance import from_response
+from verify.trace import BOTH, Ask, Role, Trace
+
+SUMMARY = "the same call twice, a row alone and in its batch, one thread and many"
+RUNS_CASES = True
+
+MOST_CASES = 2
+"""Cases that are run where the spec chooses none."""
+
+KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count"}
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def plan(job: Job) -> list[Ask]:
+    asks = []
+    for case in _cases(job):
+        asks.append(job.ask("forward", "determinism", case, "once", threads="one"))
+        asks.append(job.ask("forward", "determinism", case, "twice", threads="one"))
+        if _rows(job, case):
+            asks.append(job.ask("forward", "determinism", case, "row", threads="one", rows=1))
+        asks.append(job.ask("forward", "determinism", case, "threads", threads="all"))
+        asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True))
+    return asks
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    for case in _cases(job):
+        yield from _case(job, case, {"reference": reference, "candidate": candidate})
+
+
+def _cases(job: Job) -> list[str]:
+    """The cases that the spec chose; else the first ones, those with a batch before others."""
+    cases = job.cases("determinism")
+    if job.spec.options("determinism").cases:
+        return cases
+    return sorted(cases, key=lambda case: not _rows(job, case))[:MOST_CASES]
+
+
+def _rows(job: Job, case: str) -> int | None:
+    scene = job.scenes["determinism", case]
+    return batch(scene.case, scene.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """The output of one side that moved furthest beyond what is allowed between two calls."""
+
+    path: str
+    where: list[int]
+    first: float
+    second: float
+    measured: float
+    allowed: float
+
+
+def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome]:
+    once = job.key("determinism", case, "once")
+    make = Maker(job=job, check="determinism", group=case)
+    if any(trace.get(once).result is None for trace in traces.values()):
+        yield Outcome(name=case, findings=list(faults(make, *(traces[role].get(once) for role in BOTH))))
+        return
+    unsteady: set[Role] = set()
+    for kind in KINDS:
+        name = f"{case}, {kind}"
+        if kind == "row" and not _rows(job, case):
+            yield Outcome(name=name, skipped=True, reason="the inputs of this case have no batch of several rows")
+            continue
+        sides = [role for role in BOTH if role not in unsteady]
+        if not sides:
+            yield Outcome(name=name, skipped=True, reason="neither side gives the same outputs twice")
+            continue
+        outcome, changed = _kind(job, case, kind, {role: traces[role] for role in sides}, traces["reference"])
+        if kind == "twice":
+            unsteady = changed
+        yield outcome
+
+
+def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], reference: Trace) -> tuple[Outcome, set[Role]]:
+    """One way to call again, of each side. Gives the sides whose outputs changed."""
+    outcome = Outcome(name=f"{case}, {kind}")
+    make = Maker(job=job, check="determinism", group=outcome.name)
+    changes: dict[Role, _Change] = {}
+    for role, trace in traces.items():
+        try:
+            limits = {} if kind == "twice" else _limits(job, case, reference)
+            arrays = [_arrays(trace, job.key("determinism", case, which)) for which in ("once", kind)]
+        except _NoAnswer as error:
+            failed = {"side": role, "fault": str(error)}
+            outcome.findings.append(make.finding("fault-run", case, Verdict.ERROR, details=failed))
+            continue
+        words = inverse(job.spec.mapping.outputs) if role == "candidate" else {}
+        first, second = ({renamed(p, words): a for p, a in side.items()} for side in arrays)
+        rows = _rows(job, case) if kind == "row" else None
+        found = [c for p in first if not make.ignored(p) and (c := _change(p, first, second, rows, limits)) is not None]
+        outcome.compared += len(found)
+        bad = [c for c in found if not c.measured <= c.allowed]
+        if bad:
+            changes[role] = max(bad, key=lambda c: c.measured / c.allowed if c.allowed else float("inf"))
+    both = kind != "twice" and len(changes) == len(BOTH)  # then it is how this model works
+    for role, change in changes.items():
+        details: dict[str, Any] = {"side": role, "where": change.where}
+        details |= {"first": change.first, "second": change.second}
+        verdict = Verdict.NOTE if both else Verdict.DIFFERENT
+        outcome.findings.append(
+            make.finding(
+                KINDS[kind], change.path, verdict, details=details, measured=change.measured, allowed=change.allowed
+            )
+        )
+    return outcome, set(changes)
+
+
+class _NoAnswer(Exception):
+    """A call that has no outputs, and why."""
+
+
+def _arrays(trace: Trace, key: str) -> Arrays:
+    answer = trace.get(key)
+    if answer.result is None:
+        raise _NoAnswer(str(answer.fault))
+    return answer.arrays
+
+
+def _limits(job: Job, case: str, reference: Trace) -> dict[str, float]:
+    """Allowed relative change of each output, in the reference's words."""
+    plain, nudged = (_arrays(reference, job.key("determinism", case, which)) for which in ("once", "noise"))
+    multiple, arithmetic = job.spec.tolerance.multiple, job.scenes["determinism", case].case.arithmetic
+    found = {}
+    for path, array in plain.items():
+        if array.dtype.kind == "f" and array.size and path in nudged and nudged[path].shape == array.shape:
+            found[path] = from_response(gap(array, nudged[path]).relative, multiple, arithmetic).allowed
+    return found
+
+
+def _change(path: str, first: Arrays, second: Arrays, rows: int | None, limits: Mapping[str, float]) -> _Change | None:
+    """How far one output moved, or None where there is nothing to compare. rows: of the batch, of which the first one
+    was run alone."""
+    a, b = first[path], second.get(path)
+    if rows is not None:
+        if b is None or not a.shape or a.shape[0] != rows or b.shape != (1, *a.shape[1:]):
+            return None  # an output without a row for each input
+        a = a[:1]
+    allowed = limits.get(path, max(limits.values(), default=0.0)) if a.dtype.kind == "f" else 0.0
+    if b is None or b.shape != a.shape:
+        nothing = float("nan")
+        return _Change(path=path, where=[], first=nothing, second=nothing, measured=float("inf"), allowed=allowed)
+    if not a.size:
+        return None
+    found = gap(a, b)
+    return _Change(
+        path=path,
+        where=list(found.where),
+        first=found.reference,
+        second=found.candidate,
+        measured=found.relative,
+        allowed=allowed,
+    )

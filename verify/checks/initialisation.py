@@ -1,0 +1,125 @@
+"""initialisation: do both sides start training from the same distribution, parameter by parameter?
+
+Where both draw alike the values are equal to the bit and nothing is left to ask. Where they draw in another order, the
+distributions are compared: a constant stays that constant; mean, spread and shape of a random one agree within what its
+size lets them vary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from verify import mapping
+from verify.checks import structure
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.report import Finding
+from verify.trace import Ask, Trace
+
+SUMMARY = "initial values or, where drawn in another order, their distribution"
+RUNS_CASES = False
+
+DEVIATIONS = 7.0
+"""Standard errors that statistics of one distribution may lie apart. A normal variate does so once in 10^11 times."""
+
+FEWEST, FEWEST_FOR_SHAPE = 64, 1024
+"""Below this many values mean and spread, or the kurtosis, are too far from normal for such a rule. Constants are always
+judged."""
+
+NORMAL = 3.0
+"""The kurtosis of a normal distribution."""
+
+
+def plan(job: Job) -> list[Ask]:
+    args = {"values": job.values_of("initialisation"), "seed": job.seed}
+    return [Ask(key=job.key("initialisation"), op="initialisation", args=args)]
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    r, c = reference.get(job.key("initialisation")), candidate.get(job.key("initialisation"))
+    make = Maker(job=job, check="initialisation", group="parameters")
+    outcome = Outcome(
+        name="parameters", reason=f"{DEVIATIONS:g} standard errors, where values are drawn in another order"
+    )
+    if r.result is None or c.result is None:
+        outcome.findings += faults(make, r, c)
+        yield outcome
+        return
+    recipes = mapping.resolve(job.spec.mapping, structure.shapes(r.result), structure.shapes(c.result)).recipes
+    left, right = ({p["name"]: p for p in side["parameters"]} for side in (r.result, c.result))
+    common = dict(_aligned(recipes, left, right))
+    for name, theirs in common.items():
+        if make.ignored(name):
+            continue
+        outcome.compared += 1
+        finding = _one(make, name, left[name], right[theirs])
+        if finding is not None:
+            places = {"reference": structure.owner(r.result, name), "candidate": structure.owner(c.result, theirs)}
+            outcome.findings.append(finding.model_copy(update=places))
+    if not common:
+        outcome.skipped, outcome.reason = True, "no parameter is the same on both sides"
+    yield outcome
+
+
+def _aligned(
+    recipes: Mapping[str, mapping.Recipe], left: Mapping[str, Any], right: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """The reference's and the candidate's name of each parameter that is neither cut nor joined."""
+    for theirs in right:
+        recipe = recipes.get(theirs)
+        if recipe is None and theirs in left:
+            yield theirs, theirs
+        elif recipe is not None and len(recipe.sources) == 1 and recipe.part is None:
+            yield recipe.sources[0], theirs
+
+
+def _one(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Finding | None:
+    """The statistic that sets two initialisations apart, or None."""
+    if a["digest"] == b["digest"] or a["count"] != b["count"]:  # another size is `structure`'s to tell
+        return None
+    if not (a["finite"] and b["finite"]):  # memory that nobody initialised
+        if a["finite"] == b["finite"]:
+            return None
+        words = ["finite" if side["finite"] else "NaN or infinity" for side in (a, b)]
+        return _finding(make, name, "kind", words[0], words[1], None)
+    steady = [side["steady"] for side in (a, b)]
+    if any(steady):
+        what = "lowest" if all(steady) else "spread"
+        ours, theirs = (side[what] for side in (a, b))
+        word = "value" if all(steady) else what
+        return None if ours == theirs else _finding(make, name, word, ours, theirs, None)
+    if not (a["spread"] and b["spread"]):  # one drawn value
+        return None
+    for what, (gap, error) in _gaps(a, b).items():
+        if not gap <= DEVIATIONS * error:
+            return _finding(make, name, what, a[what], b[what], DEVIATIONS * error)
+    return None
+
+
+def _gaps(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """By statistic: how far two draws lie apart, and the standard error of that, by the values that were drawn.
+
+    spread: of its logarithm. zeros: the share of them.
+    """
+    count = a["count"]
+    pooled = math.sqrt((a["spread"] ** 2 + b["spread"] ** 2) / 2)
+    kurtosis = max(a["kurtosis"], b["kurtosis"])
+    found = {}
+    if count >= FEWEST:
+        zeros = max(a["zeros"], b["zeros"], 1)
+        found["mean"] = abs(a["mean"] - b["mean"]), pooled * math.sqrt(2 / count)
+        found["spread"] = abs(math.log(b["spread"] / a["spread"])), math.sqrt(max(kurtosis - 1, 0.1) / (2 * count))
+        found["zeros"] = abs(a["zeros"] - b["zeros"]) / count, math.sqrt(2 * zeros) / count
+    if count >= FEWEST_FOR_SHAPE:
+        # sqrt(24 / count) for a normal distribution; with heavier tails it grows no faster than the cube of the kurtosis.
+        error = math.sqrt(2 * 24 / count) * max(kurtosis / NORMAL, 1.0) ** 3
+        found["kurtosis"] = abs(a["kurtosis"] - b["kurtosis"]), error
+    return found
+
+
+def _finding(make: Maker, name: str, what: str, reference: Any, candidate: Any, allowed: float | None) -> Finding:
+    a, b = (f"{v:.6g}" if isinstance(v, float) else str(v) for v in (reference, candidate))
+    room = "" if allowed is None else f" ± {allowed:.2g}"
+    details = {"what": what, "reference": a, "candidate": b}
+    return make.finding("initialisation", name, details=details, measured=b, allowed=a + room)

@@ -1,0 +1,94 @@
+"""signature: is forward called with the same arguments, in the same order, with the same defaults?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from verify.checks.base import Job, Maker, Outcome, faults, location
+from verify.mapping import inverse
+from verify.report import Verdict
+from verify.trace import Ask, Trace
+
+SUMMARY = "forward's arguments, their order, defaults and kinds; public methods"
+RUNS_CASES = False
+
+BY_PLACE = ("positional-only", "positional or keyword")
+REST = {"variadic positional": "*", "variadic keyword": "**"}
+"""Kinds of arguments that take what is left over; what they are called means nothing to a caller."""
+
+
+def plan(job: Job) -> list[Ask]:
+    return [Ask(key=job.key("signature"), op="signature", args={"values": job.values_of("signature")})]
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    r, c = reference.get(job.key("signature")), candidate.get(job.key("signature"))
+    if r.result is None or c.result is None:
+        make = Maker(job=job, check="signature", group="construct")
+        yield Outcome(name="construct", findings=list(faults(make, r, c)))
+        return
+    yield _forward(job, r.result, c.result)
+    yield _methods(job, r.result, c.result)
+
+
+def accepted(job: Job, reference: Trace, candidate: Trace) -> frozenset[str]:
+    """Arguments that forward takes by name on both sides, in the reference's words. One that a side takes in ** alone
+    counts where the other side names it. Empty where a side did not answer."""
+    sides = [t.get(job.key("signature")).result for t in (reference, candidate)]
+    if sides[0] is None or sides[1] is None:
+        return frozenset()
+    words: tuple[Mapping[str, str], Mapping[str, str]] = ({}, inverse(job.spec.mapping.inputs))
+    left, right = (set(_arguments(s["arguments"], w)) for s, w in zip(sides, words, strict=True) if s is not None)
+    named = (left | right) - {*REST.values()}
+    return frozenset(n for n in named if all(n in side or "**" in side for side in (left, right)))
+
+
+def _arguments(arguments: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Arguments by name in the reference's words, with kind, default and place. One by keyword alone has no place."""
+    return {
+        REST.get(a["kind"], names.get(a["name"], a["name"])): {
+            "kind": a["kind"],
+            "default": a["default"],
+            "position": position if a["kind"] in BY_PLACE else None,
+        }
+        for position, a in enumerate(arguments)
+    }
+
+
+def _forward(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
+    places = {"reference": location(r["location"]), "candidate": location(c["location"])}
+    make = Maker(job=job, check="signature", group="forward", **places)
+    left, right = _arguments(r["arguments"], {}), _arguments(c["arguments"], inverse(job.spec.mapping.inputs))
+    outcome = Outcome(name="forward", compared=make.counted([*left, *right]))
+    for name in [*left, *(n for n in right if n not in left)]:
+        if name in left and name in right:
+            outcome.findings += make.differences(left[name], right[name], prefix=name)
+        elif not make.ignored(name):
+            shown = {side: _shown(args.get(name)) for side, args in (("reference", left), ("candidate", right))}
+            kind = "missing-in-candidate" if name in left else "missing-in-reference"
+            outcome.findings.append(
+                make.finding(kind, name, details=shown, measured=shown["candidate"], allowed=shown["reference"])
+            )
+    if not left and not right:
+        outcome.skipped, outcome.reason = True, "forward takes no argument on either side"
+    return outcome
+
+
+def _shown(argument: Mapping[str, Any] | None) -> str:
+    if argument is None:
+        return "missing"
+    return f"{argument['kind']}, {argument['default'] if argument['default'] == 'required' else 'default ' + argument['default']}"
+
+
+def _methods(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
+    """Public methods of the project's own classes. A note: a helper method of one side computes nothing by itself."""
+    make = Maker(job=job, check="signature", group="methods")
+    outcome = Outcome(name="methods", compared=make.counted([*r["methods"], *c["methods"]]))
+    for name in sorted({*r["methods"]} ^ {*c["methods"]}):
+        side = "reference" if name in r["methods"] else "candidate"
+        if not make.ignored(name):
+            outcome.findings.append(make.finding("method-one-side", name, Verdict.NOTE, details={"side": side}))
+    if not r["methods"] and not c["methods"]:
+        outcome.skipped, outcome.reason = True, "neither side defines a public method of its own"
+    return outcome
