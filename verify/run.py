@@ -209,7 +209,11 @@ def _variant(
         tally.stops.append(f"{job.variant}: {_broken(error)}")
     traces = {side.settings.role: side.trace for side in sides}
     for name in checks:
-        _compare(name, job, traces, tally)
+        if name in _runners(checks) and not scenes.cases_of(job.spec, name, cases):
+            reason = "none of the cases that were asked for is one that this check runs"
+            _count_outcomes(name, job, [Outcome(name="cases", skipped=True, reason=reason)], 0.0, tally)
+        else:
+            _compare(name, job, traces, tally)
     if interrupt is not None:
         raise interrupt
     _explain(job, sides, tally, progress)

@@ -218,9 +218,15 @@ class Spec(Strict):
         return value
 
     @model_validator(mode="after")
-    def _known_default(self) -> Spec:
+    def _known_names(self) -> Spec:
         if self.default_variant is not None and self.default_variant not in self.variants:
             raise ValueError(f"default_variant {self.default_variant!r} is none of {sorted(self.variants)}")
+        for check, options in self.checks.items():
+            for case in options.cases:
+                if case not in self.cases:
+                    raise ValueError(
+                        f"checks.{check}.cases: there is no case {case!r}{_suggest(case, list(self.cases))}"
+                    )
         return self
 
     def options(self, check: str) -> CheckSpec:

@@ -68,12 +68,16 @@ class Model(nn.Module):
         return {{"y": y}}
 """
 
+OUTLINE = ("configuration", "structure", "buffers")
+"""Checks that need no forward pass, beside which tests of what sides do wrong run `forward`."""
+
 SPEC = {
     "version": 1,
     "reference": {"path": "left", "config": "model:Config", "model": "model:Model"},
     "candidate": {"path": "right", "config": "model:Config", "model": "model:Model"},
     "variants": {"tiny": {"width": 4}},
     "cases": {name: {"inputs": {"x": {"shape": [n, "width"]}}} for name, n in (("one", 2), ("trap", 3), ("after", 5))},
+    "checks": [*OUTLINE, "forward"],
 }
 
 

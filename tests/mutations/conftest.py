@@ -16,7 +16,7 @@ from verify.side import Servers
 from verify.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTLINE = ("configuration", "structure", "buffers")
+OUTLINE = ("configuration", "signature", "structure", "settings", "buffers", "initialisation", "source")
 """Checks that need no forward pass."""
 
 PRELOAD = (
@@ -70,6 +70,9 @@ def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Re
         for name in ("llavavit", "model_factory"):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         change.apply(tmp_path)
+        if not (isinstance(change, Fault) and change.check == "source"):
+            for copy, original in tiny.copies.items():
+                shutil.copyfile(tmp_path / original, tmp_path / copy)
         checks = OUTLINE if isinstance(change, Fault) and change.check in OUTLINE else ()
         options = Options(checks=checks, cases=change.cases or usual(change), timeout=60.0)
         return run(tiny, tmp_path, options, servers=servers)
