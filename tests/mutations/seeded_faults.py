@@ -1,8 +1,8 @@
 """Faults to seed into the candidate, by the check that must find them.
 
 The classes are those seen in real ports (norm eps, GELU flavour, rotary layout, stale tables, …) and others like them.
-Faults that no output, buffer, parameter or configuration value shows, such as a detach, belong to other checks; so do
-those of precision alone (a softmax or positions in bf16), which exact arithmetic lifts on purpose.
+Faults that show in gradients or in training alone, such as a detach, belong to other checks; so do those of precision
+alone (a softmax or positions in bf16), which exact arithmetic lifts on purpose.
 The file is long because every edit is quoted.
 """
 
@@ -27,6 +27,11 @@ def forward(
     name: str, owner: str, module: str, *edits: tuple[str, str], case: str = "", cases: tuple[str, ...] = ()
 ) -> Fault:
     return Fault(name=name, owner=owner, module=module, edits=edits, case=case, cases=cases)
+
+
+def other(check: str, name: str, subject: str, *edits: tuple[str, str]) -> Fault:
+    """Faults that another check than the four above must find."""
+    return Fault(name=name, check=check, subject=subject, edits=edits)
 
 
 def outputs(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
@@ -980,6 +985,184 @@ STATE_FAULTS = (
     outputs("pooled-with-an-axis-too-many", "pooler_output", "image", ("return pooled[:, 0]", "return pooled")),
 )
 
+SETTING_FAULTS = (
+    other(
+        "settings",
+        "pooling-dropout",
+        "head.attention.dropout",
+        ("config.num_attention_heads, batch_first=True)", "config.num_attention_heads, dropout=0.1, batch_first=True)"),
+    ),
+    other(
+        "settings",
+        "pooling-dropout-as-configured",
+        "head.attention.dropout",
+        (
+            "config.num_attention_heads, batch_first=True)",
+            "config.num_attention_heads, dropout=config.attention_dropout, batch_first=True)",
+        ),
+    ),
+)
+
+SIGNATURE_FAULTS = (
+    other(
+        "signature",
+        "flags-swapped",
+        "output_attentions.position",
+        (
+            "        output_attentions: bool | None = None,\n        output_hidden_states: bool | None = None,\n",
+            "        output_hidden_states: bool | None = None,\n        output_attentions: bool | None = None,\n",
+        ),
+    ),
+    other(
+        "signature",
+        "flag-with-another-default",
+        "return_dict.default",
+        ("        return_dict: bool | None = None,", "        return_dict: bool | None = True,"),
+    ),
+    other(
+        "signature",
+        "flag-by-keyword-alone",
+        "return_dict.kind",
+        ("        return_dict: bool | None = None,", "        *,\n        return_dict: bool | None = None,"),
+    ),
+    other(
+        "signature",
+        "arguments-swallowed",
+        "[*][*]",
+        (
+            "        return_dict: bool | None = None,",
+            "        return_dict: bool | None = None,\n        **kwargs: object,",
+        ),
+    ),
+)
+
+INITIALISATION_FAULTS = (
+    other(
+        "initialisation",
+        "init-std",
+        "encoder.layers.0.mlp.fc1.weight",
+        ("std=self.config.initializer_range", "std=1.5 * self.config.initializer_range"),
+    ),
+    other(
+        "initialisation",
+        "init-uniform-of-the-same-spread",
+        "encoder.layers.0.mlp.fc1.weight",
+        (
+            "nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)",
+            "nn.init.uniform_(module.weight, *(s * 3**0.5 * self.config.initializer_range for s in (-1, 1)))",
+        ),
+    ),
+    other(
+        "initialisation",
+        "init-bias-drawn",
+        "encoder.layers.0.mlp.fc1.bias",
+        (
+            "nn.init.zeros_(module.bias)\n        elif isinstance(module, nn.LayerNorm)",
+            "nn.init.normal_(module.bias, std=1e-3)\n        elif isinstance(module, nn.LayerNorm)",
+        ),
+    ),
+    other(
+        "initialisation",
+        "init-norm-of-zero",
+        "head.norm.weight",
+        (
+            "elif isinstance(module, LlavaViTRMSNorm):\n            nn.init.ones_(module.weight)",
+            "elif isinstance(module, LlavaViTRMSNorm):\n            nn.init.zeros_(module.weight)",
+        ),
+    ),
+    other(
+        "initialisation",
+        "init-probe-small",
+        "head.probe",
+        ("nn.init.normal_(module.probe)", "nn.init.normal_(module.probe, std=0.02)"),
+    ),
+    other(
+        "initialisation",
+        "init-patches-left-to-torch",
+        "embeddings.patch_embedding.weight",
+        ("isinstance(module, (nn.Linear, nn.Conv2d))", "isinstance(module, nn.Linear)"),
+    ),
+)
+
+CONTRACT_FAULTS = (
+    other(
+        "outputs",
+        "attentions-only-beside-states",
+        "attentions*",
+        (
+            "tuple(attentions) if output_attentions else None,",
+            "tuple(attentions) if output_attentions and output_hidden_states else None,",
+        ),
+    ),
+    other(
+        "outputs",
+        "tuple-without-its-attentions",
+        "*",
+        (
+            "return output if return_dict else output.to_tuple()",
+            "return output if return_dict else output.to_tuple()[: 3 if output_attentions else 4]",
+        ),
+    ),
+    other("outputs", "pooled-in-double", "pooler_output", ("pooler_output=pooled,", "pooler_output=pooled.double(),")),
+)
+
+DETERMINISM_FAULTS = (
+    other(
+        "determinism",
+        "noise",
+        "last_hidden_state",
+        (
+            "        pooled = None\n",
+            "        hidden_states = hidden_states + 1e-15 * torch.randn_like(hidden_states)\n        pooled = None\n",
+        ),
+    ),
+    other(
+        "determinism",
+        "counter",
+        "last_hidden_state",
+        (
+            "        pooled = None\n",
+            '        self.calls = getattr(self, "calls", 0) + 1\n'
+            "        hidden_states = hidden_states * (1 + 1e-12 * self.calls)\n        pooled = None\n",
+        ),
+    ),
+    other(
+        "determinism",
+        "row-alone",
+        "last_hidden_state",
+        (
+            "        pooled = None\n",
+            "        hidden_states = hidden_states + 1e-6 * hidden_states.mean(0)\n        pooled = None\n",
+        ),
+    ),
+    other(
+        "determinism",
+        "threads",
+        "last_hidden_state",
+        (
+            "        pooled = None\n",
+            "        hidden_states = hidden_states * (1 + 1e-6 * torch.get_num_threads())\n        pooled = None\n",
+        ),
+    ),
+)
+
+SOURCE_FAULTS = (
+    Fault(
+        name="copy-edited",
+        check="source",
+        subject="model_factory/modeling_llava_vit.py",
+        file="model_factory/modeling_llava_vit.py",
+        edits=(("return pooled[:, 0]", "return pooled[:, -1]"),),
+    ),
+    Fault(
+        name="original-edited",
+        check="source",
+        subject="model_factory/configuration_llava_vit.py",
+        file=CONFIGURATION,
+        edits=(("rope_theta: float = 10000.0", "rope_theta: float = 1e4"),),
+    ),
+)
+
 FAULTS: tuple[Fault, ...] = (
     *CONFIGURATION_FAULTS,
     *STRUCTURE_FAULTS,
@@ -991,4 +1174,10 @@ FAULTS: tuple[Fault, ...] = (
     *INPUT_FAULTS,
     *HEAD_FAULTS,
     *STATE_FAULTS,
+    *SETTING_FAULTS,
+    *SIGNATURE_FAULTS,
+    *INITIALISATION_FAULTS,
+    *CONTRACT_FAULTS,
+    *DETERMINISM_FAULTS,
+    *SOURCE_FAULTS,
 )

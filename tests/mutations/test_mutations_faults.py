@@ -27,8 +27,8 @@ def test_a_seeded_fault_is_found(fault, gate):
     found = [f for f in loud if f.verdict == Verdict.DIFFERENT and f.check == fault.check]
     assert any(fault.case in ("", f.case) and fnmatchcase(f.subject, fault.subject) for f in found), loud
     if fault.check == "forward":
-        assert {f.check for f in loud} == {"forward"}, (
-            "what only a forward pass can show is reported by another check too"
+        assert not {f.check for f in loud} & {"configuration", "signature", "structure", "buffers", "source"}, (
+            "what only a forward pass can show is reported by a check that runs none"
         )
     if fault.owner:
         first = report.first_divergence
