@@ -116,6 +116,8 @@ def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], referenc
         bad = [c for c in found if not c.measured <= c.allowed]
         if bad:
             changes[role] = max(bad, key=lambda c: c.measured / c.allowed if c.allowed else float("inf"))
+    if kind == "row" and not outcome.compared and not outcome.findings:
+        outcome.skipped, outcome.reason = True, "no output has a row for each input"
     both = kind != "twice" and len(changes) == len(BOTH)  # then it is how this model works
     for role, change in changes.items():
         details: dict[str, Any] = {"side": role, "where": change.where}

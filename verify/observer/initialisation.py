@@ -12,6 +12,9 @@ from . import locate
 from .build import Builder
 from .values import dtype_name
 
+FEW = 16
+"""Below this many values, equal ones may be equal by chance."""
+
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), seed. Builds on the CPU as the model itself does, in its own dtypes.
@@ -22,7 +25,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     builder.release()
     model = _fresh(builder, args["values"], args["seed"])
     again: dict[str, str] = {}
-    if any(p.numel() == 1 for p in model.parameters()):  # one value does not tell whether it was drawn
+    if any(p.numel() < FEW for p in model.parameters()):  # so few do not tell whether they were drawn
         again = {n: digest(p) for n, p in _fresh(builder, args["values"], args["seed"] + 1).named_parameters()}
     root = builder.settings["path"]
     return {
@@ -43,7 +46,7 @@ def _fresh(builder: Builder, values: dict[str, Any], seed: int) -> nn.Module:
 def _described(tensor: torch.Tensor, again: str | None) -> dict[str, Any]:
     """The statistics, and steady: whether all values are one that is not drawn. again: digest under another seed."""
     found = statistics(tensor)
-    steady = found["lowest"] == found["highest"] and (found["count"] != 1 or found["digest"] == again)
+    steady = found["lowest"] == found["highest"] and (found["count"] >= FEW or found["digest"] == again)
     return {**found, "steady": steady}
 
 

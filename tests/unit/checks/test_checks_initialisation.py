@@ -1,0 +1,114 @@
+"""initialisation: the statistics of the observer, and the comparison of two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from verify.checks import initialisation
+from verify.observer.initialisation import _described
+from verify.report import Verdict
+
+Draw = Callable[[torch.Generator, int], torch.Tensor]
+
+
+def normal(std: float = 0.02, mean: float = 0.0) -> Draw:
+    return lambda random, size: torch.empty(size).normal_(mean, std, generator=random)
+
+
+def uniform(width: float) -> Draw:
+    return lambda random, size: torch.empty(size).uniform_(-width, width, generator=random)
+
+
+def laplace(random: torch.Generator, size: int) -> torch.Tensor:
+    x = torch.rand(size, generator=random) - 0.5
+    return -0.02 * x.sign() * torch.log1p(-2 * x.abs())
+
+
+def sparse(share: float) -> Draw:
+    return lambda random, size: normal()(random, size) * (torch.rand(size, generator=random) > share)
+
+
+def constant(value: float) -> Draw:
+    return lambda random, size: torch.full((size,), value)
+
+
+@pytest.fixture
+def compare(job, traces):
+    def run(left: torch.Tensor, right: torch.Tensor, steady: bool = True):
+        sides = []
+        for tensor in (left, right):
+            again = _described(tensor, None)["digest"] if steady else "another"
+            about: dict[str, Any] = {"name": "w", "shape": list(tensor.shape), "dtype": "float32"}
+            parameter = {**about, **_described(tensor, again)}
+            sides.append({"initialisation": {"parameters": [parameter], "modules": [], "location": None}})
+        (outcome,) = initialisation.compare(job(), *traces(*sides))
+        return outcome
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "size", "what"),
+    [
+        (normal(), normal(0.03), 256, "spread"),
+        (normal(), normal(0.021), 65_536, "spread"),
+        (normal(), normal(mean=0.02), 1024, "mean"),
+        (normal(), uniform(0.02 * 3**0.5), 4096, "kurtosis"),
+        (normal(), sparse(0.1), 4096, "zeros"),
+        (constant(0.0), constant(1e-5), 4, "value"),
+        (constant(1.0), constant(2.0), 1, "value"),
+        (constant(0.1), normal(), 8, "spread"),
+        (normal(), constant(float("nan")), 8, "kind"),
+    ],
+)
+def test_another_distribution_is_found(compare, left, right, size, what):
+    random = torch.Generator().manual_seed(0)
+    outcome = compare(left(random, size), right(random, size))
+    assert outcome.verdict == Verdict.DIFFERENT
+    assert {f.details["what"] for f in outcome.findings} & {what, "spread"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 64, 65, 1024, 20_000])
+@pytest.mark.parametrize("draw", [normal(), uniform(0.1), laplace, sparse(0.3), constant(0.1)])
+def test_another_draw_of_one_distribution_is_equal(compare, draw, size):
+    random = torch.Generator().manual_seed(size)
+    for _ in range(20):
+        outcome = compare(draw(random, size), draw(random, size), steady=False)
+        assert outcome.verdict == Verdict.EQUAL, outcome.findings
+        assert outcome.compared == 1
+
+
+def test_values_that_are_equal_to_the_bit_need_no_statistics(compare):
+    odd = torch.tensor([0.0, float("inf"), float("nan")])
+    assert compare(odd, odd.clone()).verdict == Verdict.EQUAL
+
+
+def test_a_constant_is_one_whatever_its_sum_rounds_to():
+    found = _described(torch.full((1000,), 0.1), None)
+    assert found["steady"]
+    assert not _described(torch.full((1,), 0.1), "another")["steady"]
+
+
+def test_empty_and_complex_parameters_are_described():
+    assert _described(torch.empty(0), None)["count"] == 0
+    assert _described(torch.zeros(3, dtype=torch.complex64), None)["zeros"] == 6
+
+
+def test_the_mapping_aligns_names_and_passes_over_what_is_joined(job, traces):
+    def side(**values: torch.Tensor) -> dict[str, Any]:
+        parameters = [
+            {"name": n, "shape": list(v.shape), "dtype": "float32", **_described(v, _described(v, None)["digest"])}
+            for n, v in values.items()
+        ]
+        return {"initialisation": {"parameters": parameters, "modules": [], "location": None}}
+
+    rules = [{"candidate": "c", "reference": "a", "transpose": True}, {"candidate": "qk", "reference": ["q", "k"]}]
+    left = side(a=torch.zeros(4, 2), q=torch.zeros(2, 2), k=torch.zeros(2, 2))
+    right = side(c=torch.ones(2, 4), qk=torch.ones(4, 2))
+    (outcome,) = initialisation.compare(job(mapping={"parameters": rules}), *traces(left, right))
+    assert [f.subject for f in outcome.findings] == ["a"]
+    assert outcome.compared == 1

@@ -1,0 +1,111 @@
+"""settings, from hand-made answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from verify.checks import settings
+from verify.report import Verdict
+from verify.trace import Fault
+
+OWN = {"file": "model.py", "line": 7, "name": "Block", "own": True}
+TORCH = {"file": "torch/nn/modules/dropout.py", "line": 60, "name": "Dropout", "own": False}
+
+
+def module(path: str, kind: str = "Dropout", library: bool = True, **values: Any) -> dict[str, Any]:
+    place = TORCH if library else OWN
+    return {"path": path, "class": kind, "library": library, "settings": values, "location": place}
+
+
+@pytest.fixture
+def compare(job, traces):
+    def run(left, right, **changes):
+        given = job(**changes)
+        sides = traces({"settings": {"modules": left}}, {"settings": {"modules": right}})
+        (outcome,) = settings.compare(given, *sides)
+        return outcome
+
+    return run
+
+
+def test_a_rate_of_torchs_own_module_is_a_difference_and_its_holder_is_named(compare):
+    root = module("", "Block", library=False)
+    outcome = compare([root, module("drop", p=0.1)], [root, module("drop", p=0.2)])
+    assert outcome.verdict == Verdict.DIFFERENT
+    (finding,) = outcome.findings
+    assert (finding.subject, finding.measured, finding.allowed) == ("drop.p", "0.2", "0.1")
+    assert finding.candidate.file == "model.py"
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        module("m", "Block", library=False, p=0.2),
+        module("m", "AlphaDropout", p=0.2),
+    ],
+)
+def test_between_other_classes_it_is_a_note(compare, right):
+    outcome = compare([module("m", p=0.1)], [right])
+    assert outcome.verdict == Verdict.EQUAL
+    assert [f.verdict for f in outcome.findings] == [Verdict.NOTE]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({"p": 0}, {"p": 0.0}),
+        ({"bias": True}, {"bias": 1}),
+        ({"p": 0.1, "inplace": True}, {"p": 0.1, "inplace": False}),
+        ({"p": 0.1, "dim": -1}, {"p": 0.1, "dim": 3}),
+        ({"p": 0.1, "more": 1}, {"p": 0.1, "other": 2}),
+        ({"p": float("nan")}, {"p": float("nan")}),
+    ],
+)
+def test_two_ways_to_write_one_thing_are_equal(compare, a, b):
+    outcome = compare([module("m", **a)], [module("m", **b)])
+    assert outcome.verdict == Verdict.EQUAL
+    assert outcome.findings == []
+    assert outcome.compared == 1
+
+
+@pytest.mark.parametrize(("a", "b"), [(None, 0.1), ([1, 1], [1, 2]), ([1], [1, 2]), ("none", "tanh"), (1e-6, 1e-5)])
+def test_values_of_every_kind_are_told_apart(compare, a, b):
+    assert compare([module("m", x=a)], [module("m", x=b)]).verdict == Verdict.DIFFERENT
+
+
+def test_modules_are_aligned_by_the_rules_of_the_mapping(compare):
+    rules = [
+        {"candidate": "blocks.{i}.fused.{p}", "reference": ["layers.{i}.q.{p}", "layers.{i}.k.{p}"]},
+        {"candidate": "blocks.{i}.ln.{p}", "reference": "layers.{i}.norm.{p}"},
+        {"candidate": "blocks.{rest*}", "reference": "layers.{rest*}"},
+    ]
+    left = [module("layers.0.norm", "LayerNorm", eps=1e-6), module("layers.0.drop", p=0.1), module("layers.0.q", x=1)]
+    right = [
+        module("blocks.0.ln", "LayerNorm", eps=1e-5),
+        module("blocks.0.drop", p=0.3),
+        module("blocks.0.fused", x=2),
+    ]
+    outcome = compare(left, right, mapping={"parameters": rules})
+    assert outcome.compared == 2
+    assert {f.subject for f in outcome.findings} == {"layers.0.norm.eps", "layers.0.drop.p"}
+
+
+def test_what_no_rule_aligns_is_skipped_with_the_reason(compare):
+    rules = [{"candidate": "b.{p}", "reference": "missing.{p}"}]
+    outcome = compare([module("a", p=0.1)], [module("b", p=0.2)], mapping={"parameters": rules})
+    assert outcome.skipped
+    assert "mapping" in outcome.reason
+
+
+def test_what_the_spec_ignores_is_not_compared_and_nothing_left_is_no_success(compare):
+    outcome = compare([module("m", p=0.1)], [module("m", p=0.2)], checks={"settings": {"ignore": ["*"]}})
+    assert (outcome.compared, outcome.skipped, outcome.verdict) == (0, False, Verdict.ERROR)
+
+
+def test_a_side_that_raises_is_told(job, traces):
+    sides = traces({"settings": {"modules": []}}, {"settings": Fault(kind="raised", type="ValueError", message="no")})
+    (outcome,) = settings.compare(job(), *sides)
+    assert outcome.verdict == Verdict.DIFFERENT
+    assert "no" in outcome.findings[0].message
