@@ -65,6 +65,7 @@ V = "verify."
 ALLOWED = {
     "verify.messages": [],
     "verify.memory": [],
+    "verify.copies": [],
     "verify.trace": [],
     "verify.report": [],
     "verify.tolerance": [],
@@ -87,7 +88,21 @@ ALLOWED = {
     **dict.fromkeys(SINKS, (V + "report", V + "messages", V + "trace", V + "sinks")),
     **dict.fromkeys(
         CHECKS,
-        tuple(V + n for n in ("checks", "compare", "tolerance", "mapping", "spec", "report", "trace", "messages")),
+        tuple(
+            V + n
+            for n in (
+                "checks",
+                "compare",
+                "tolerance",
+                "mapping",
+                "cases",
+                "copies",
+                "spec",
+                "report",
+                "trace",
+                "messages",
+            )
+        ),
     ),
     **dict.fromkeys(OBSERVER, (V + "weights", V + "observer")),
     **dict.fromkeys((V + "observer.server", V + "observer.session"), (V + "weights", V + "processes", V + "observer")),

@@ -17,7 +17,7 @@ from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import gap
 from verify.mapping import inverse, renamed
 from verify.report import Verdict
-from verify.tolerance import from_response
+from verify.tolerance import Tolerance, from_response
 from verify.trace import BOTH, Ask, Role, Trace
 
 SUMMARY = "the same call twice, a row alone and in its batch, one thread and many"
@@ -27,6 +27,8 @@ MOST_CASES = 2
 """Cases that are run where the spec chooses none."""
 
 KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count"}
+
+EXACT = Tolerance(allowed=0.0, reason="equal to the bit")
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -70,7 +72,15 @@ class _Change:
     first: float
     second: float
     measured: float
-    allowed: float
+    tolerance: Tolerance
+
+    @property
+    def past(self) -> bool:
+        return not self.measured <= self.tolerance.allowed
+
+    @property
+    def ratio(self) -> float:
+        return self.measured / self.tolerance.allowed if self.tolerance.allowed else float("inf")
 
 
 def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome]:
@@ -113,9 +123,14 @@ def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], referenc
         rows = _rows(job, case) if kind == "row" else None
         found = [c for p in first if not make.ignored(p) and (c := _change(p, first, second, rows, limits)) is not None]
         outcome.compared += len(found)
-        bad = [c for c in found if not c.measured <= c.allowed]
+        bad = [c for c in found if c.past and c.tolerance.decides]
         if bad:
-            changes[role] = max(bad, key=lambda c: c.measured / c.allowed if c.allowed else float("inf"))
+            changes[role] = max(bad, key=lambda c: c.ratio)
+        unstable = [c for c in found if c.past and not c.tolerance.decides]
+        if unstable:
+            worst = max(unstable, key=lambda c: c.ratio)
+            why = {"bad": str(len(unstable)), "count": str(len(found)), "why": worst.tolerance.reason}
+            outcome.findings.append(make.finding("unstable", worst.path, Verdict.ERROR, details=why))
     if kind == "row" and not outcome.compared and not outcome.findings:
         outcome.skipped, outcome.reason = True, "no output has a row for each input"
     both = kind != "twice" and len(changes) == len(BOTH)  # then it is how this model works
@@ -125,7 +140,12 @@ def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], referenc
         verdict = Verdict.NOTE if both else Verdict.DIFFERENT
         outcome.findings.append(
             make.finding(
-                KINDS[kind], change.path, verdict, details=details, measured=change.measured, allowed=change.allowed
+                KINDS[kind],
+                change.path,
+                verdict,
+                details=details,
+                measured=change.measured,
+                allowed=change.tolerance.allowed,
             )
         )
     return outcome, set(changes)
@@ -142,18 +162,20 @@ def _arrays(trace: Trace, key: str) -> Arrays:
     return answer.arrays
 
 
-def _limits(job: Job, case: str, reference: Trace) -> dict[str, float]:
+def _limits(job: Job, case: str, reference: Trace) -> dict[str, Tolerance]:
     """Allowed relative change of each output, in the reference's words."""
     plain, nudged = (_arrays(reference, job.key("determinism", case, which)) for which in ("once", "noise"))
     multiple, arithmetic = job.spec.tolerance.multiple, job.scenes["determinism", case].case.arithmetic
     found = {}
     for path, array in plain.items():
         if array.dtype.kind == "f" and array.size and path in nudged and nudged[path].shape == array.shape:
-            found[path] = from_response(gap(array, nudged[path]).relative, multiple, arithmetic).allowed
+            found[path] = from_response(gap(array, nudged[path]).relative, multiple, arithmetic)
     return found
 
 
-def _change(path: str, first: Arrays, second: Arrays, rows: int | None, limits: Mapping[str, float]) -> _Change | None:
+def _change(
+    path: str, first: Arrays, second: Arrays, rows: int | None, limits: Mapping[str, Tolerance]
+) -> _Change | None:
     """How far one output moved, or None where there is nothing to compare. rows: of the batch, of which the first one
     was run alone."""
     a, b = first[path], second.get(path)
@@ -161,10 +183,11 @@ def _change(path: str, first: Arrays, second: Arrays, rows: int | None, limits: 
         if b is None or not a.shape or a.shape[0] != rows or b.shape != (1, *a.shape[1:]):
             return None  # an output without a row for each input
         a = a[:1]
-    allowed = limits.get(path, max(limits.values(), default=0.0)) if a.dtype.kind == "f" else 0.0
+    widest = max(limits.values(), key=lambda limit: limit.allowed, default=EXACT)
+    tolerance = limits.get(path, widest) if a.dtype.kind == "f" else EXACT
     if b is None or b.shape != a.shape:
         nothing = float("nan")
-        return _Change(path=path, where=[], first=nothing, second=nothing, measured=float("inf"), allowed=allowed)
+        return _Change(path=path, where=[], first=nothing, second=nothing, measured=float("inf"), tolerance=tolerance)
     if not a.size:
         return None
     found = gap(a, b)
@@ -174,5 +197,5 @@ def _change(path: str, first: Arrays, second: Arrays, rows: int | None, limits: 
         first=found.reference,
         second=found.candidate,
         measured=found.relative,
-        allowed=allowed,
+        tolerance=tolerance,
     )

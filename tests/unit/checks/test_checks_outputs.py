@@ -171,6 +171,12 @@ def test_without_noise_there_is_no_tolerance_and_no_verdict(repeated):
     assert outcomes["one, row"].verdict == Verdict.ERROR
 
 
+def test_a_reference_that_amplifies_noise_decides_nothing(repeated):
+    outcomes = repeated(calls(noise=VALUES * 1.1), calls(noise=VALUES * 1.1, threads=VALUES + 1e-9))
+    assert outcomes["one, threads"].verdict == Verdict.ERROR
+    assert [f.kind for f in outcomes["one, threads"].findings] == ["unstable"]
+
+
 @pytest.mark.parametrize("shape", [[1, 2], [], [0, 2]])
 def test_no_batch_no_row(repeated, shape):
     outcomes = repeated(calls(), calls(), cases={"one": {"inputs": {"x": {"shape": shape}}}})
