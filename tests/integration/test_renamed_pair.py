@@ -53,8 +53,9 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         self.qkv = nn.Linear(config.dim, 3 * config.dim)
-        self.weight = nn.Parameter(torch.empty(config.dim, 2 * config.dim))
-        self.bias = nn.Parameter(torch.empty(2 * config.dim))
+        bound = config.dim**-0.5
+        self.weight = nn.Parameter(torch.empty(config.dim, 2 * config.dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(2 * config.dim).uniform_(-bound, bound))
         self.register_buffer("factor", torch.full((config.dim,), 0.5))
 
     def forward(self, x):
@@ -107,6 +108,8 @@ def test_renamed_fused_and_transposed_is_equal(compare):
     assert counts["structure", "parameters"] == 8
     assert counts["buffers", "values"] == 1
     assert counts["forward", "plain"] == 2
+    assert counts["initialisation", "parameters"] == 2
+    assert counts["outputs", "plain"] == 2
 
 
 def test_pieces_in_another_order_are_found(compare):
