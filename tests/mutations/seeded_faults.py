@@ -1110,7 +1110,7 @@ DETERMINISM_FAULTS = (
     other(
         "determinism",
         "noise",
-        "last_hidden_state",
+        "*",
         (
             "        pooled = None\n",
             "        hidden_states = hidden_states + 1e-15 * torch.randn_like(hidden_states)\n        pooled = None\n",
@@ -1119,7 +1119,7 @@ DETERMINISM_FAULTS = (
     other(
         "determinism",
         "counter",
-        "last_hidden_state",
+        "*",
         (
             "        pooled = None\n",
             '        self.calls = getattr(self, "calls", 0) + 1\n'
@@ -1129,7 +1129,7 @@ DETERMINISM_FAULTS = (
     other(
         "determinism",
         "row-alone",
-        "last_hidden_state",
+        "*",
         (
             "        pooled = None\n",
             "        hidden_states = hidden_states + 1e-6 * hidden_states.mean(0)\n        pooled = None\n",
@@ -1138,7 +1138,7 @@ DETERMINISM_FAULTS = (
     other(
         "determinism",
         "threads",
-        "last_hidden_state",
+        "*",
         (
             "        pooled = None\n",
             "        hidden_states = hidden_states * (1 + 1e-6 * torch.get_num_threads())\n        pooled = None\n",

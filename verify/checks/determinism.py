@@ -125,7 +125,7 @@ def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], referenc
         outcome.compared += len(found)
         bad = [c for c in found if c.past and c.tolerance.decides]
         if bad:
-            changes[role] = max(bad, key=lambda c: c.ratio)
+            changes[role] = max(bad, key=lambda c: (c.ratio, c.measured))
         unstable = [c for c in found if c.past and not c.tolerance.decides]
         if unstable:
             worst = max(unstable, key=lambda c: c.ratio)
