@@ -2,10 +2,11 @@
 
     python benchmarks/main_job.py [--rounds 5]
 
-Both are started anew each round, one after the other, after one round that is not counted. Medians; the ratios are
-taken round by round, so that a busy machine slows both. CPU seconds are those of a process and all that it started;
-memory is that of its largest process, and for each side that of the side over its own import baseline and one float64
-copy of its parameters.
+The script, the main job with the four checks that compare what the model is and computes, and the main job with every
+check are started anew each round, one after the other, after one round that is not counted. Medians; the ratios to the
+script are taken round by round, so that a busy machine slows all. CPU seconds are those of a process and all that it
+started; memory is that of its largest process, and for each side that of the side over its own import baseline and one
+float64 copy of its parameters.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
+FOUR = ("configuration", "structure", "buffers", "forward")
 
 
 @dataclass(frozen=True)
@@ -51,29 +53,46 @@ def measured(command: Sequence[str]) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / GIB)
 
 
-def rounds(count: int, report: Path) -> list[tuple[Run, Run]]:
-    """(names and shapes, main job) for each round; the report of the last main job is left in `report`."""
-    script = [sys.executable, "benchmarks/names_and_shapes.py"]
+def commands(report: Path) -> dict[str, list[str]]:
+    """What is measured, by name; the first is what the others are compared with. `report`: where the job writes one."""
     job = [sys.executable, "-m", "verify", "run", "--quiet", "--json", str(report)]
-    pairs = []
+    return {
+        "names and shapes": [sys.executable, "benchmarks/names_and_shapes.py"],
+        "main job, four checks": [*job, *(word for check in FOUR for word in ("--check", check))],
+        "main job, every check": job,
+    }
+
+
+def rounds(count: int, report: Path) -> dict[str, list[Run]]:
+    """The runs of each command; the report of the last one is left in `report`."""
+    runs: dict[str, list[Run]] = {name: [] for name in commands(report)}
     for number in range(count + 1):
-        pairs.append((measured(script), measured(job)))
-        left, right = pairs[-1]
-        print(f"round {number}: {left.wall:.1f} s, {right.wall:.1f} s{' (not counted)' * (number == 0)}", flush=True)
-    return pairs[1:]
+        latest = {name: measured(command) for name, command in commands(report).items()}
+        walls = ", ".join(f"{name} {run.wall:.1f} s" for name, run in latest.items())
+        print(f"round {number}: {walls}{' (not counted)' * (number == 0)}", flush=True)
+        for name, run in latest.items() if number else ():
+            runs[name].append(run)
+    return runs
 
 
-def table(pairs: list[tuple[Run, Run]]) -> str:
-    """Medians and the median ratio of each figure, as a markdown table."""
-    lines = ["| | names and shapes | main job | ratio (lowest to highest) |", "|---|---:|---:|---:|"]
-    for name, unit, key in (("wall", "s", "wall"), ("CPU", "s", "cpu"), ("largest process", "GiB", "memory")):
-        left, right = ([getattr(run, key) for run in column] for column in zip(*pairs, strict=True))
-        ratios = sorted(b / a for a, b in zip(left, right, strict=True))
-        a, b, ratio = (statistics.median(values) for values in (left, right, ratios))
+def table(runs: dict[str, list[Run]]) -> str:
+    """Medians, and the median of the ratios to the first command with the lowest and the highest, as markdown."""
+    base = next(iter(runs.values()))
+    lines = ["| | wall | CPU | largest process | wall ratio | CPU ratio |", "|---|---:|---:|---:|---:|---:|"]
+    for name, mine in runs.items():
+        middle = [statistics.median(getattr(run, key) for run in mine) for key in ("wall", "cpu", "memory")]
+        ratios = [
+            _ratios([getattr(a, key) / getattr(b, key) for a, b in zip(mine, base, strict=True)])
+            for key in ("wall", "cpu")
+        ]
         lines.append(
-            f"| {name} | {a:.2f} {unit} | {b:.2f} {unit} | {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
+            f"| {name} | {middle[0]:.1f} s | {middle[1]:.1f} s | {middle[2]:.2f} GiB | {ratios[0]} | {ratios[1]} |"
         )
     return "\n".join(lines)
+
+
+def _ratios(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def sides(report: dict[str, Any]) -> str:
@@ -94,13 +113,13 @@ def main() -> None:
     count = max(parser.parse_args().rounds, 1)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.json"
-        pairs = rounds(count, file)
+        runs = rounds(count, file)
         report = json.loads(file.read_text(encoding="utf-8"))
     environment = report["environment"]["reference"]
     versions = ", ".join(f"{k} {v}" for k, v in environment["packages"].items())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"\n{cores} cores, {platform.machine()}, Python {platform.python_version()}, {versions}; {count} rounds\n")
-    print(table(pairs))
+    print(table(runs))
     print()
     print(sides(report))
 
