@@ -39,6 +39,8 @@ MOST_FILES = 8
 """File descriptors that are taken with one piece of an answer; the system closes what is more. One is right."""
 OUTPUT_KEPT = 16_384
 START_SECONDS = 300.0
+END_SECONDS = 1.0
+"""Time in which a server ends by itself before it is killed."""
 LOOK_SECONDS = 0.5
 """How often a side that says nothing is looked at: it may have ended and left its channel to a copy of itself."""
 PASSED_ON = re.compile(
@@ -234,6 +236,8 @@ class Server:
         self._control.close()
         if self._process is None:
             return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
         if self._process.poll() is None:
             processes.end_tree(self._process.pid)
         self._process.wait()

@@ -65,6 +65,9 @@ def main(control_fd: int, preload: list[str]) -> None:
             message, fds = _received(control)
             if not message:
                 _sweep(set())
+                with contextlib.suppress(ChildProcessError):  # waited for, their processor time is counted
+                    while os.waitpid(-1, 0):
+                        pass
                 return
             _spawn(control, json.loads(message), fds, (wake_read, wake_write), sides)
 
