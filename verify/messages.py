@@ -132,6 +132,10 @@ LABELS: dict[str, Text] = {
     "determinism": Text("determinism", "确定性"),
     "parameters": Text("parameters", "参数"),
     "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
+    "nothing-found": Text(
+        "the checks that ran found no difference; the forward pass was not compared",
+        "已运行的检查未发现差异；未比较前向传播",
+    ),
     "not-same-model": Text("the two implementations differ", "两个实现不一致"),
     "more-in-json": Text("more: the JSON report has them all", "项未列出：JSON 报告包含全部"),
     "more-by-flag": Text("more; --verbose or --json FILE shows all", "项未列出；--verbose 或 --json FILE 显示全部"),

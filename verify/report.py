@@ -148,6 +148,11 @@ class Report(Value):
     )
 
     @property
+    def proves(self) -> bool:
+        """Whether the forward pass was compared: without it, equal means no more than that nothing was found."""
+        return any(check.name == "forward" and check.compared for check in self.checks)
+
+    @property
     def exit_code(self) -> int:
         """0 equal, 1 different, 2 error."""
         return EXIT_CODES[self.verdict]

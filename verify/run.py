@@ -255,7 +255,13 @@ def _compare(name: str, job: Job, traces: Mapping[Role, Trace], tally: _Tally) -
 
 
 def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float, tally: _Tally) -> None:
+    patterns = job.spec.options(name).ignore
+    if patterns:
+        reason = f"the spec ignores {', '.join(patterns)}"
+        tally.skipped.append(Skipped(check=name, variant=job.variant, case="", reason=reason))
     for outcome in outcomes:
+        if outcome.verdict == Verdict.ERROR and not outcome.findings:
+            outcome.reason = "nothing was compared" + (": the spec ignores all of it" if patterns else "")
         tally.findings += outcome.findings
         if outcome.skipped:
             tally.skipped.append(Skipped(check=name, variant=job.variant, case=outcome.name, reason=outcome.reason))
@@ -283,7 +289,11 @@ def _result(name: str, tally: _Tally) -> CheckResult:
         verdict=Verdict.SKIPPED if skipped else worst(g.verdict for g in ran),
         compared=sum(g.compared for g in ran),
         seconds=round(sum(g.seconds for g in groups), 3),
-        reason=groups[0].reason if skipped else "" if ran else "nothing was compared",
+        reason=groups[0].reason
+        if skipped or (not any(g.compared for g in ran) and groups)
+        else ""
+        if ran
+        else "nothing was compared",
         groups=groups,
     )
 

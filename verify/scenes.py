@@ -107,10 +107,12 @@ def _with_recipes(job: Job, scenes: Scenes, sides: list[Side], progress: Progres
     keys = {text: job.key("mapping", str(number)) for number, text in enumerate(distinct)}
     asks = [Ask(key=keys[t], op="structure", args={"values": dict(v)}) for t, v in distinct.items()]
     observe(sides, asks, progress)
-    recipes = {}
+    recipes: dict[str, dict[str, Any]] = {}
     for text, key in keys.items():
-        shapes = [structure.shapes(side.trace.get(key).result or {}) for side in sides]
-        recipes[text] = mapping.resolve(job.spec.mapping, *shapes).to_wire()
+        recipes[text] = {}
+        for group in structure.GROUPS:
+            shapes = [structure.shapes(side.trace.get(key).result or {}, group) for side in sides]
+            recipes[text] |= mapping.resolve(job.spec.mapping, *shapes).to_wire()
     for place, scene in scenes.ready.items():
         scenes.ready[place] = Scene(
             case=scene.case, values=scene.values, inputs=scene.inputs, recipes=recipes[_text(scene.values)]

@@ -108,7 +108,10 @@ class ToleranceSpec(Strict):
     """How far outputs may lie apart, as a multiple of the reference's own response to one-ulp noise."""
 
     multiple: float = Field(
-        64.0, gt=0, allow_inf_nan=False, description="Allowed difference over the reference's own response."
+        64.0,
+        gt=0,
+        le=4096,
+        description="Allowed difference over the reference's own response. At most 4096: beyond, faults hide.",
     )
     buffer_ulps: int = Field(4, ge=0, description="Units in the last place that buffer values may lie apart.")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 FLOAT64_EPS = 2.0**-52
 FLOAT32_EPS = 2.0**-23
 EPS = {"fp64": FLOAT64_EPS, "fp32": FLOAT32_EPS}
-LARGEST_RESPONSE = FLOAT32_EPS**0.5
-"""Past this, noise in the last place reaches half of float32's digits, the fewest that any part of a run has: the
-reference amplifies it by more than rounding can explain, and a multiple of it is no small difference any more."""
+LARGEST_RESPONSE = {arithmetic: eps**0.5 for arithmetic, eps in EPS.items()}
+"""Past this, noise in the last place reaches half of the arithmetic's digits: the reference amplifies it by more than
+rounding can explain, and a multiple of it is no small difference any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ def from_response(response: float, multiple: float, arithmetic: str) -> Toleranc
     that alone where the response is not finite or past LARGEST_RESPONSE, which allows nothing and decides nothing.
     """
     floor = EPS[arithmetic]
-    if not response <= LARGEST_RESPONSE:
+    if not response <= LARGEST_RESPONSE[arithmetic]:
         reason = f"the reference's own response to one-ulp noise is {response:.2g}, too large to decide by"
         return Tolerance(allowed=multiple * floor, reason=reason, decides=False)
     return Tolerance(

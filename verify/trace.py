@@ -92,7 +92,7 @@ class Fault:
         frames = data.get("frames")
         missing = data.get("missing")
         return cls(
-            kind=kinds.get(str(data.get("kind")), "raised"),
+            kind=kinds.get(str(data.get("kind")), "protocol"),
             type=str(data.get("type", ""))[:200],
             message=str(data.get("message", ""))[:4000],
             frames=tuple(str(f)[:500] for f in frames[:40]) if isinstance(frames, list) else (),

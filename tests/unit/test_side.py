@@ -141,7 +141,9 @@ ASK = Ask(key="k", op="o", args={"a": 1})
 
 
 def test_an_answer_is_a_result_or_a_fault():
-    side = side_of(replying(b'{"key": "k", "result": {"x": 1}}\n', b'{"key": "k", "fault": {"type": "E"}}\n'))
+    side = side_of(
+        replying(b'{"key": "k", "result": {"x": 1}}\n', b'{"key": "k", "fault": {"kind": "raised", "type": "E"}}\n')
+    )
     first, second = side.ask(ASK), side.ask(ASK)
     assert first.result == {"x": 1}
     assert first.fault is None

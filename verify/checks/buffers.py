@@ -73,6 +73,10 @@ def _one(
     outcome.compared += 1
     if a.size == 0:
         return
+    if a.dtype.kind == "f" and bool((np.isnan(a) & np.isnan(b)).any()):
+        unset = make.finding("not-finite", name, Verdict.ERROR, details={"side": "both sides"})
+        outcome.findings.append(unset.model_copy(update=places))
+        return
     allowed = job.spec.tolerance.buffer_ulps if dtype in SPACING else 0
     found = gap(a, b)
     apart = _ulps_apart(a, b, SPACING[dtype]) if dtype in SPACING else float(found.different)

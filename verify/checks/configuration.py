@@ -50,7 +50,7 @@ def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Ou
     left, right = _comparable(r.get(part), {}), _comparable(c.get(part), theirs)
     outcome = Outcome(name=part, compared=make.counted(path for path, _ in leaves(left)) if left else 0)
     if _raised(left) and _raised(right):
-        fault = {"reference": left["raised"], "candidate": right["raised"]}
+        fault = {"reference": r[part]["raised"], "candidate": c[part]["raised"]}
         outcome.compared = 0
         outcome.findings.append(make.finding("fault-both", part, Verdict.ERROR, details=fault))
         return outcome
@@ -80,6 +80,8 @@ def _comparable(part: Any, names: Mapping[str, str]) -> Any:
             name = str(argument.get("name"))
             found[names.get(name, name)] = {**argument, "name": names.get(name, name), "position": position}
         return found
+    if isinstance(part, Mapping) and set(part) == {"raised"}:  # two ways to say no are one
+        return {"raised": str(part["raised"]).partition(":")[0]}
     if isinstance(part, Mapping):
         return {
             names.get(k, k): _comparable(v, names) if isinstance(v, Mapping) else v

@@ -41,7 +41,7 @@ def plan(job: Job) -> list[Ask]:
         if _rows(job, case):
             asks.append(job.ask("forward", "determinism", case, "row", threads="one", rows=1))
         asks.append(job.ask("forward", "determinism", case, "threads", threads="all"))
-        asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True))
+        asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True, threads="one"))
     return asks
 
 

@@ -89,12 +89,19 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
     make = _maker(job, group)
     names = _Names({group: words})
     left = {e["name"]: {k: v for k, v in e.items() if k != "name"} for e in r[group]}
-    right = dict(_in_reference_words(c[group], words))
+    right: dict[str, dict[str, Any]] = {}
+    twice = []
+    for name, entry in _in_reference_words(c[group], words):
+        twice += [name] if name in right and not _cut(words, names.candidate(name)) else []
+        right[name] = entry
     if group == "buffers":  # an unsaved buffer may be recomputed on the other side: the check `buffers` says more
         shared = {n for n in left if n in right}
         left = {n: e for n, e in left.items() if n in shared or e["persistent"]}
         right = {n: e for n, e in right.items() if n in shared or e["persistent"]}
     outcome = Outcome(name=group, compared=make.counted([*left, *right]))
+    for name in twice:
+        details = {"what": names.candidate(name), "fault": f"two of the candidate's names stand for {name}"}
+        outcome.findings.append(make.finding("mapping", name, Verdict.ERROR, details=details))
     for name, problem in words.problems.items():
         details = {"what": name, "fault": problem}
         outcome.findings.append(make.finding("mapping", name, details=details, candidate=owner(c, name)))
@@ -113,6 +120,12 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
     if not left and not right:
         outcome.skipped, outcome.reason = True, f"neither side has {group}"
     return outcome
+
+
+def _cut(words: mapping.Resolved, name: str) -> bool:
+    """Whether a candidate's name is one of several pieces of a parameter."""
+    recipe = words.recipes.get(name)
+    return recipe is not None and recipe.part is not None
 
 
 def _in_reference_words(

@@ -186,20 +186,42 @@ class Builder:
         return Built(model=model, dtype=dtype, exact=lift, note=note)
 
     def _fill(self, model: nn.Module, dtype: torch.dtype, recipes: dict[str, Any]) -> None:
-        """Gives every parameter its drawn values in `dtype`, shared ones once, and moves float buffers to it."""
+        """Gives every parameter its drawn values in `dtype`, shared ones once, and moves float buffers to it.
+
+        A shared one is drawn by the first of its names in alphabetical order of the reference's words: the order of
+        definitions must not matter. A saved buffer that is all zeros or all ones is a statistic that training has not
+        filled yet, and would hide whether it is used: it is drawn too.
+        """
+        words: dict[int, tuple[str, str]] = {}
+        for full, parameter in model.named_parameters(remove_duplicate=False):
+            word = recipes[full]["sources"][0] if full in recipes else full
+            words[id(parameter)] = min(words.get(id(parameter), (word, full)), (word, full))
         made: dict[int, nn.Parameter] = {}
         for prefix, module in model.named_modules():
             for name, parameter in module._parameters.items():
                 if parameter is None:
                     continue
                 if id(parameter) not in made:
-                    full = f"{prefix}.{name}" if prefix else name
+                    full = words[id(parameter)][1]
                     made[id(parameter)] = self._drawn(parameter, full, dtype, recipes.get(full))
                 module._parameters[name] = made[id(parameter)]
             for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    target = dtype if buffer.is_floating_point() else buffer.dtype
-                    module._buffers[name] = buffer.to(device=self.device, dtype=target)
+                if buffer is None:
+                    continue
+                full = f"{prefix}.{name}" if prefix else name
+                if name not in module._non_persistent_buffers_set and _unfilled(buffer):
+                    buffer = self._statistic(buffer, full, recipes.get(full))
+                target = dtype if buffer.is_floating_point() else buffer.dtype
+                module._buffers[name] = buffer.to(device=self.device, dtype=target)
+
+    def _statistic(self, buffer: torch.Tensor, name: str, recipe: Any) -> torch.Tensor:
+        """Drawn values for a statistic: around zero where it is zero, positive around one where it is one."""
+        seed = self.settings["seed"]
+        if recipe is None:
+            drawn = draw(seed, f"{name}.bias", buffer.shape)
+        else:
+            drawn = compose(seed, {**recipe, "sources": [f"{source}.bias" for source in recipe["sources"]]})
+        return buffer.double() + torch.from_numpy(drawn).double().reshape(buffer.shape)
 
     def _drawn(self, parameter: nn.Parameter, name: str, dtype: torch.dtype, recipe: Any) -> nn.Parameter:
         if not parameter.is_floating_point():
@@ -207,6 +229,17 @@ class Builder:
         seed = self.settings["seed"]
         values = torch.from_numpy(draw(seed, name, parameter.shape) if recipe is None else compose(seed, recipe))
         return nn.Parameter(values.to(self.device, dtype), requires_grad=parameter.requires_grad)
+
+
+def _unfilled(buffer: torch.Tensor) -> bool:
+    """Whether a buffer holds what statistics start from: zeros alone or ones alone, and more than a counter."""
+    return (
+        buffer.is_floating_point()
+        and buffer.ndim > 0
+        and buffer.numel() > 0
+        and bool((buffer == buffer.flatten()[0]).all())
+        and buffer.flatten()[0].item() in (0.0, 1.0)
+    )
 
 
 def _device(name: str) -> torch.device:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from verify.messages import label
 from verify.report import CheckResult, Report, Verdict
 from verify.sinks.console import STYLES, place, put, row
 from verify.sinks.markdown import sentence
@@ -37,6 +38,9 @@ CLOSING = {
 }
 
 
+NOT_PROVEN = "ℹ️ 已运行的检查未发现差异；未比较前向传播。/ The checks that ran found no difference; the forward pass was not compared."
+
+
 def banner(console: Console) -> None:
     """What is about to be checked."""
     console.rule()
@@ -51,7 +55,10 @@ def show(report: Report, console: Console, *, verbose: bool = False) -> None:
         _values(report, variant, console)
     results = {c.name: c for c in report.checks}
     rows = []
-    sections = (*SECTIONS, *((name, (name,)) for name in results if all(name not in s[1] for s in SECTIONS)))
+    sections = (
+        *SECTIONS,
+        *((label(name, "both"), (name,)) for name in results if all(name not in s[1] for s in SECTIONS)),
+    )
     for number_, (title, names) in enumerate(sections, 1):
         checks = [results[n] for n in names if n in results]
         if checks:
@@ -60,7 +67,7 @@ def show(report: Report, console: Console, *, verbose: bool = False) -> None:
             _section(report, console, f"[{number_}] {title}", checks, verbose=verbose)
     _summary(rows, console)
     style = STYLES[report.verdict]
-    put(console, f"[{style}]{CLOSING[report.verdict]}[/{style}]")
+    put(console, f"[{style}]{CLOSING[report.verdict] if report.proves or report.exit_code else NOT_PROVEN}[/{style}]")
 
 
 def _imports(report: Report, console: Console) -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from verify.messages import Language, label
 from verify.report import Finding, Location, Report, Verdict
-from verify.sinks.markdown import HEADLINES, sentence
+from verify.sinks.markdown import headline, sentence
 from verify.sinks.text import clean, number
 
 STYLES = {
@@ -64,7 +64,7 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
         text = " ".join(part for part in (item.check, item.variant, item.case) if part)
         put(console, f"[dim]{label('not-done', language)}: {escape(clean(f'{text}: {item.reason}'))}[/dim]")
     style = STYLES[report.verdict]
-    put(console, f"[{style}]{label(HEADLINES[report.verdict], language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]")
+    put(console, f"[{style}]{headline(report, language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]")
 
 
 def _verdict(verdict: Verdict, language: Language) -> str:

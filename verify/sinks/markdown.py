@@ -45,8 +45,15 @@ def _at_the_start(found: re.Match[str]) -> str:
     return f"&#{ord(found[0][0])};{found[0][1:]}"
 
 
+def headline(report: Report, language: Language) -> str:
+    """What the verdict says, in a sentence."""
+    return label(
+        "nothing-found" if report.exit_code == 0 and not report.proves else HEADLINES[report.verdict], language
+    )
+
+
 def _lines(report: Report, language: Language) -> Iterator[str]:
-    yield f"## {MARKS[report.verdict]} {label(HEADLINES[report.verdict], language)}"
+    yield f"## {MARKS[report.verdict]} {headline(report, language)}"
     yield ""
     titles = [escape(report.sides[role]) for role in ("reference", "candidate")]
     yield f"{label('reference', language)}: {titles[0]} · {label('candidate', language)}: {titles[1]}"

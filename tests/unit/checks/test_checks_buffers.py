@@ -76,9 +76,14 @@ def test_a_few_wrong_values_beside_an_infinity_are_a_difference(compare, other):
 
 
 def test_ulps_are_allowed_beside_an_infinity_too(compare):
-    mask = np.array([1.0, -np.inf, np.nan])
+    mask = np.array([1.0, -np.inf, np.inf])
     assert compare({"t": mask}, {"t": mask + 4 * 2.0**-23}).verdict == "equal"
     assert compare({"t": mask}, {"t": mask + 5 * 2.0**-23}).verdict == "different"
+
+
+def test_nan_on_both_sides_is_never_equal(compare):
+    unset = np.array([1.0, np.nan])
+    assert compare({"t": unset}, {"t": unset}).verdict == "error"
 
 
 @pytest.mark.parametrize("wrong", [1, 4, 9])

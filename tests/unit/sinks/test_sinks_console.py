@@ -137,7 +137,9 @@ def test_a_check_that_the_guide_does_not_know_gets_its_section():
     report = report_of([], [group_of(Verdict.EQUAL, check="precision")])
     text = printed(lambda c: alignment.show(report, c))
     assert "precision" in text
-    assert "✅ 两个实现完全对齐" in text
+    assert "✅ 两个实现完全对齐" not in text  # the forward pass was not compared
+    report = report_of([], [group_of(Verdict.EQUAL, check="precision"), group_of(Verdict.EQUAL)])
+    assert "✅ 两个实现完全对齐" in printed(lambda c: alignment.show(report, c))
 
 
 @pytest.mark.parametrize("packages", [None, [], "x", 3, {"torch": {"a": 1}}, {}])
