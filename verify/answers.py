@@ -202,6 +202,40 @@ class Initialisation(Form):
         return self
 
 
+class Draw(Form):
+    op: Name
+    size: Count
+    keep: float | None
+    location: Place | None
+
+
+class Training(Forward):
+    draws: list[Draw]
+
+
+class Gradients(Form):
+    fields: dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_length=9)] | None]]
+    paths: dict[Name, Name]
+    draws: list[Draw]
+
+
+class Saved(Form):
+    tensors: dict[Name, Name]
+    saved: dict[Name, Name]
+    kind: Name = Field(alias="class")
+
+
+class Load(Form):
+    tensors: dict[Name, Name]
+    report: dict[Name, list[Name]]
+    kind: Name = Field(alias="class")
+    remote: bool
+
+
+class Loaded(Form):
+    loads: Annotated[list[Load], Field(min_length=2)]
+
+
 class Configuration(Form):
     arguments: list[dict[str, Any]]
     defaults: dict[str, Any]
@@ -228,6 +262,11 @@ FORMS: dict[str, type[Form]] = {
     "initialisation": Initialisation,
     "forward": Forward,
     "modules": Modules,
+    "gradients": Gradients,
+    "training": Training,
+    "precision": Forward,
+    "save": Saved,
+    "load": Loaded,
 }
 
 

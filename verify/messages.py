@@ -89,6 +89,55 @@ FINDINGS: dict[str, Text] = {
         "in the {side} outputs depend on the number of threads: {subject} at {where} is {second} with all, {first} with one",
         "{side} 的输出依赖线程数：{subject} 的 {where} 多线程为 {second}，单线程为 {first}",
     ),
+    # gradients
+    "gradient-values": Text(
+        "{bad} of {count} gradients of {field} differ, worst that of {subject}",
+        "{field} 的 {count} 个梯度中有 {bad} 个不同，最大差异为 {subject}",
+    ),
+    "gradient-none": Text("{field} has no gradient by {subject} in the {side}", "{side}中 {field} 对 {subject} 没有梯度"),
+    "gradient-field": Text("{field} takes no part in training in the {side}", "{side}中 {field} 不参与训练（无梯度）"),
+    "checkpointing": Text(
+        "{side}: with gradient checkpointing {bad} of {count} gradients of {field} are not those of the reference "
+        "without it, worst that of {subject}",
+        "{side}：启用梯度检查点后，{field} 的 {count} 个梯度中有 {bad} 个与参考实现（未启用）不同，最大差异为 {subject}",
+    ),
+    "no-effect": Text("moves no output of {side} in any case of this check", "在此检查的所有场景中不影响任何输出（{side}）"),
+    # training
+    "draws": Text(
+        "the random draws differ; only the reference draws {reference}; only the candidate draws {candidate}",
+        "随机抽样不同；仅参考实现抽取：{reference}；仅候选实现抽取：{candidate}",
+    ),
+    "eval-changed": Text(
+        "{side}: {bad} of {count} outputs of an eval pass are others after a pass in train mode, worst {subject}",
+        "{side}：训练模式运行一次后，评估模式的 {count} 个输出中有 {bad} 个改变，最大差异为 {subject}",
+    ),
+    # backends
+    "backend-values": Text(
+        "{side}: with {what} {bad} of {count} outputs are not those with {first}, worst {subject}",
+        "{side}：使用 {what} 时 {count} 个输出中有 {bad} 个与 {first} 不同，最大差异为 {subject}",
+    ),
+    "fell-back": Text(
+        "{side}: {what} is not what it runs here; it fell back to {instead}",
+        "{side}：此处无法使用 {what}，已退回 {instead}",
+    ),
+    # roundtrip
+    "tensor-lost": Text("{side}: after save and load {subject} {what}", "{side}：保存再加载后 {subject} 与原值不符：{what}"),
+    "load-report": Text("{side}: the load report lists {subject} under {what}", "{side}：加载报告在 {what} 中列出 {subject}"),
+    # precision
+    "less-precise": Text(
+        "less precise in {format}: the error of {subject} is {candidate}, the reference's {reference}; {ratio} times as "
+        "much in the median of {draws} draws",
+        "{format} 下精度更低：{subject} 的误差为 {candidate}，参考为 {reference}；{draws} 次抽样的中位比值为 {ratio}",
+    ),
+    "more-precise": Text(
+        "more precise in {format}: the error of {subject} is {candidate}, the reference's {reference}; {ratio} times as "
+        "much in the median of {draws} draws",
+        "{format} 下精度更高：{subject} 的误差为 {candidate}，参考为 {reference}；{draws} 次抽样的中位比值为 {ratio}",
+    ),
+    "other-function": Text(
+        "{subject} differs in exact arithmetic by more than {format} rounds: another function, so its precision is not judged",
+        "{subject} 在精确算术下的差异已超过 {format} 的舍入：是另一个函数，因此不评判其精度",
+    ),
     # first divergence
     "first-module": Text(
         "the first module whose inputs agree and whose output differs is {candidate_path} ({candidate_class}); "
@@ -130,6 +179,11 @@ LABELS: dict[str, Text] = {
     "forward": Text("forward pass", "前向传播"),
     "outputs": Text("outputs", "输出约定"),
     "determinism": Text("determinism", "确定性"),
+    "gradients": Text("gradients", "梯度"),
+    "training": Text("training mode", "训练模式"),
+    "precision": Text("precision", "数值精度"),
+    "backends": Text("backends", "注意力后端"),
+    "roundtrip": Text("save and load", "保存与加载"),
     "parameters": Text("parameters", "参数"),
     "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
     "nothing-found": Text(

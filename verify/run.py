@@ -201,6 +201,7 @@ def _variant(
             accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
             job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
+        pair.observe(sides, _asks(job, checks, fresh=True), progress)
     except KeyboardInterrupt as error:
         interrupt = error
         for side in sides:
@@ -219,9 +220,10 @@ def _variant(
     _explain(job, sides, tally, progress)
 
 
-def _asks(job: Job, checks: list[str]) -> list[Ask]:
+def _asks(job: Job, checks: list[str], *, fresh: bool = False) -> list[Ask]:
+    """What the checks want observed; what wants a fresh process is asked by itself, when all else is done."""
     modules = available()
-    return _ordered(ask for name in checks for ask in modules[name].plan(job))
+    return _ordered(ask for name in checks for ask in modules[name].plan(job) if ask.fresh == fresh)
 
 
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:

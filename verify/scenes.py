@@ -13,7 +13,7 @@ from typing import Any
 
 from verify import mapping, memory
 from verify.cases import check_sizes, draw_inputs, write_inputs
-from verify.checks import structure
+from verify.checks import available, structure
 from verify.checks.base import Job, Maker, Outcome, Scene
 from verify.pair import Progress, observe
 from verify.report import Skipped, Verdict
@@ -70,11 +70,12 @@ def make(
 ) -> Scenes:
     """The scenes of `checks`. One that cannot be made is an error of its own."""
     found = Scenes()
+    modules = available()
     for check in checks:
         for name, case in cases_of(job.spec, check, cases).items():
             values = values_of(job.spec, job.variant, check, case, depth)
             try:
-                file = _inputs(job, name, case, values, scratch)
+                file = _inputs(job, name, case, values, scratch, getattr(modules[check], "DRAWS", 0))
             except Exception as error:  # a full disk, no memory, sizes that the memory's depth makes impossible
                 group = Outcome(name=name)
                 details = {"fault": f"{type(error).__name__}: {error}"}
@@ -86,12 +87,20 @@ def make(
     return _with_recipes(job, found, sides, progress)
 
 
-def _inputs(job: Job, name: str, case: CaseSpec, values: Mapping[str, Any], scratch: Path) -> Path:
-    """The file with the tensors of a case. Scenes of one configuration share it."""
+def _inputs(job: Job, name: str, case: CaseSpec, values: Mapping[str, Any], scratch: Path, draws: int) -> Path:
+    """The file with the tensors of a case. Scenes of one configuration share it.
+
+    draws: how many there are of each tensor, called "0/NAME", "1/NAME", …; 0: one, under its own name.
+    """
     mark = hashlib.blake2b(_text(values).encode(), digest_size=8).hexdigest()
-    file = scratch / f"{job.variant}-{name}-{mark}.inputs.safetensors"
-    if not file.exists():
-        write_inputs(draw_inputs(case, name, values, job.seed), file)
+    file = scratch / f"{job.variant}-{name}-{mark}-{draws}.inputs.safetensors"
+    if file.exists():
+        return file
+    tensors = {} if draws else draw_inputs(case, name, values, job.seed)
+    for draw in range(draws):
+        drawn = draw_inputs(case, f"{name}/{draw}", values, job.seed)
+        tensors.update({f"{draw}/{key}": tensor for key, tensor in drawn.items()})
+    write_inputs(tensors, file)
     return file
 
 

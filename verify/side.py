@@ -334,6 +334,9 @@ class Side:
     def ask(self, ask: Ask) -> Answer:
         """One answer. Never raises for what model code does: that is a fault in the answer."""
         started = time.perf_counter()
+        if ask.fresh and self._channel is not None:
+            self.end()
+            self.restarts -= 1  # it did nothing wrong
         try:
             if self._channel is None:
                 self._start()

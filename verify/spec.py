@@ -54,6 +54,9 @@ class SideSpec(Strict):
         None, description="Function that returns the model, instead of `model`; called alike."
     )
     kwargs: Plain = Field({}, description="More keyword arguments for the model or factory.")
+    remote_code: list[str] = Field(
+        [], description="Files that AutoModel needs beside a checkpoint of this side, relative to `path`."
+    )
 
     @model_validator(mode="after")
     def _one_maker(self) -> SideSpec:
@@ -132,7 +135,9 @@ class CheckSpec(Strict):
         {}, description="Configuration values for models that this check runs, such as a narrow one; a case's win."
     )
     vary: dict[str, Annotated[list[bool | int | float | str | None], Field(min_length=1)]] = Field(
-        {}, description="For `outputs`: values of forward arguments, which are tried in every combination."
+        {},
+        description="Values by name. For `outputs`: forward arguments, tried in every combination. For `backends`: "
+        "configuration keys, each value in turn.",
     )
 
 

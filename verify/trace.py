@@ -30,7 +30,7 @@ class Ask:
     key: unique name of the answer in the trace, such as "forward/image".
     op: the observer's operation. args: its arguments, JSON values only.
     sides: who is asked. group: asks of one group use one model, so the runner keeps them together.
-    threads: how many the side uses; "" leaves it to the runner.
+    threads: how many the side uses; "" leaves it to the runner. fresh: the side is started anew for it.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Ask:
     sides: tuple[Role, ...] = BOTH
     group: str = ""
     threads: Literal["", "one", "all"] = ""
+    fresh: bool = False
 
     @property
     def alone(self) -> bool:

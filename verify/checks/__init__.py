@@ -1,4 +1,4 @@
-"""The checks. One file each; a new file here is a new check.
+"""The checks. One file each; a new file here is a new check, but for HELPERS.
 
 A check module has
     SUMMARY   one line for --help
@@ -16,6 +16,9 @@ from typing import cast
 
 from verify.checks.base import Check
 
+HELPERS = ("base", "passes")
+"""Files here that are no checks."""
+
 ORDER = (
     "configuration",
     "signature",
@@ -27,11 +30,16 @@ ORDER = (
     "forward",
     "outputs",
     "determinism",
+    "gradients",
+    "training",
+    "backends",
+    "precision",
+    "roundtrip",
 )
 
 
 def available() -> dict[str, Check]:
     """All checks by name, in the order in which they run."""
-    names = [m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"]
+    names = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in HELPERS]
     names.sort(key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n))
     return {name: cast(Check, importlib.import_module(f"verify.checks.{name}")) for name in names}

@@ -35,10 +35,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     outcome = Outcome(name="values", reason=f"{job.spec.tolerance.buffer_ulps} ulp: two ways to write one formula")
     make = Maker(job=job, check="buffers", group="values")
     left, right = r.arrays, c.arrays
-    theirs = mapping.resolve(
-        job.spec.mapping, structure.shapes(r.result, "buffers"), structure.shapes(c.result, "buffers")
-    ).recipes
-    right = {theirs[n].sources[0] if n in theirs and theirs[n].plain else n: a for n, a in right.items()}
+    theirs = in_reference_words(job, r.result, c.result)
+    right = {theirs.get(name, name): array for name, array in right.items()}
     dtypes = {e["name"]: e["dtype"] for e in r.result["buffers"]}
     for name in sorted(left.keys() | right.keys()):
         if not make.ignored(name):
@@ -48,6 +46,13 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no buffer is on both sides"
     yield outcome
+
+
+def in_reference_words(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> dict[str, str]:
+    """The reference's names of those buffers of the candidate that are no more than renamed, from `structure`."""
+    shapes = (structure.shapes(side, "buffers") for side in (r, c))
+    recipes = mapping.resolve(job.spec.mapping, *shapes).recipes
+    return {name: recipe.sources[0] for name, recipe in recipes.items() if recipe.plain}
 
 
 def _one(

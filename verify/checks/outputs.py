@@ -13,7 +13,7 @@ from typing import Any
 
 from verify.checks import signature
 from verify.checks.base import Job, Maker, Outcome, faults
-from verify.checks.forward import contract, leaves, present
+from verify.checks.passes import contract, leaves, present
 from verify.mapping import inverse
 from verify.report import Verdict
 from verify.trace import Ask, Trace

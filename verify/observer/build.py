@@ -21,7 +21,7 @@ from ..weights import compose, draw
 from .arithmetic import exact
 from .faults import ImportFailed, Unresolved, Unusable
 
-DTYPES = {"fp64": torch.float64, "fp32": torch.float32}
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve(target: str, root: str, key: str) -> Any:
@@ -92,6 +92,15 @@ class Built:
     nudged: bool = False
 
 
+@dataclass(frozen=True)
+class _Casts:
+    """What parameters and float buffers are made: parameters by way of `through`; buffers as they are if None."""
+
+    parameters: torch.dtype
+    through: torch.dtype
+    buffers: torch.dtype | None
+
+
 class Builder:
     """Makes this side's configuration and model. Holds one built model at a time."""
 
@@ -153,16 +162,29 @@ class Builder:
             self._outlined = (key, *self.outline(values))
         return self._outlined[1:]
 
-    def built(self, values: dict[str, Any], arithmetic: str, recipes: dict[str, Any] | None = None) -> Built:
+    def built(
+        self,
+        values: dict[str, Any],
+        arithmetic: str,
+        recipes: dict[str, Any] | None = None,
+        *,
+        native: bool = False,
+        through: str = "",
+    ) -> Built:
         """The model for `values` with drawn weights. The last one is kept; another key replaces it.
 
         recipes: how the candidate's parameters are made of the reference's, by name; see `weights.compose`.
+        native: buffers keep what the constructor gives them while the arithmetic's dtype is torch's default, as they do
+        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first.
         """
         recipes = recipes if recipes and self.settings["role"] == "candidate" else {}
-        key = json.dumps([values, arithmetic, recipes], sort_keys=True)
+        key = json.dumps([values, arithmetic, recipes, native, through], sort_keys=True)
         if key != self._key or self._built is None:
             self.release()
-            self._built = self._build(values, DTYPES[arithmetic], recipes)
+            if native:
+                self._built = self._build_native(values, DTYPES[arithmetic], recipes)
+            else:
+                self._built = self._build(values, DTYPES[arithmetic], recipes, DTYPES[through or "fp32"])
             self._key = key
         return self._built
 
@@ -171,7 +193,25 @@ class Builder:
         self._built, self._key, self._outlined = None, "", None
         gc.collect()
 
-    def _build(self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any]) -> Built:
+    def _build_native(self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any]) -> Built:
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            model, note = self.outline(values)
+        except Unusable:
+            raise
+        except Exception:  # an initialiser that torch lacks in this dtype; loading would not have run it
+            torch.set_default_dtype(default)
+            model, note = self.outline(values)
+        finally:
+            torch.set_default_dtype(default)
+        self._fill(model, _Casts(parameters=dtype, through=dtype, buffers=None), recipes)
+        model.eval()
+        return Built(model=model, dtype=dtype, exact=False, note=note)
+
+    def _build(
+        self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any], through: torch.dtype
+    ) -> Built:
         lift = dtype == torch.float64
         try:
             with exact(lift):
@@ -181,12 +221,12 @@ class Builder:
         except Exception:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift = False
             model, note = self.outline(values)
-        self._fill(model, dtype, recipes)
+        self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes)
         model.eval()
         return Built(model=model, dtype=dtype, exact=lift, note=note)
 
-    def _fill(self, model: nn.Module, dtype: torch.dtype, recipes: dict[str, Any]) -> None:
-        """Gives every parameter its drawn values in `dtype`, shared ones once, and moves float buffers to it.
+    def _fill(self, model: nn.Module, casts: _Casts, recipes: dict[str, Any]) -> None:
+        """Gives every parameter its drawn values, shared ones once, and moves buffers.
 
         A shared one is drawn by the first of its names in alphabetical order of the reference's words: the order of
         definitions must not matter. A saved buffer that is all zeros or all ones is a statistic that training has not
@@ -203,15 +243,15 @@ class Builder:
                     continue
                 if id(parameter) not in made:
                     full = words[id(parameter)][1]
-                    made[id(parameter)] = self._drawn(parameter, full, dtype, recipes.get(full))
+                    made[id(parameter)] = self._drawn(parameter, full, casts, recipes.get(full))
                 module._parameters[name] = made[id(parameter)]
             for name, buffer in module._buffers.items():
                 if buffer is None:
                     continue
                 full = f"{prefix}.{name}" if prefix else name
                 if name not in module._non_persistent_buffers_set and _unfilled(buffer):
-                    buffer = self._statistic(buffer, full, recipes.get(full))
-                target = dtype if buffer.is_floating_point() else buffer.dtype
+                    buffer = self._statistic(buffer, full, recipes.get(full)).to(buffer.dtype)
+                target = casts.buffers if casts.buffers and buffer.is_floating_point() else buffer.dtype
                 module._buffers[name] = buffer.to(device=self.device, dtype=target)
 
     def _statistic(self, buffer: torch.Tensor, name: str, recipe: Any) -> torch.Tensor:
@@ -223,12 +263,13 @@ class Builder:
             drawn = compose(seed, {**recipe, "sources": [f"{source}.bias" for source in recipe["sources"]]})
         return buffer.double() + torch.from_numpy(drawn).double().reshape(buffer.shape)
 
-    def _drawn(self, parameter: nn.Parameter, name: str, dtype: torch.dtype, recipe: Any) -> nn.Parameter:
+    def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> nn.Parameter:
         if not parameter.is_floating_point():
             raise Unusable(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
         seed = self.settings["seed"]
         values = torch.from_numpy(draw(seed, name, parameter.shape) if recipe is None else compose(seed, recipe))
-        return nn.Parameter(values.to(self.device, dtype), requires_grad=parameter.requires_grad)
+        values = values.to(self.device, casts.through).to(casts.parameters)
+        return nn.Parameter(values, requires_grad=parameter.requires_grad)
 
 
 def _unfilled(buffer: torch.Tensor) -> bool:

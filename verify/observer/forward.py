@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from .arithmetic import exact, nudge
-from .build import Builder, Built
+from .build import DTYPES, Builder, Built
 from .values import container, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
@@ -27,6 +28,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad(), exact(built.exact) as lifted:
         output = built.model(**inputs)
     leaves = list(flatten(output))
+    names = builder.settings["renames"]["config"]
     return {
         "container": container(output),
         "ordered": ordered(output),
@@ -35,7 +37,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "exact": built.exact,
         "lifted": lifted.count,
         "note": built.note,
+        "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
     }
+
+
+def _told(model: nn.Module, key: str) -> Any:
+    """What the model's configuration says of a key. transformers keeps some under the name with an underscore."""
+    config = getattr(model, "config", None)
+    found = getattr(config, f"_{key}", None)
+    found = getattr(config, key, None) if found is None else found
+    return found if isinstance(found, bool | int | float | str) else None
 
 
 def prepared(builder: Builder, args: dict[str, Any]) -> Built:
@@ -48,13 +59,14 @@ def prepared(builder: Builder, args: dict[str, Any]) -> Built:
     return built
 
 
-def load_inputs(args: dict[str, Any], built: Built, builder: Builder) -> dict[str, Any]:
+def load_inputs(args: dict[str, Any], built: Built, builder: Builder, prefix: str = "") -> dict[str, Any]:
     """The case's arguments by this side's names: tensors on the device, floats in the run's dtype, nudged by one ulp
-    where asked; and the plain ones."""
+    where asked; and the plain ones. prefix: of several draws in the file, the one whose names begin so."""
     inputs = dict(args["arguments"])
-    for index, (name, tensor) in enumerate(sorted(load_file(args["inputs"]).items())):
+    tensors = {n.removeprefix(prefix): t for n, t in load_file(args["inputs"]).items() if n.startswith(prefix)}
+    for index, (name, tensor) in enumerate(sorted(tensors.items())):
         if tensor.is_floating_point():
-            tensor = tensor.to(built.dtype)
+            tensor = tensor.to(DTYPES[args["through"]] if "through" in args else built.dtype).to(built.dtype)
             if args["nudged"]:
                 nudge(tensor, NUDGE_SEED - 1 - index)
         rows = args.get("rows")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -34,3 +35,15 @@ def _package_path(file: str) -> str:
         if found:
             return tail
     return file
+
+
+def of_caller(root: str) -> dict[str, Any] | None:
+    """The line under `root` that is being run, innermost first. None where nothing of this folder is running."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(root + os.sep) and "site-packages" not in file[len(root) :]:
+            name = frame.f_code.co_name
+            return {"file": os.path.relpath(file, root), "line": frame.f_lineno, "name": name, "own": True}
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

@@ -6,7 +6,6 @@ has the same), and seeded random projections, which do.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from . import locate
 from .arithmetic import exact
 from .build import Builder
 from .forward import load_inputs, prepared
-from .values import flatten
+from .values import flatten, project
 
 PROJECTIONS = 4
 
@@ -100,17 +99,10 @@ def fingerprint(tensor: torch.Tensor) -> dict[str, Any]:
         scale = norm if norm > 0 else 1.0
         unit = x / scale
         sums = [unit.sum(), unit.abs().sum(), (unit**3).sum() * len(x) ** 0.5]
-        projections = _directions(len(x)).to(x.device) @ unit
+        projections = project(unit, PROJECTIONS)
         return {
             "shape": list(tensor.shape),
             "norm": norm,
             "sums": [s.item() for s in sums],
             "projections": projections.tolist(),
         }
-
-
-@lru_cache(maxsize=16)
-def _directions(size: int) -> torch.Tensor:
-    """Seeded random signs [4, size], float64."""
-    generator = torch.Generator().manual_seed(size)
-    return torch.randint(0, 2, (PROJECTIONS, size), generator=generator).double() * 2 - 1

@@ -17,7 +17,21 @@ from typing import Any
 import torch
 
 from .. import processes
-from . import configuration, environment, faults, forward, initialisation, modules, settings, signature, structure
+from . import (
+    configuration,
+    environment,
+    faults,
+    forward,
+    gradients,
+    initialisation,
+    modules,
+    precision,
+    roundtrip,
+    settings,
+    signature,
+    structure,
+    training,
+)
 from .build import Builder
 from .values import pack
 
@@ -32,6 +46,11 @@ OPERATIONS: dict[str, Operation] = {
     "initialisation": initialisation.observe,
     "forward": forward.observe,
     "modules": modules.observe,
+    "gradients": gradients.observe,
+    "training": training.observe,
+    "precision": precision.observe,
+    "save": roundtrip.save,
+    "load": roundtrip.load,
 }
 
 

@@ -6,10 +6,14 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
 from safetensors.torch import save
+
+SMALL = 2**18
+"""Up to this many elements the patterns of `project` are kept for the next tensor of that size."""
 
 
 def container(output: Any) -> str:
@@ -86,3 +90,16 @@ def describe(value: Any) -> dict[str, Any]:
 def dtype_name(tensor: torch.Tensor) -> str:
     """float32 for torch.float32."""
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def project(x: torch.Tensor, count: int) -> torch.Tensor:
+    """Products of x [N] with `count` seeded patterns of signs, float64 [count]. One N has the same patterns anywhere."""
+    signs = (_signs if len(x) <= SMALL else _signs.__wrapped__)(len(x), count)
+    return torch.stack([row.to(x.device, torch.float64) @ x for row in signs])
+
+
+@lru_cache(maxsize=64)
+def _signs(size: int, count: int) -> torch.Tensor:
+    """Seeded random signs [count, size], int8."""
+    generator = torch.Generator().manual_seed(size)
+    return torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8) * 2 - 1

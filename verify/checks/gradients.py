@@ -1,0 +1,266 @@
+"""gradients: is every gradient the same, of every output, by every parameter and input, checkpointed or not?
+
+Asked in float64 with shared weights, in train mode with the same random draws on both sides. A detach, a no_grad or a
+stop in the wrong place changes no output and trains another model. Gradients are compared by fingerprints (norm and
+eight random projections), so that memory stays small. The allowed difference is a multiple of the reference's own
+response to one-ulp noise. Both are relative to the largest gradient of the same output: one that is zero but for
+rounding, such as that of a key bias under softmax, may be exactly zero on the other side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.checks import structure, training
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.mapping import inverse, renamed
+from verify.report import Finding, Verdict
+from verify.tolerance import EPS, Tolerance, from_response
+from verify.trace import Answer, Ask, Role, Trace
+
+SUMMARY = "gradients of every output by every parameter and input, float64, with and without checkpointing"
+RUNS_CASES = True
+
+CHECK = "gradients"
+KINDS: dict[str, tuple[Role, ...]] = {
+    "plain": ("reference", "candidate"),
+    "checkpointed": ("reference", "candidate"),
+    "noise": ("reference",),
+}
+FINGERPRINT = 9
+Gradients = Mapping[str, list[float] | None]
+"""Fingerprints by name, [norm, eight projections]; None where a name is not connected."""
+
+
+def plan(job: Job) -> list[Ask]:
+    asks = structure.plan(job)
+    for name in job.cases(CHECK):
+        for kind, sides in KINDS.items():
+            nudged, again = kind == "noise", kind == "checkpointed"
+            asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, nudged=nudged, checkpointing=again))
+    return asks
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    moving: dict[str, dict[Role, bool]] = {}
+    for name in job.cases(CHECK):
+        keys = {kind: job.key(CHECK, name, kind) for kind in KINDS}
+        plain = (reference.get(keys["plain"]), candidate.get(keys["plain"]))
+        noise = reference.get(keys["noise"])
+        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving)
+        again = (reference.get(keys["checkpointed"]), candidate.get(keys["checkpointed"]))
+        yield _checkpointed(_Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise)
+    if job.cases(CHECK):
+        yield _matter(job, moving)
+
+
+class _Comparison:
+    """Gradients of one group: what is common to all its fields."""
+
+    def __init__(self, job: Job, group: str, traces: tuple[Trace, Trace]) -> None:
+        self.make = Maker(job=job, check=CHECK, group=group)
+        self.outcome = Outcome(name=group)
+        self._top: _Gap | None = None
+        self._models = [trace.get(job.key("structure")).result or {} for trace in traces]
+
+    def field(self, left: Gradients, right: Gradients, moved: Gradients) -> list[_Gap]:
+        """Every gradient of one output. Notes the one that is nearest to its limit, or furthest past it."""
+        gaps = []
+        for name in sorted(left.keys() | right.keys()):
+            if self.make.ignored(name):
+                continue
+            self.outcome.compared += 1
+            gaps.append(_gap(self.make.job, name, (left.get(name), right.get(name), moved.get(name)), _largest(left)))
+            if self._top is None or (gaps[-1].bad, gaps[-1].ratio) > (self._top.bad, self._top.ratio):
+                self._top = top = gaps[-1]
+                self.outcome.measured, self.outcome.allowed = top.measured, top.tolerance.allowed
+                self.outcome.reason = top.tolerance.reason
+        return gaps
+
+    def unstable(self, gaps: list[_Gap], field: str) -> None:
+        """One error for gradients that differ and whose reference is too unstable to say by how much they may."""
+        lost = [g for g in gaps if g.past and not g.tolerance.decides]
+        if lost:
+            why = lost[0].tolerance.reason
+            details = {"bad": len(lost), "count": len(gaps), "why": why}
+            self.outcome.findings.append(self.make.finding("unstable", field, Verdict.ERROR, details=details))
+
+    def found(self, kind: str, gap: _Gap, **details: object) -> None:
+        """A finding about one gradient, placed at the module that holds its parameter."""
+        finding = self.make.finding(
+            kind, gap.name, details=details, measured=gap.measured, allowed=gap.tolerance.allowed
+        )
+        places = [structure.owner(model, gap.name) for model in self._models]
+        self.outcome.findings.append(finding.model_copy(update={"reference": places[0], "candidate": places[1]}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gap:
+    """How far one gradient lies from another, relative to the largest. lacking: the side that has none of it."""
+
+    name: str
+    measured: float
+    tolerance: Tolerance
+    lacking: str = ""
+
+    @property
+    def ratio(self) -> float:
+        return self.measured / self.tolerance.allowed
+
+    @property
+    def past(self) -> bool:
+        return not self.measured <= self.tolerance.allowed
+
+    @property
+    def bad(self) -> bool:
+        """Past what is allowed, and the reference is stable enough to say so."""
+        return self.past and self.tolerance.decides
+
+
+def _largest(grads: Gradients) -> float:
+    """The norm of an output's largest gradient."""
+    return max((g[0] for g in grads.values() if g), default=0.0)
+
+
+def _gap(
+    job: Job, name: str, grads: tuple[list[float] | None, list[float] | None, list[float] | None], largest: float
+) -> _Gap:
+    """The distance of two fingerprints. One that is not connected counts as zero."""
+    a, b, moved = (np.array(g or [0.0] * FINGERPRINT, dtype=np.float64) for g in grads)
+    response = 0.0 if grads[2] is None else _relative(a - moved, largest)
+    tolerance = from_response(response, job.spec.tolerance.multiple, "fp64")
+    lacking = "reference" if grads[0] is None else "candidate" if grads[1] is None else ""
+    return _Gap(name=name, measured=_relative(a - b, largest), tolerance=tolerance, lacking=lacking)
+
+
+def _relative(difference: NDArray[np.float64], largest: float) -> float:
+    """The largest part of a difference; infinite where it is not finite, or where there is nothing to relate it to."""
+    apart = float(np.max(np.abs(difference)))
+    if apart == 0:
+        return 0.0
+    return apart / largest if math.isfinite(apart) and 0 < largest < math.inf else math.inf
+
+
+def _fields(job: Job, answer: Answer, *, theirs: bool) -> dict[str, Gradients]:
+    """Gradients by output field, in the reference's words."""
+    result = answer.result or {}
+    names = inverse(job.spec.mapping.outputs) if theirs else {}
+    fields = {}
+    for field, grads in result["fields"].items():
+        path = renamed(result["paths"].get(field, field), names)
+        fields[path.partition(".")[0] or field] = grads
+    return fields
+
+
+def _plain(
+    comparison: _Comparison, pair: tuple[Answer, Answer], noise: Answer, moving: dict[str, dict[Role, bool]]
+) -> Outcome:
+    make, outcome = comparison.make, comparison.outcome
+    r, c = pair
+    if r.result is None or c.result is None:
+        outcome.findings += faults(make, r, c)
+        return outcome
+    if noise.result is None:
+        outcome.findings.append(_lost(make, noise))
+        return outcome
+    if training.in_other_pieces(r, c):
+        outcome.skipped, outcome.reason = True, training.OTHER_PIECES
+        return outcome
+    left, right = (_fields(make.job, answer, theirs=answer is c) for answer in pair)
+    moved = _fields(make.job, noise, theirs=False)
+    for field in sorted(left.keys() | right.keys()):
+        if make.ignored(field):
+            continue
+        if field not in left or field not in right:
+            details = {"field": field, "side": "candidate" if field in left else "reference"}
+            outcome.findings.append(make.finding("gradient-field", field, details=details))
+            continue
+        _note(make.job, moving, left[field], right[field])
+        gaps = comparison.field(left[field], right[field], moved.get(field, {}))
+        comparison.unstable(gaps, field)
+        bad = [g for g in gaps if g.bad]
+        for gap in (g for g in bad if g.lacking):
+            comparison.found("gradient-none", gap, field=field, side=gap.lacking)
+        if values := [g for g in bad if not g.lacking]:
+            worst = max(values, key=lambda g: g.ratio)
+            comparison.found("gradient-values", worst, bad=len(values), count=len(left[field]), field=field)
+    if not left and not right:
+        outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
+    return outcome
+
+
+def _lost(make: Maker, noise: Answer) -> Finding:
+    details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
+    return make.finding("fault-run", make.group, Verdict.ERROR, details=details)
+
+
+def _checkpointed(
+    comparison: _Comparison, pair: tuple[Answer, Answer], plain: tuple[Answer, Answer], noise: Answer
+) -> Outcome:
+    """Each side with checkpointing against the reference without. Skipped where neither side offers it."""
+    make, outcome = comparison.make, comparison.outcome
+    sides = dict(zip(("reference", "candidate"), pair, strict=True))
+    lacking = [side for side, answer in sides.items() if answer.fault and answer.fault.kind == "setup"]
+    if len(lacking) == 2:
+        outcome.skipped, outcome.reason = True, f"neither side offers it: {pair[1].fault}"
+        return outcome
+    if lacking:
+        details = {"side": lacking[0], "fault": sides[lacking[0]].fault}
+        outcome.findings.append(make.finding("fault-one", "gradient_checkpointing_enable", details=details))
+        return outcome
+    if pair[0].result is None or pair[1].result is None:
+        outcome.findings += faults(make, *pair)
+        return outcome
+    if plain[0].result is None or noise.result is None:
+        outcome.skipped, outcome.reason = True, "there are no gradients without checkpointing to compare with"
+        return outcome
+    if training.in_other_pieces(*plain):
+        outcome.skipped, outcome.reason = True, training.OTHER_PIECES
+        return outcome
+    right, moved = (_fields(make.job, answer, theirs=False) for answer in (plain[0], noise))
+    for side, answer in sides.items():
+        for field, grads in _fields(make.job, answer, theirs=side == "candidate").items():
+            if field not in right or make.ignored(field):
+                continue
+            gaps = comparison.field(right[field], grads, moved.get(field, {}))
+            comparison.unstable(gaps, field)
+            if bad := [g for g in gaps if g.bad]:
+                worst = max(bad, key=lambda g: g.ratio)
+                comparison.found("checkpointing", worst, bad=len(bad), count=len(grads), field=field, side=side)
+    if not outcome.compared:
+        outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
+    return outcome
+
+
+def _note(job: Job, moving: dict[str, dict[Role, bool]], left: Gradients, right: Gradients) -> None:
+    """Remembers which parameters and inputs move an output of each side, by more than rounding."""
+    least = job.spec.tolerance.multiple * EPS["fp64"] * _largest(left)
+    sides: tuple[tuple[Role, Gradients], ...] = (("reference", left), ("candidate", right))
+    for side, grads in sides:
+        for name in left.keys() | right.keys():
+            known = moving.setdefault(name, {"reference": False, "candidate": False})
+            grad = grads.get(name)
+            known[side] = known[side] or (grad is not None and not grad[0] <= least)
+
+
+def _matter(job: Job, moving: Mapping[str, Mapping[Role, bool]]) -> Outcome:
+    """Each parameter and input moves some output of some case. One that moves none on both sides is a note: no pass
+    of these cases has compared it."""
+    make = Maker(job=job, check=CHECK, group="matter")
+    outcome = Outcome(name="matter", compared=make.counted(moving))
+    for name, sides in sorted(moving.items()):
+        still = [side for side, moves in sides.items() if not moves]
+        if make.ignored(name) or not still:
+            continue
+        both = len(still) == 2
+        details = {"side": "either side" if both else f"the {still[0]}"}
+        verdict = Verdict.NOTE if both else Verdict.DIFFERENT
+        outcome.findings.append(make.finding("no-effect", name, verdict, details=details))
+    if not moving:
+        outcome.skipped, outcome.reason = True, "there are no gradients"
+    return outcome

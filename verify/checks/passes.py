@@ -1,0 +1,209 @@
+"""Two passes of one case against each other: which outputs came out, and whether their values agree.
+
+The allowed difference is measured: a multiple of what the reference's own outputs do when its inputs and weights move
+by one ulp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verify.checks.base import Maker, Outcome
+from verify.compare import Gap, gap, same_scalar
+from verify.mapping import renamed
+from verify.report import Finding, Verdict
+from verify.tolerance import Tolerance, from_response
+from verify.trace import Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One run of a model. leaves: what is known of each output, by path in the reference's words; values: the tensors
+    among them, float64 or int64."""
+
+    container: str
+    leaves: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, NDArray[Any]]
+
+    def section(self, name: str) -> Pass:
+        """Of an answer that holds several passes, the one whose paths begin with `name` and a slash."""
+        start = f"{name}/"
+        return Pass(
+            container=self.container,
+            leaves={p.removeprefix(start): leaf for p, leaf in self.leaves.items() if p.startswith(start)},
+            values={p.removeprefix(start): value for p, value in self.values.items() if p.startswith(start)},
+        )
+
+
+def read(answer: Answer, names: Mapping[str, str] | None = None, *, sections: bool = False) -> Pass:
+    """A side's answer.
+
+    names: rules from its own output paths to the reference's. sections: each path begins with a section and a slash.
+    """
+    result = answer.result or {}
+
+    def known(path: str) -> str:
+        section, slash, own = path.partition("/") if sections else ("", "", path)
+        return section + slash + renamed(own, names or {})
+
+    return Pass(
+        container=str(result.get("container", "")),
+        leaves=_leaves(result, known),
+        values={known(path): array for path, array in answer.arrays.items()},
+    )
+
+
+def leaves(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What is known of each output, by path in the reference's words."""
+    return _leaves(result, lambda path: renamed(path, names))
+
+
+def _leaves(result: Mapping[str, Any], known: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    return {known(o["path"]): {k: v for k, v in o.items() if k != "path"} for o in result.get("outputs", [])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One output that both passes have: how far apart, how far it may be."""
+
+    path: str
+    gap: Gap
+    tolerance: Tolerance
+
+    @property
+    def ratio(self) -> float:
+        """Of the difference to what is allowed; above 1 it is too much."""
+        if self.tolerance.allowed:
+            return self.gap.relative / self.tolerance.allowed
+        return math.inf if self.gap.different else 0.0
+
+    @property
+    def past(self) -> bool:
+        """Finite, and further apart than is allowed."""
+        return self.gap.finite and not self.gap.relative <= self.tolerance.allowed
+
+    @property
+    def bad(self) -> bool:
+        """Past what is allowed, and the reference is stable enough to say so."""
+        return self.past and self.tolerance.decides
+
+
+def values(make: Maker, left: Pass, right: Pass, noise: Pass, arithmetic: str) -> list[Value]:
+    """Every tensor of both passes whose shapes agree and that holds something."""
+    return [
+        _value(path, left.values[path], right.values[path], noise.values.get(path), make, arithmetic)
+        for path in left.leaves
+        if path in right.leaves and _comparable(path, left, right) and not make.ignored(path)
+    ]
+
+
+def compared(make: Maker, left: Pass, right: Pass, noise: Pass, arithmetic: str, *, mapped: bool = False) -> Outcome:
+    """The candidate's pass against the reference's. mapped: outputs are renamed, so the container is not compared."""
+    outcome = Outcome(name=make.group)
+    if not mapped:
+        outcome.findings += make.differences({"container": left.container}, {"container": right.container})
+    outcome.findings += contract(make, left.leaves, right.leaves)
+    found = values(make, left, right, noise, arithmetic)
+    both = (p for p in left.leaves if p in right.leaves)
+    outcome.compared = len(found) + sum(1 for p in both if left.leaves[p]["kind"] == "value")
+    outcome.findings += _findings(make, found)
+    top = worst(found)
+    if top is not None:
+        outcome.measured, outcome.allowed = top.gap.relative, top.tolerance.allowed
+        outcome.reason = top.tolerance.reason
+    if not found:
+        outcome.compared = 0
+        outcome.findings.append(make.finding("empty-output", make.group, Verdict.ERROR))
+    return outcome
+
+
+def worst(found: list[Value]) -> Value | None:
+    """The value that is nearest to its limit or furthest past it; one that decides, where any does."""
+    finite = [v for v in found if v.gap.finite]
+    return max(finite, key=lambda v: (v.bad, v.past, v.ratio), default=None)
+
+
+def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
+    """Which outputs there are, their shapes, dtypes and None-ness. A None that the other side leaves out is the same."""
+
+    def described(leaf: Mapping[str, Any]) -> str:
+        return f"{leaf['shape']} {leaf['dtype']}" if leaf["kind"] == "tensor" else repr(leaf.get("value"))
+
+    for path in [*left, *(p for p in right if p not in left)]:
+        a, b = left.get(path), right.get(path)
+        if make.ignored(path) or not (present(a) or present(b)):
+            continue
+        if a is not None and b is not None and a["kind"] == b["kind"] == "value":
+            same = same_scalar(a["value"], b["value"])
+            if same and isinstance(a["value"], float) and not math.isfinite(a["value"]):  # says nothing about equality
+                yield make.finding("not-finite", path, Verdict.ERROR, details={"side": "both sides"})
+        else:
+            same = a == b
+        if same:
+            continue
+        shown = [described(x) if x is not None else "missing" for x in (a, b)]
+        kind = "missing-in-candidate" if b is None else "missing-in-reference" if a is None else "value"
+        details = {"what": path, "reference": shown[0], "candidate": shown[1]}
+        yield make.finding(kind, path, details=details, measured=shown[1], allowed=shown[0])
+
+
+def present(leaf: Mapping[str, Any] | None) -> bool:
+    return leaf is not None and not (leaf["kind"] == "value" and leaf.get("value") is None)
+
+
+def _comparable(path: str, left: Pass, right: Pass) -> bool:
+    tensors = left.leaves[path]["kind"] == right.leaves[path]["kind"] == "tensor"
+    present = tensors and path in left.values and path in right.values
+    return present and left.values[path].shape == right.values[path].shape and left.values[path].size > 0
+
+
+def _value(
+    path: str, r: NDArray[Any], c: NDArray[Any], nudged: NDArray[Any] | None, make: Maker, arithmetic: str
+) -> Value:
+    response = gap(r, nudged).relative if nudged is not None and nudged.shape == r.shape else 0.0
+    whole = r.dtype.kind not in "fc"
+    tolerance = (
+        Tolerance(allowed=0.0, reason="whole numbers are equal or not")
+        if whole
+        else from_response(response, make.job.spec.tolerance.multiple, arithmetic)
+    )
+    return Value(path=path, gap=gap(r, c), tolerance=tolerance)
+
+
+def _findings(make: Maker, found: list[Value]) -> Iterator[Finding]:
+    """One finding for all outputs that differ, about the worst; one for values that are not finite; one for outputs that
+    differ and whose reference is too unstable to say by how much they may."""
+    for value in found:
+        if not value.gap.finite:
+            both = value.gap.different == 0
+            yield make.finding(
+                "not-finite",
+                value.path,
+                Verdict.ERROR if both else Verdict.DIFFERENT,
+                details={"side": "both sides" if both else "one side"},
+                measured=value.gap.candidate,
+                allowed=value.gap.reference,
+            )
+    unstable = [v for v in found if v.past and not v.tolerance.decides]
+    if unstable:
+        top = max(unstable, key=lambda v: v.ratio)
+        details: dict[str, Any] = {"bad": len(unstable), "count": len(found), "why": top.tolerance.reason}
+        yield make.finding("unstable", top.path, Verdict.ERROR, details=details, measured=top.gap.relative)
+    bad = [v for v in found if v.bad]
+    if bad:
+        top = max(bad, key=lambda v: v.ratio)
+        details = {
+            "bad": len(bad),
+            "count": len(found),
+            "where": list(top.gap.where),
+            "reference": top.gap.reference,
+            "candidate": top.gap.candidate,
+        }
+        yield make.finding(
+            "output-values", top.path, details=details, measured=top.gap.relative, allowed=top.tolerance.allowed
+        )

@@ -1,0 +1,174 @@
+"""precision: does each side lose as little to rounding as the other, in the formats that people run?
+
+`forward` asks in exact arithmetic whether both are the same function. Here each side runs natively in float32, bfloat16,
+float16 and under bfloat16 autocast, and its error is taken against the reference's exact float64 answer to the same
+rounded weights and inputs. A softmax, a norm or a rotary table in a narrower type than the reference's shows as a larger
+error, whatever the two outputs look like next to each other.
+
+The verdict is a statistic over DRAWS independent draws of inputs. For each output the error of the candidate over that
+of the reference is taken draw by draw. It is `different` where this ratio is above FACTOR in every draw. If the ratio's
+median is FACTOR or less, that happens by chance with a probability of 2^-DRAWS at most (a sign test): with 24 draws 6e-8
+for each output of each case and format, so less than 1e-5 for a run that compares 160 of them. A ratio below 1 / FACTOR
+in every draw is a note: the candidate is the more precise one.
+
+Where the two are different functions, errors say nothing about precision; then this check says so and no more.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verify.checks import passes
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.passes import Pass
+from verify.mapping import inverse
+from verify.report import Verdict
+from verify.trace import BOTH, Answer, Ask, Role, Trace
+
+SUMMARY = "the rounding error of each side in float32, bfloat16, float16 and autocast, over many draws"
+RUNS_CASES = True
+
+CHECK = "precision"
+DRAWS = 24
+"""Draws of inputs for each case. The false alarm rate of one comparison is 2^-DRAWS."""
+
+FACTOR = 1.5
+"""How many times the reference's error the candidate's may be."""
+
+FORMATS = {"fp32": 2.0**-24, "bf16": 2.0**-8, "fp16": 2.0**-11, "autocast": 2.0**-8}
+"""Native formats and their rounding. autocast is a float32 model in which torch chooses bfloat16 by operation."""
+
+SHARE = 0.25
+"""Two exact answers that lie further apart than this share of the reference's error are different functions' answers."""
+
+
+def exact_of(form: str) -> str:
+    """The format whose rounded weights and inputs the exact answer is for: autocast keeps them in float32."""
+    return "fp32" if form == "autocast" else form
+
+
+def plan(job: Job) -> list[Ask]:
+    asks = []
+    for name in job.cases(CHECK):
+        for form in FORMATS:
+            asks.append(_ask(job, name, form))
+            if exact_of(form) == form:
+                asks.append(_ask(job, name, form, lifted=True, sides=BOTH if form == "fp32" else ("reference",)))
+    return asks
+
+
+def _ask(job: Job, case: str, form: str, *, lifted: bool = False, sides: tuple[Role, ...] = BOTH) -> Ask:
+    kind = f"{form}/exact" if lifted else form
+    return job.ask(
+        "precision", CHECK, case, kind, sides=sides, arithmetic=kind, format=form, lifted=lifted, draws=DRAWS
+    )
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    for name in job.cases(CHECK):
+        for form in FORMATS:
+            make = Maker(job=job, check=CHECK, group=f"{name} {form}")
+            key = job.key(CHECK, name, form)
+            exact = job.key(CHECK, name, exact_of(form), "exact")
+            pair = (reference.get(key), candidate.get(key))
+            function = (
+                reference.get(job.key(CHECK, name, "fp32/exact")),
+                candidate.get(job.key(CHECK, name, "fp32/exact")),
+            )
+            yield _format(make, form, pair, reference.get(exact), function)
+
+
+def _format(
+    make: Maker, form: str, pair: tuple[Answer, Answer], exact: Answer, function: tuple[Answer, Answer]
+) -> Outcome:
+    lacking = next((a.fault for a in pair if a.fault and a.fault.kind == "setup"), None)
+    if lacking:
+        return Outcome(name=make.group, skipped=True, reason=str(lacking))
+    for two in (pair, function):
+        if two[0].result is None or two[1].result is None:
+            return Outcome(name=make.group, findings=list(faults(make, *two)))
+    if exact.result is None:
+        return Outcome(name=make.group, findings=list(faults(make, exact, Answer(key="", result={}))))
+    theirs = inverse(make.job.spec.mapping.outputs)
+    r, c = passes.read(pair[0]), passes.read(pair[1], theirs, sections=True)
+    true = passes.read(exact)
+    both = passes.read(function[0]), passes.read(function[1], theirs, sections=True)
+    outcome = Outcome(name=make.group, reason=f"{FACTOR:g} x the reference's own error, in each of {DRAWS} draws")
+    left, right = ({f"{path}.dtype": dtype for path, dtype in _dtypes(side).items()} for side in (r, c))
+    if form != "autocast":  # there the last operation decides, and none is more right than another
+        outcome.findings += make.differences(left, right)
+    for path in _dtypes(r):
+        if path in _dtypes(c) and not make.ignored(path):
+            _output(make, outcome, form, path, (r, c, true), both)
+    if not outcome.compared and not outcome.findings and not all(map(make.ignored, _dtypes(r))):
+        outcome.skipped, outcome.reason = True, f"{form} holds none of the reference's own outputs: they overflow"
+    elif not _dtypes(r) and not _dtypes(c):
+        outcome.skipped, outcome.reason = True, "there is no floating-point output"
+    return outcome
+
+
+def _dtypes(side: Pass) -> dict[str, str]:
+    """The dtypes of floating outputs, of the first draw."""
+    leaves = side.section("0").leaves.items()
+    return {p: str(leaf["dtype"]) for p, leaf in leaves if leaf["kind"] == "tensor" and "float" in leaf["dtype"]}
+
+
+def _output(
+    make: Maker, outcome: Outcome, form: str, path: str, sides: tuple[Pass, Pass, Pass], function: tuple[Pass, Pass]
+) -> None:
+    """One output in one format."""
+    names = [f"{draw}/{path}" for draw in range(DRAWS)]
+    if any(n not in side.values or side.values[n].shape != sides[0].values[n].shape for n in names for side in sides):
+        return  # `forward` and `outputs` report it
+    floor = FORMATS[form] / 64
+    left, right = ([_error(sides[2].values[n], side.values[n]) for n in names] for side in sides[:2])
+    if not all(map(math.isfinite, left)):
+        return  # the format cannot hold the reference's own values
+    outcome.compared += 1
+    if not all(map(math.isfinite, right)):
+        details = {"side": "the candidate alone"}
+        outcome.findings.append(make.finding("not-finite", path, details=details))
+        return
+    apart = [_error(*(side.values[n] for side in function)) for n in names if all(n in s.values for s in function)]
+    if len(apart) < DRAWS or statistics.median(a / max(e, floor) for a, e in zip(apart, left, strict=True)) > SHARE:
+        details = {"format": form}
+        outcome.findings.append(make.finding("other-function", path, details=details, measured=max(apart, default=0.0)))
+        return
+    ratios = [max(b, floor) / max(a, floor) for a, b in zip(left, right, strict=True)]
+    ratio = statistics.median(ratios)
+    if outcome.measured is None or ratio > outcome.measured:
+        outcome.measured, outcome.allowed = ratio, FACTOR
+    less, more = min(ratios) > FACTOR, max(ratios) < 1 / FACTOR
+    if less or more:
+        details = {
+            "reference": f"{statistics.median(left):.3g}",
+            "candidate": f"{statistics.median(right):.3g}",
+            "ratio": f"{ratio:.3g}",
+            "draws": str(DRAWS),
+            "format": form,
+        }
+        outcome.findings.append(
+            make.finding(
+                "less-precise" if less else "more-precise",
+                path,
+                Verdict.DIFFERENT if less else Verdict.NOTE,
+                details=details,
+                measured=ratio,
+                allowed=FACTOR,
+            )
+        )
+
+
+def _error(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """Root mean square of the difference over that of the truth; infinite where anything is not finite."""
+    with np.errstate(all="ignore"):
+        size = float(np.sqrt(np.mean(np.square(true))))
+        error = float(np.sqrt(np.mean(np.square(found - true))))
+    if not math.isfinite(error) or not math.isfinite(size):
+        return math.inf
+    return 0.0 if error == 0 else error / size if size > 0 else math.inf

@@ -1,0 +1,142 @@
+"""roundtrip: does a checkpoint that a side writes come back as the same model, to the bit?
+
+The model has drawn weights, so that nothing is right by its initial value. It is saved, then loaded twice in a fresh
+process with dirtied memory, by its class and, where the spec names the side's `remote_code`, by AutoModel with the code
+beside the checkpoint. Every parameter and buffer must be equal to the bit, saved or not, and the load report empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from verify.checks import structure
+from verify.checks.base import Job, Maker, Outcome, faults
+from verify.report import Finding
+from verify.trace import BOTH, Answer, Ask, Role, Trace
+
+SUMMARY = "save_pretrained, then from_pretrained and AutoModel in a fresh process, every tensor to the bit"
+RUNS_CASES = False
+
+CHECK = "roundtrip"
+
+
+def plan(job: Job) -> list[Ask]:
+    values = {**job.values, **job.spec.options(CHECK).config}
+    code = {role: list(getattr(job.spec, role).remote_code) for role in BOTH}
+    remote: tuple[Role, ...] = tuple(role for role in BOTH if code[role])
+    asks = [
+        *structure.plan(job),
+        Ask(key=job.key(CHECK, "save"), op="save", args={"values": values, "code": code}),
+        Ask(key=job.key(CHECK, "load"), op="load", args={"values": values, "auto": False}, fresh=True),
+    ]
+    if remote:
+        args = {"values": values, "auto": True}
+        asks.append(Ask(key=job.key(CHECK, "auto"), op="load", args=args, sides=remote, fresh=True))
+    return asks
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
+    yield _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
+    for role, trace in traces.items():
+        side = _Side(job, role, trace)
+        yield side.outcome("load")
+        if getattr(job.spec, role).remote_code:
+            yield side.outcome("auto")
+        else:
+            reason = f"the spec names no `remote_code` of the {role}, so AutoModel has no code to load"
+            yield Outcome(name=f"{role} auto", skipped=True, reason=reason)
+
+
+def _saved(job: Job, r: Answer, c: Answer) -> Outcome:
+    """The two checkpoints against each other: the same keys, and the same values under them."""
+    make = Maker(job=job, check=CHECK, group="save")
+    outcome = Outcome(name="save")
+    if any(_absent(answer) for answer in (r, c)):
+        outcome.skipped, outcome.reason = True, " / ".join(str(a.fault) for a in (r, c) if _absent(a))
+    elif r.result is None or c.result is None:
+        outcome.findings += faults(make, r, c)
+    elif job.spec.mapping.parameters:
+        outcome.skipped, outcome.reason = True, "the spec maps names, so the two checkpoints are different ones"
+    elif not r.result["saved"] and not c.result["saved"]:
+        outcome.skipped, outcome.reason = True, "neither side writes safetensors"
+    else:
+        left, right = r.result["saved"], c.result["saved"]
+        outcome.compared = make.counted([*left, *right])
+        words = ({key: _words(key, own, other) for key in own} for own, other in ((left, right), (right, left)))
+        outcome.findings += make.differences(next(words), next(words))
+    return outcome
+
+
+def _words(key: str, own: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """What a finding says of a saved tensor: its digest tells a reader nothing where the other side has none."""
+    return f"values with the digest {own[key]}" if key in other else "saved"
+
+
+def _absent(answer: Answer) -> bool:
+    """Whether a side has nothing that could be saved and loaded."""
+    return answer.fault is not None and answer.fault.kind == "setup"
+
+
+class _Side:
+    """One side's checkpoint against what is loaded from it."""
+
+    def __init__(self, job: Job, role: Role, trace: Trace) -> None:
+        self.job, self.role, self.trace = job, role, trace
+        self.save = trace.get(job.key(CHECK, "save"))
+
+    def outcome(self, kind: str) -> Outcome:
+        make = Maker(job=self.job, check=CHECK, group=f"{self.role} {kind}")
+        outcome = Outcome(name=make.group)
+        answer = self.trace.get(self.job.key(CHECK, kind))
+        absent = next((a for a in (self.save, answer) if _absent(a)), None)
+        if absent is not None:
+            outcome.skipped, outcome.reason = True, str(absent.fault)
+        elif self.save.result is None:
+            outcome.skipped, outcome.reason = True, f"the {self.role} saved nothing; see save"
+        elif answer.result is None:
+            well = Answer(key="", result={})
+            outcome.findings += faults(make, answer, well) if self.role == "reference" else faults(make, well, answer)
+        else:
+            self._compare(make, outcome, answer.result["loads"], auto=kind == "auto")
+        return outcome
+
+    def _compare(self, make: Maker, outcome: Outcome, loads: list[dict[str, Any]], *, auto: bool) -> None:
+        saved = self.save.result or {}
+        for name, before in sorted(saved["tensors"].items()):
+            if make.ignored(name):
+                continue
+            outcome.compared += 1
+            after = [load["tensors"].get(name) for load in loads]
+            if any(digest != before for digest in after):
+                outcome.findings.append(self._lost(make, name, before, after))
+        for load in loads[:1]:
+            for name in sorted(load["tensors"].keys() - saved["tensors"].keys()):
+                outcome.findings.append(self._found(make, "tensor-lost", name, what="is there only after loading"))
+            for key, names in sorted(load["report"].items()):
+                for name in names:
+                    outcome.findings.append(self._found(make, "load-report", name, what=key))
+            if load["class"] != saved["class"] or (auto and not load["remote"]):
+                came = load["class"] + (
+                    "" if load["remote"] == auto else " of the library, not of the checkpoint's code"
+                )
+                details = {"what": "the class", "reference": saved["class"], "candidate": came}
+                outcome.findings.append(make.finding("value", "class", details=details))
+            outcome.compared += 1
+
+    def _lost(self, make: Maker, name: str, before: str, after: list[str | None]) -> Finding:
+        if any(digest is None for digest in after):
+            what = "is not there after loading"
+        elif "unset" in after:
+            what = "is left without memory (on the meta device)"
+        elif after[0] != after[-1]:
+            what = "holds other values after each loading: it is left unset or drawn anew"
+        else:
+            what = "holds other values, or values of another type, than were saved"
+        return self._found(make, "tensor-lost", name, what=what)
+
+    def _found(self, make: Maker, kind: str, name: str, **details: str) -> Finding:
+        place = structure.owner(self.trace.get(self.job.key("structure")).result or {}, name)
+        finding = make.finding(kind, name, details={"side": self.role, **details})
+        return finding.model_copy(update={self.role: place})

@@ -1,0 +1,160 @@
+"""training: in train mode, with the same random draws, is every output the same, and the eval pass after it?
+
+Dropout is above zero here, and what either side draws is replaced by the same values (see `observer/randomness.py`), so
+that the comparison is as sharp as that of `forward`. Which draws there are is compared too: their number, sizes and
+probabilities. Where outputs agree another number of draws is a note.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from verify.checks import buffers, passes, structure
+from verify.checks.base import Job, Maker, Outcome, faults, location
+from verify.checks.passes import Pass
+from verify.mapping import inverse
+from verify.report import Verdict
+from verify.trace import Answer, Ask, Trace
+
+SUMMARY = "train mode with the same random draws: outputs, buffers that it changes, the eval pass after it"
+RUNS_CASES = True
+
+CHECK = "training"
+OTHER_PIECES = "both sides draw as many numbers, but in other pieces, so that they cannot be given the same masks"
+Draw = tuple[int, float | None]
+"""Size, and the probability of a one where it is known."""
+
+
+def plan(job: Job) -> list[Ask]:
+    asks = structure.plan(job)
+    for name in job.cases(CHECK):
+        asks.append(job.ask("training", CHECK, name))
+        asks.append(job.ask("training", CHECK, name, "noise", sides=("reference",), nudged=True))
+    return asks
+
+
+def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    structures = [trace.get(job.key("structure")).result or {} for trace in (reference, candidate)]
+    names = buffers.in_reference_words(job, structures[0], structures[1])
+    for name in job.cases(CHECK):
+        key = job.key(CHECK, name)
+        r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key(CHECK, name, "noise"))
+        make = Maker(job=job, check=CHECK, group=name)
+        if r.result is None or c.result is None:
+            yield Outcome(name=name, findings=list(faults(make, r, c)))
+            continue
+        if noise.result is None:
+            details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
+            yield Outcome(name=name, findings=[make.finding("fault-run", name, Verdict.ERROR, details=details)])
+            continue
+        yield from _case(job, name, (r, c, noise), names)
+
+
+def _case(job: Job, name: str, answers: tuple[Answer, Answer, Answer], names: Mapping[str, str]) -> Iterator[Outcome]:
+    """names: what the reference calls the candidate's buffers."""
+    theirs = inverse(job.spec.mapping.outputs)
+    arithmetic = job.scenes[CHECK, name].case.arithmetic
+    r, c, noise = answers
+    left, right, moved = passes.read(r), passes.read(c, theirs, sections=True), passes.read(noise)
+
+    def against(make: Maker, section: str) -> Outcome:
+        ours, others, nudged = (side.section(section) for side in (left, right, moved))
+        return passes.compared(make, ours, others, nudged, arithmetic, mapped=bool(theirs))
+
+    if in_other_pieces(answers[0], answers[1]):
+        outcome = Outcome(name=name, skipped=True, reason=OTHER_PIECES)
+    else:
+        outcome = against(Maker(job=job, check=CHECK, group=name), "train")
+    _draws(Maker(job=job, check=CHECK, group=name), outcome, answers)
+    yield outcome
+    ours, others = left.section("buffer"), passes.read(c, names, sections=True).section("buffer")
+    if ours.leaves or others.leaves:
+        make = Maker(job=job, check=CHECK, group=f"{name} buffers")
+        yield passes.compared(make, ours, others, moved.section("buffer"), arithmetic)
+    after = against(Maker(job=job, check=CHECK, group=f"{name} after"), "after")
+    _restored(Maker(job=job, check=CHECK, group=f"{name} after"), after, (left, right, moved), arithmetic)
+    yield after
+
+
+def _counted(answer: Answer) -> Counter[Draw]:
+    """What a side drew, by size and probability."""
+    return Counter(map(_draw, (answer.result or {}).get("draws", [])))
+
+
+def in_other_pieces(reference: Answer, candidate: Answer) -> bool:
+    """Whether both sides draw as many numbers with the same probabilities, but not in draws of the same sizes.
+
+    Attention head by head does so. The same masks cannot be given to both then.
+    """
+    a, b = _counted(reference), _counted(candidate)
+    return a != b and _totals(a) == _totals(b)
+
+
+def _totals(draws: Counter[Draw]) -> Counter[float | None]:
+    """How many numbers were drawn, by probability."""
+    totals: Counter[float | None] = Counter()
+    for (size, keep), count in draws.items():
+        totals[keep] += size * count
+    return totals
+
+
+def _draws(make: Maker, outcome: Outcome, answers: Sequence[Answer]) -> None:
+    """What is drawn, by size and probability. A finding where that may be why outputs differ, else a note."""
+    a, b = _counted(answers[0]), _counted(answers[1])
+    if a == b or make.ignored("draws"):
+        return
+    first = [
+        next((location(d["location"]) for d in (answer.result or {})["draws"] if more[_draw(d)]), None)
+        for answer, more in zip(answers, (a - b, b - a), strict=False)
+    ]
+    values = any(f.kind in ("output-values", "not-finite") for f in outcome.findings)
+    outcome.findings.append(
+        make.finding(
+            "draws",
+            "draws",
+            Verdict.DIFFERENT if values else Verdict.NOTE,
+            details={"reference": _told(a - b), "candidate": _told(b - a)},
+            measured=b.total(),
+            allowed=a.total(),
+            reference=first[0],
+            candidate=first[1],
+        )
+    )
+
+
+def _draw(draw: Mapping[str, Any]) -> Draw:
+    return int(draw["size"]), None if draw["keep"] is None else round(float(draw["keep"]), 9)
+
+
+def _told(draws: Counter[Draw]) -> str:
+    """Two draws of 96 values, each 1 with probability 0.75."""
+    if not draws:
+        return "nothing more"
+    return "; ".join(
+        f"{count} x {size} values" + ("" if keep is None else f", kept with probability {keep:g}")
+        for (size, keep), count in sorted(draws.items(), key=str)
+    )
+
+
+def _restored(make: Maker, outcome: Outcome, sides: Sequence[Pass], arithmetic: str) -> None:
+    """Whether each side's eval pass after training is the one before it, where training changed no buffer."""
+    for name, side in zip(("reference", "candidate"), sides[:2], strict=True):
+        if side.section("buffer").leaves:
+            continue
+        before, after = side.section("before"), side.section("after")
+        found = passes.values(make, before, after, sides[2].section("before"), arithmetic)
+        outcome.compared += len(found)
+        top = passes.worst(found)
+        if top is not None and top.bad:
+            details = {"side": name, "bad": sum(v.bad for v in found), "count": len(found)}
+            outcome.findings.append(
+                make.finding(
+                    "eval-changed",
+                    top.path,
+                    details=details,
+                    measured=top.gap.relative,
+                    allowed=top.tolerance.allowed,
+                )
+            )

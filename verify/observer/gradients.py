@@ -1,0 +1,131 @@
+"""Gradients of every output with respect to every parameter and floating input, as fingerprints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from .arithmetic import exact
+from .build import Builder
+from .faults import Unusable
+from .forward import load_inputs, prepared
+from .randomness import Injected
+from .training import training
+from .values import flatten, project
+
+PROJECTIONS = 8
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args as for `forward`, and checkpointing (whether activations are computed again in the backward pass).
+
+    Runs in train mode with injected random draws, because that is when gradients are taken. For each output field
+    (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
+    "input:name": fingerprint or None}}, names in the reference's words, paths {field: one of its outputs}, and draws (see
+    `Injected`). None: not connected.
+    """
+    built = prepared(builder, args)
+    inputs = load_inputs(args, built, builder)
+    watched = {f"input:{n}": t for n, t in inputs.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
+    for tensor in watched.values():
+        tensor.requires_grad_(True)
+    parameters = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
+    leaves = {**parameters, **watched}
+    recipes = (args.get("recipes") or {}) if builder.settings["role"] == "candidate" else {}
+    names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
+    draws = Injected(builder.settings["seed"], builder.settings["path"])
+    with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
+        losses, paths = _losses(built.model(**inputs))
+        grads = {
+            field: torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, retain_graph=True)
+            for field, loss in losses.items()
+        }
+    fields = {}
+    for field, found in grads.items():
+        named = _in_reference_words(dict(zip(leaves, found, strict=True)), recipes, names)
+        fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
+    return {"fields": fields, "paths": paths, "draws": draws.draws, "exact": built.exact, "note": built.note}
+
+
+@contextlib.contextmanager
+def checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
+    """Within, the model computes activations again. Unusable where it offers no such thing."""
+    if not enabled:
+        yield
+        return
+    switch = getattr(model, "gradient_checkpointing_enable", None)
+    if not callable(switch) or not getattr(model, "supports_gradient_checkpointing", True):
+        raise Unusable(f"{type(model).__name__} offers no gradient checkpointing")
+    switch()
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+
+
+def _losses(output: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """By output field, the sum of seeded projections of its tensors that take part in training, and a path of it."""
+    losses: dict[str, torch.Tensor] = {}
+    paths: dict[str, str] = {}
+    for path, leaf in flatten(output):
+        if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
+            generator = torch.Generator().manual_seed(leaf.numel())
+            direction = torch.rand(leaf.numel(), generator=generator, dtype=torch.float64) - 0.5
+            real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
+            loss = real.flatten().double() @ direction.to(leaf.device)
+            field = path.partition(".")[0]
+            losses[field] = losses[field] + loss if field in losses else loss
+            paths.setdefault(field, path)
+    return losses, paths
+
+
+def _in_reference_words(
+    grads: dict[str, torch.Tensor | None], recipes: dict[str, Any], inputs: dict[str, str]
+) -> dict[str, torch.Tensor | None]:
+    """Gradients by the reference's names: of a fused parameter its parts, of the pieces of a cut one the whole."""
+    found: dict[str, torch.Tensor | None] = {}
+    for name, grad in grads.items():
+        recipe = recipes.get(name)
+        if name.startswith("input:"):
+            own = name.removeprefix("input:")
+            found[f"input:{inputs.get(own, own)}"] = grad
+        elif recipe is None:
+            found[name] = grad
+        elif grad is None:
+            found.update(dict.fromkeys(recipe["sources"]))
+        else:
+            _undo(recipe, grad, found)
+    return found
+
+
+def _undo(recipe: dict[str, Any], grad: torch.Tensor, found: dict[str, torch.Tensor | None]) -> None:
+    """Takes `weights.compose` back: writes the gradient of each source of a recipe into `found`."""
+    axis, part, shapes = recipe["axis"], recipe["part"], recipe["shapes"]
+    total = list(shapes[0])
+    if total:
+        total[axis] = sum(shape[axis] for shape in shapes) // (part[1] if part else 1)
+    if recipe["transpose"]:
+        total[0], total[1] = total[1], total[0]
+    grad = grad.reshape(total)
+    if recipe["transpose"]:
+        grad = grad.transpose(0, 1)
+    if part is None:
+        pieces = grad.split([shape[axis] for shape in shapes], axis) if total else (grad,)
+        found.update(zip(recipe["sources"], pieces, strict=True))
+        return
+    source = recipe["sources"][0]
+    whole = found.get(source)
+    if whole is None:
+        found[source] = whole = grad.new_zeros(shapes[0])
+    size = grad.shape[axis]
+    whole.narrow(axis, part[0] * size, size).copy_(grad)
+
+
+def fingerprint(grad: torch.Tensor) -> list[float]:
+    """[norm, eight seeded random projections], float64."""
+    x = grad.detach().double().flatten().cpu()
+    return [x.norm().item(), *(projection.item() for projection in project(x, PROJECTIONS))]

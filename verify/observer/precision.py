@@ -1,0 +1,53 @@
+"""Many draws of one case's inputs in an arithmetic of its own, as a user runs it, or the exact answer to the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+
+from .arithmetic import exact
+from .build import Builder
+from .faults import Unusable
+from .forward import load_inputs
+from .values import container, describe, flatten, ordered
+
+AUTOCAST = "autocast"
+"""A float32 model under torch's bfloat16 autocast."""
+
+UNSUPPORTED = re.compile(r"not implemented for '(Half|BFloat16)'")
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), lifted (compute exactly in float64 what
+    that format's weights and inputs give) and draws (how many the input file holds, named "0/…", "1/…").
+
+    Returns outputs, container and arrays as `forward` does, paths beginning with the draw's number and a slash. Raises
+    Unusable where torch lacks an operation in this format on this device.
+    """
+    chosen = args["format"]
+    dtype = "fp32" if chosen == AUTOCAST else chosen
+    if args["lifted"]:
+        built = builder.built(args["values"], "fp64", args["recipes"], through=dtype)
+    else:
+        built = builder.built(args["values"], dtype, args["recipes"], native=True)
+    cast = torch.autocast(builder.device.type, torch.bfloat16, enabled=chosen == AUTOCAST and not args["lifted"])
+    leaves = []
+    for draw in range(args["draws"]):
+        inputs = load_inputs({**args, "through": dtype}, built, builder, f"{draw}/")
+        try:
+            with torch.no_grad(), exact(built.exact), cast:
+                output = built.model(**inputs)
+        except RuntimeError as error:
+            if UNSUPPORTED.search(str(error)):
+                raise Unusable(f"{chosen} on {builder.device.type}: {error}") from error
+            raise
+        leaves += [(f"{draw}/{path}", leaf) for path, leaf in flatten(output)]
+    return {
+        "container": container(output),
+        "ordered": ordered(output),
+        "outputs": [{"path": path, **describe(leaf)} for path, leaf in leaves],
+        "arrays": {path: leaf for path, leaf in leaves if isinstance(leaf, torch.Tensor)},
+        "note": built.note,
+    }
