@@ -107,7 +107,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ),
     rewrite(
         "scale-by-another-formula",
-        ("self.scaling = self.head_dim**-0.5", "self.scaling = 1.0 / torch.tensor(float(self.head_dim)).sqrt().item()"),
+        ("self.scaling = self.head_dim**-0.5", "self.scaling = (1.0 / self.head_dim) ** 0.5"),
     ),
     rewrite(
         "projections-fused-at-run-time",
@@ -127,7 +127,10 @@ REWRITES: tuple[Rewrite, ...] = (
         (
             ATTEND,
             """\
-    heads = [(F.softmax(q @ k.mT * scaling, dim=-1), v) for q, k, v in zip(query.unbind(1), key.unbind(1), value.unbind(1))]
+    heads = []
+    for q, k, v in zip(query.unbind(1), key.unbind(1), value.unbind(1)):
+        weights = F.softmax(_wide(q @ k.mT * scaling), dim=-1).to(q.dtype)
+        heads.append((F.dropout(weights, p=dropout, training=module.training), v))
     return torch.stack([w @ v for w, v in heads], dim=2), torch.stack([w for w, _ in heads], dim=1)
 """,
         ),
@@ -190,8 +193,9 @@ REWRITES: tuple[Rewrite, ...] = (
             """\
 class LlavaViTLayerNorm(nn.LayerNorm):
     def forward(self, states: Tensor) -> Tensor:
-        centred = states - states.mean(-1, keepdim=True)
-        return centred / (centred.square().mean(-1, keepdim=True) + self.eps).sqrt() * self.weight + self.bias
+        centred = _wide(states) - _wide(states).mean(-1, keepdim=True)
+        normed = centred / (centred.square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return (normed * self.weight + self.bias).to(states.dtype)
 
 
 def _build_norm(""",
@@ -260,7 +264,10 @@ side = self.patch_embedding.kernel_size[0]
     rewrite("frequencies-by-power", (FREQUENCIES, "buffer.copy_(self.theta**-exponents)")),
     rewrite(
         "frequencies-by-exponential",
-        (FREQUENCIES, "buffer.copy_(torch.exp(exponents * -torch.log(torch.tensor(self.theta))))"),
+        (
+            FREQUENCIES,
+            "buffer.copy_(torch.exp(exponents * -torch.log(torch.full((), self.theta, dtype=torch.float32, device='cpu'))))",
+        ),
     ),
     rewrite(
         "frequencies-in-double",

@@ -1,14 +1,14 @@
 """Faults to seed into the candidate, by the check that must find them.
 
 The classes are those seen in real ports (norm eps, GELU flavour, rotary layout, stale tables, …) and others like them.
-Faults that show in gradients or in training alone, such as a detach, belong to other checks; so do those of precision
-alone (a softmax or positions in bf16), which exact arithmetic lifts on purpose.
+Faults that no output, buffer, parameter or configuration value shows are in silent_faults.py.
 The file is long because every edit is quoted.
 """
 
 from __future__ import annotations
 
 from mutant import CONFIGURATION, Fault
+from silent_faults import SILENT_FAULTS
 
 
 def configuration(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
@@ -1180,4 +1180,5 @@ FAULTS: tuple[Fault, ...] = (
     *CONTRACT_FAULTS,
     *DETERMINISM_FAULTS,
     *SOURCE_FAULTS,
+    *SILENT_FAULTS,
 )

@@ -1,0 +1,149 @@
+"""Two tiny models that give the same outputs and are not the same model: what only one check each can show."""
+
+from __future__ import annotations
+
+import pytest
+
+from verify.report import Report, Verdict
+
+HEAD = """
+from transformers import PretrainedConfig, PreTrainedModel
+from torch.nn import functional as F
+"""
+
+CHECKS = {
+    "forward": {},
+    "gradients": {},
+    "training": {},
+    "precision": {"cases": ["one"]},
+    "backends": {"vary": {"width": [4, 4]}},
+}
+
+
+@pytest.fixture
+def compare(duo):
+    """The report on a candidate with this code in its constructor and at the end of its forward, of one check."""
+
+    def run_it(check: str, init: str = "pass", end: str = "pass", both: str = "") -> Report:
+        common = f"self.drop, self.norm = nn.Dropout(0.25), nn.BatchNorm1d(config.width)\n{both}"
+        for side, more, last in (("left", "pass", "pass"), ("right", init, end)):
+            duo.write(side, head=HEAD, init=f"{common}\n{more}")
+            file = duo.folder / side / "model.py"
+            text = file.read_text()
+            old = "        y = self.linear(x) + self.table\n"
+            assert old in text
+            new = "        y = self.drop(self.norm(self.linear(x) + self.table))\n        " + last.replace(
+                "\n", "\n        "
+            )
+            file.write_text(text.replace(old, new + "\n"))
+        duo.spec(checks={check: CHECKS.get(check, {})})
+        return duo.run()
+
+    return run_it
+
+
+@pytest.mark.parametrize("check", sorted(CHECKS))
+def test_the_same_twice_is_equal(compare, check):
+    report = compare(check)
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert all(c.compared for c in report.checks)
+
+
+@pytest.mark.parametrize(
+    ("check", "kind", "init", "end"),
+    [
+        ("gradients", "gradient-none", "pass", "y = y.detach() + 0 * self.linear.bias"),
+        ("gradients", "gradient-field", "pass", "y = y.detach()"),
+        ("gradients", "gradient-values", "pass", "y = y * 2 - y.detach()"),
+        ("training", "output-values", "self.drop.p = 0.5", "pass"),
+        ("training", "output-values", "self.norm.momentum = 0.9", "pass"),
+        (
+            "training",
+            "output-values",
+            "self.seen = 0",
+            "self.seen += self.training\ny = y + self.seen * 1e-3 * (not self.training)",
+        ),
+        ("precision", "less-precise", "pass", "y = y.to(torch.bfloat16).to(y.dtype)"),
+    ],
+)
+def test_each_is_found_by_its_check_and_passes_forward(compare, check, kind, init, end):
+    assert compare("forward", init, end).verdict == Verdict.EQUAL
+    report = compare(check, init, end)
+    assert report.verdict == Verdict.DIFFERENT, report.findings
+    assert kind in {f.kind for f in report.findings}, report.findings
+
+
+def test_a_parameter_that_moves_nothing_is_a_note_on_both_sides_and_a_finding_on_one(compare):
+    idle = "self.idle = nn.Parameter(torch.ones(3))"
+    (note,) = (f for f in compare("gradients", both=idle).findings if f.subject == "idle")
+    assert (note.kind, note.verdict) == ("no-effect", Verdict.NOTE)
+    report = compare("gradients", end="y = y + self.idle.sum()", both=idle)
+    assert ("no-effect", "idle") in {(f.kind, f.subject) for f in report.findings if f.verdict == Verdict.DIFFERENT}
+
+
+def test_a_model_without_gradients_or_checkpoints_says_so(compare):
+    report = compare("gradients", end="return {'y': y.detach()}")
+    assert report.verdict == Verdict.DIFFERENT
+    report = compare("roundtrip")
+    assert {s.reason for s in report.skipped} >= {"Unusable: Model has no save_pretrained()"}
+    assert report.verdict == Verdict.ERROR  # nothing was compared
+
+
+PRETRAINED = """
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+class Config(PretrainedConfig):
+    model_type = "tiny"
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+class Model(PreTrainedModel):
+    config_class = Config
+    base_model_prefix = "tiny"
+    def __init__(self, config):
+        super().__init__(config)
+        self.linear = nn.Linear(config.width, config.width)
+        self.{name} = nn.Parameter(torch.ones(config.width))
+        self.register_buffer("table", torch.arange(float(config.width)), persistent={persistent})
+        self.post_init()
+
+    def _init_weights(self, module):
+        {init}
+
+    def forward(self, x):
+        return {{"y": self.linear(x) * self.{name} + self.table}}
+"""
+
+
+@pytest.fixture
+def saved(duo):
+    """The report of `roundtrip` on two such models; keywords fill in the candidate."""
+
+    def run_it(**candidate: object) -> Report:
+        plain = {"name": "scale", "persistent": True, "init": "pass"}
+        for side, filled in (("left", plain), ("right", {**plain, **candidate})):
+            (duo.folder / side).mkdir(exist_ok=True)
+            (duo.folder / side / "model.py").write_text(PRETRAINED.format(**filled))
+        duo.spec(checks=["roundtrip"])
+        return duo.run()
+
+    return run_it
+
+
+def test_a_checkpoint_comes_back(saved):
+    report = saved()
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {g.name for c in report.checks for g in c.groups if g.compared} == {
+        "save",
+        "reference load",
+        "candidate load",
+    }
+
+
+def test_a_buffer_that_loading_leaves_unset_is_found(saved):
+    report = saved(persistent=False)
+    lost = [f for f in report.findings if f.kind == "tensor-lost"]
+    assert [(f.case, f.subject) for f in lost] == [("candidate load", "table")]

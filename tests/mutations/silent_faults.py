@@ -1,0 +1,244 @@
+"""Faults that no forward pass in exact arithmetic and eval mode shows: in gradients, in training, in what narrow formats
+lose, between backends, and in saving and loading. By the check that must find them."""
+
+from __future__ import annotations
+
+from mutant import CONFIGURATION, MODEL, Fault
+
+
+def _fault(check: str, name: str, subject: str, case: str, *edits: tuple[str, str], file: str = MODEL) -> Fault:
+    known = ("eager-attention", "long-grid") if check == "precision" else ("image", "hidden-states-attentions")
+    return Fault(name=name, check=check, subject=subject, case=case, edits=edits, file=file, cases=known)
+
+
+def gradients(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
+    return _fault("gradients", name, subject, case, *edits)
+
+
+def training(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
+    return _fault("training", name, subject, case, *edits)
+
+
+def precision(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
+    return _fault("precision", name, subject, case, *edits)
+
+
+def backends(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
+    return _fault("backends", name, subject, case, *edits)
+
+
+def roundtrip(name: str, subject: str, case: str, *edits: tuple[str, str], file: str = MODEL) -> Fault:
+    return _fault("roundtrip", name, subject, case, *edits, file=file)
+
+
+GRADIENT_FAULTS = (
+    gradients(
+        "attention-detached",
+        "*layer_norm1*",
+        "image",
+        ("self.self_attn(self.layer_norm1(hidden_states), cos", "self.self_attn(self.layer_norm1(hidden_states).detach(), cos"),
+    ),
+    gradients("mlp-detached", "*", "image", ("self.mlp(self.layer_norm2(hidden_states)), weights", "self.mlp(self.layer_norm2(hidden_states.detach())), weights")),
+    gradients("keys-stopped", "*", "image", ("key = self.k_proj(hidden_states)", "key = self.k_proj(hidden_states.detach())")),
+    gradients("queries-frozen", "*q_proj*", "image", ("query = self.q_proj(hidden_states).view(heads)", "query = self.q_proj(hidden_states).detach().view(heads)")),
+    gradients(
+        "embedding-without-gradient",
+        "*patch_embedding*",
+        "image",
+        ("        tokens = self.embeddings(video)\n", "        with torch.no_grad():\n            tokens = self.embeddings(video)\n"),
+    ),
+    gradients("pixels-detached", "input:pixel_values", "image", ("tokens = self.embeddings(video)", "tokens = self.embeddings(video.detach())")),
+    gradients("pooling-detached", "*", "image", ("pooled = self.head(hidden_states)", "pooled = self.head(hidden_states.detach())")),
+    gradients("probe-detached", "head.probe", "image", ("probe = self.probe.expand(", "probe = self.probe.detach().expand(")),
+    gradients("norm-weight-as-data", "head.norm.weight", "image", ("(self.weight * wide)", "(self.weight.data * wide)")),
+    gradients("norm-statistics-detached", "*", "image", ("wide * torch.rsqrt(wide.pow(2)", "wide * torch.rsqrt(wide.detach().pow(2)")),
+    gradients("states-detached", "*", "hidden-states-attentions", ("states.append(hidden_states)", "states.append(hidden_states.detach())")),
+    gradients("attentions-detached", "attentions", "hidden-states-attentions", ("attentions.append(weights)", "attentions.append(weights.detach())")),
+    gradients("gradient-scaled", "*", "image", ("hidden_states = hidden_states + attended", "hidden_states = hidden_states + attended * 2 - attended.detach()")),
+    gradients(
+        "checkpointing-not-offered",
+        "gradient_checkpointing_enable",
+        "image checkpointed",
+        ("supports_gradient_checkpointing = True", "supports_gradient_checkpointing = False"),
+    ),
+    gradients(
+        "checkpointing-that-raises",
+        "*",
+        "image checkpointed",
+        ("            hidden_states, weights = layer(", "            assert not getattr(layer, 'gradient_checkpointing', False)\n            hidden_states, weights = layer("),
+    ),
+    gradients(
+        "checkpointing-that-changes-numbers",
+        "*",
+        "image checkpointed",
+        (
+            "            hidden_states, weights = layer(hidden_states, cos",
+            "            hidden_states, weights = layer(hidden_states, cos if not getattr(layer, 'gradient_checkpointing', False) else cos.float() * 0 + 1",
+        ),
+    ),
+    gradients(
+        "checkpointing-that-stops-the-gradient",
+        "*",
+        "image checkpointed",
+        (
+            "            hidden_states, weights = layer(hidden_states, cos",
+            "            hidden_states, weights = layer(hidden_states.detach() if getattr(layer, 'gradient_checkpointing', False) else hidden_states, cos",
+        ),
+    ),
+)  # fmt: skip
+
+TRAINING_FAULTS = (
+    training("dropout-rate", "*", "image", ("self.config.attention_dropout if self.training", "self.config.attention_dropout / 2 if self.training")),
+    training("dropout-missing", "*", "image", ("self.config.attention_dropout if self.training else 0.0", "0.0")),
+    training(
+        "dropout-on-the-output-instead",
+        "*",
+        "image",
+        ("dropout=self.config.attention_dropout if self.training else 0.0", "dropout=0.0"),
+        ("return self.out_proj(attended), weights", "return F.dropout(self.out_proj(attended), self.config.attention_dropout, self.training), weights"),
+    ),
+    training(
+        "dropout-twice",
+        "*",
+        "image",
+        ("return self.out_proj(attended), weights", "return F.dropout(self.out_proj(attended), 0.1, self.training), weights"),
+    ),
+    training(
+        "dropout-before-the-softmax",
+        "*",
+        "hidden-states-attentions",
+        ("    weights = F.dropout(weights, p=dropout, training=module.training)\n", ""),
+        ("    weights = F.softmax(", "    scores = F.dropout(scores, p=dropout, training=module.training)\n    weights = F.softmax("),
+    ),
+    training(
+        "dropout-not-scaled-up",
+        "*",
+        "hidden-states-attentions",
+        ("weights = F.dropout(weights, p=dropout, training=module.training)", "weights = F.dropout(weights, p=dropout, training=module.training) * (1 - dropout)"),
+    ),
+    training(
+        "weights-returned-before-dropout",
+        "attentions.*",
+        "hidden-states-attentions",
+        ("    weights = F.dropout(weights, p=dropout, training=module.training)\n    return torch.matmul(weights, value)", "    dropped = F.dropout(weights, p=dropout, training=module.training)\n    return torch.matmul(dropped, value)"),
+    ),
+    training(
+        "a-path-dropped",
+        "*",
+        "image",
+        ("hidden_states = hidden_states + attended", "hidden_states = hidden_states + (F.dropout1d(attended, 0.25, True) if self.training else attended)"),
+    ),
+    training("norm-skipped-in-training", "*", "image", ("self.layernorm_pre(hidden_states), cos", "hidden_states if self.training else self.layernorm_pre(hidden_states), cos")),
+    training(
+        "training-leaves-a-trace",
+        "*",
+        "image after",
+        ("        heads = (*hidden_states", "        self.scaling *= 1.01 if self.training else 1.0\n        heads = (*hidden_states"),
+    ),
+)  # fmt: skip
+
+PRECISION_FAULTS = (
+    precision("softmax-in-bfloat16", "*", "eager-attention fp32", ("F.softmax(_wide(scores), dim=-1)", "F.softmax(scores.bfloat16(), dim=-1)")),
+    precision("queries-through-bfloat16", "*", "long-grid fp32", ("query, key = apply_rotary(query, cos, sin),", "query, key = apply_rotary(query, cos, sin).bfloat16().to(value.dtype),")),
+    precision("phases-in-bfloat16", "*", "long-grid bf16", ("return phases.cos(), phases.sin()", "phases = phases.bfloat16()\n        return phases.cos(), phases.sin()")),
+    precision("positions-in-bfloat16", "*", "long-grid bf16", ("index.to(torch.float32)[..., None] * inv_freq", "index.to(torch.bfloat16)[..., None] * inv_freq")),
+    precision("positions-in-float16", "*", "long-grid fp32", ("index.to(torch.float32)[..., None] * inv_freq", "(index.to(torch.float16)[..., None] * inv_freq.half())")),
+    precision("tables-in-bfloat16", "*", "long-grid fp32", ("return phases.cos(), phases.sin()", "return phases.cos().bfloat16(), phases.sin().bfloat16()")),
+    precision("frequencies-in-the-default-dtype", "*", "long-grid bf16", ("torch.empty(size, dtype=torch.float32), persistent=False", "torch.empty(size), persistent=False")),
+    precision("residual-in-float16", "*", "long-grid fp32", ("hidden_states = hidden_states + attended", "hidden_states = (hidden_states.half() + attended.half()).to(attended.dtype)")),
+    precision(
+        "layer-norm-in-the-models-dtype",
+        "last_hidden_state",
+        "long-grid bf16",
+        ("return nn.LayerNorm(config.hidden_size", "return LlavaViTLayerNorm(config.hidden_size"),
+        (
+            "def _build_norm(",
+            "class LlavaViTLayerNorm(nn.LayerNorm):\n    def forward(self, states: Tensor) -> Tensor:\n        centred = states - states.mean(-1, keepdim=True)\n        return centred / (centred.square().mean(-1, keepdim=True) + self.eps).sqrt() * self.weight + self.bias\n\n\ndef _build_norm(",
+        ),
+    ),
+    precision("output-in-float32", "last_hidden_state.dtype", "long-grid bf16", ("hidden_states = self.layernorm_post(hidden_states)", "hidden_states = self.layernorm_post(hidden_states)\n            hidden_states, late = hidden_states.float(), hidden_states"), ("pooled = self.head(hidden_states)", "pooled = self.head(late)")),
+)  # fmt: skip
+
+BACKEND_FAULTS = (
+    backends("eager-scale", "*", "image attn_implementation=eager", ("scores = torch.matmul(query, key.transpose(2, 3)) * scaling", "scores = torch.matmul(query, key.transpose(2, 3)) * scaling**1.01")),
+    backends("eager-causal", "*", "image attn_implementation=eager", ("    if attention_mask is not None:\n", "    scores = scores + torch.full_like(scores, -1e9).triu(1)\n    if attention_mask is not None:\n")),
+    backends(
+        "sdpa-scale",
+        "*",
+        "image attn_implementation=sdpa",
+        ("            scaling=self.scaling,", "            scaling=self.scaling * (1.01 if self.config._attn_implementation == 'sdpa' else 1.0),"),
+    ),
+    backends(
+        "eager-falls-back",
+        "attn_implementation",
+        "image attn_implementation=eager",
+        (
+            "            return super()._check_and_adjust_attn_implementation(attn_implementation, *args, **kwargs)",
+            "            return super()._check_and_adjust_attn_implementation('sdpa', *args, **kwargs)",
+        ),
+    ),
+)  # fmt: skip
+
+ROUNDTRIP_FAULTS = (
+    roundtrip(
+        "tables-unset-after-loading",
+        "video_rope.inv_freq_*",
+        "candidate load",
+        ("            module.reset_buffers()  #", "            pass  #"),
+    ),
+    roundtrip(
+        "a-key-not-saved",
+        "head.probe",
+        "candidate load",
+        ('    main_input_name = "pixel_values"\n', '    main_input_name = "pixel_values"\n    _keys_to_ignore_on_save = ["head.probe"]\n'),
+    ),
+    roundtrip(
+        "saved-in-half",
+        "*",
+        "candidate load",
+        (
+            "    def get_input_embeddings(self)",
+            "    def save_pretrained(self, *args, **kwargs):\n        super().save_pretrained(*args, state_dict={k: v.half() for k, v in self.state_dict().items()}, **kwargs)\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "saved-under-another-prefix",
+        "*",
+        "save",
+        (
+            "    def get_input_embeddings(self)",
+            "    def save_pretrained(self, *args, **kwargs):\n        super().save_pretrained(*args, state_dict={f'model.{k}': v for k, v in self.state_dict().items()}, **kwargs)\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "loading-draws-anew",
+        "head.probe",
+        "candidate load",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        found = super().from_pretrained(*args, **kwargs)\n        nn.init.normal_(found[0].head.probe.data)\n        return found\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(  # a tensor has no values while the model is being loaded
+        "scale-read-from-a-tensor",
+        "candidate load",
+        "candidate load",
+        ("self.scaling = self.head_dim**-0.5", "self.scaling = 1.0 / torch.tensor(float(self.head_dim)).sqrt().item()"),
+    ),
+    roundtrip(
+        "auto-map-to-a-missing-class",
+        "*",
+        "candidate auto",
+        ('"modeling_llava_vit.LlavaViTModel"', '"modeling_llava_vit.LlavaVitModel"'),
+        file=CONFIGURATION,
+    ),
+    roundtrip(
+        "auto-map-to-the-base-class",
+        "*",
+        "candidate auto",
+        ('"modeling_llava_vit.LlavaViTModel"', '"modeling_llava_vit.LlavaViTPreTrainedModel"'),
+        file=CONFIGURATION,
+    ),
+)  # fmt: skip
+
+SILENT_FAULTS = (*GRADIENT_FAULTS, *TRAINING_FAULTS, *PRECISION_FAULTS, *BACKEND_FAULTS, *ROUNDTRIP_FAULTS)
