@@ -427,11 +427,6 @@ side = self.patch_embedding.kernel_size[0]
         ),
     ),
     Rewrite(
-        name="bookkeeping-left-out",
-        file=CONFIGURATION,
-        edits=(("        self.auto_map = {**_AUTO_MAP, **auto_map}\n", ""),),
-    ),
-    Rewrite(
         name="annotations-changed",
         file=CONFIGURATION,
         edits=(

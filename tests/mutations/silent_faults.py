@@ -226,6 +226,13 @@ ROUNDTRIP_FAULTS = (
         ("self.scaling = self.head_dim**-0.5", "self.scaling = 1.0 / torch.tensor(float(self.head_dim)).sqrt().item()"),
     ),
     roundtrip(
+        "auto-map-left-out",
+        "candidate auto",
+        "candidate auto",
+        ("        self.auto_map = {**_AUTO_MAP, **auto_map}\n", ""),
+        file=CONFIGURATION,
+    ),
+    roundtrip(
         "auto-map-to-a-missing-class",
         "*",
         "candidate auto",

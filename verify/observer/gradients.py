@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..weights import stream
 from .arithmetic import exact
 from .build import Builder
 from .faults import Unusable
@@ -73,8 +74,8 @@ def _losses(output: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     paths: dict[str, str] = {}
     for path, leaf in flatten(output):
         if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
-            generator = torch.Generator().manual_seed(leaf.numel())
-            direction = torch.rand(leaf.numel(), generator=generator, dtype=torch.float64) - 0.5
+            # not by torch, whose draws are replaced here: the first tensor of a size would not get what the second does
+            direction = torch.from_numpy(stream(0, f"direction/{leaf.numel()}").random(leaf.numel()) - 0.5)
             real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
             loss = real.flatten().double() @ direction.to(leaf.device)
             field = path.partition(".")[0]
