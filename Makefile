@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests e2e lock bench picture schema format clean
+.PHONY: verify test lint types tests e2e lock bench localisation picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ lock: $(READY)  ## requirements/image-*.txt anew from requirements/image.in
 
 bench: $(READY)  ## wall, CPU and memory of the main job against the names-and-shapes script
 	$(BIN)/python benchmarks/main_job.py
+
+localisation: $(READY)  ## how often the first divergence is the line at fault, and what the second pass costs
+	$(BIN)/python benchmarks/localisation.py
 
 picture: $(READY)  ## docs/different.svg, the README's picture, from a real run
 	$(BIN)/python docs/picture.py

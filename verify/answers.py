@@ -253,6 +253,12 @@ class Environment(Form):
     packages: dict[str, str | None]
 
 
+class Operations(Form):
+    """A pass of operations. What it records is read by `divergence.graph`, which trusts it no more than this does."""
+
+    tensors: list[Tensor]
+
+
 FORMS: dict[str, type[Form]] = {
     "environment": Environment,
     "configuration": Configuration,
@@ -267,6 +273,7 @@ FORMS: dict[str, type[Form]] = {
     "precision": Forward,
     "save": Saved,
     "load": Loaded,
+    "operations": Operations,
 }
 
 
@@ -297,6 +304,8 @@ def checked(
     if isinstance(read, Forward):
         tensors = {o.path: (o.shape or [], o.dtype or "") for o in read.outputs if o.kind == "tensor"}
         return result, _arrays(files, tensors)
+    if isinstance(read, Operations):
+        return result, _arrays(files, {t.name: (t.shape, t.dtype) for t in read.tensors})
     if files:
         raise ValueError("files came with it; expected none")
     return result, {}

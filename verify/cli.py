@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter, Token, validators
+from pydantic import ValidationError
 from rich.console import Console
 
 from verify import __version__, copies, interrupt, processes, spec
@@ -129,6 +130,37 @@ def run_command(
     if report.checks[0].name != "spec":
         terminal.show(report, console, lang, verbose=verbose)
     return code
+
+
+@app.command(help_epilogue="")
+def explain(file: Path, /, *, finding: int = 1, lang: Language = "en") -> int:
+    """Tell all that a report knows of where the implementations part.
+
+    Parameters
+    ----------
+    file
+        A report that --json wrote.
+    finding
+        Which of the findings, from 1. Where the implementations first part is told with it.
+    lang
+        Language of the text.
+    """
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    try:
+        report = Report.model_validate_json(file.read_bytes())
+    except OSError as error:
+        tell(errors, f"error: {file}: {error.strerror}; --json FILE of a run writes a report", style="bold red")
+        return ERROR
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        tell(errors, f"error: {file}: not a report of this version: {where}: {first['msg']}", style="bold red")
+        return ERROR
+    if not 1 <= finding <= max(len(report.findings), 1):
+        tell(errors, f"error: --finding {finding}: the report has {len(report.findings)} findings", style="bold red")
+        return ERROR
+    terminal.explain_finding(report, finding - 1, console, lang)
+    return 0
 
 
 @app.command(help_epilogue="")

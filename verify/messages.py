@@ -144,6 +144,41 @@ FINDINGS: dict[str, Text] = {
         "the reference's is {reference_path} ({reference_class})",
         "首个输入一致而输出不同的模块是 {candidate_path}（{candidate_class}）；参考实现中为 {reference_path}（{reference_class}）",
     ),
+    "first-differs": Text(
+        "the first value that differs is computed at {candidate_place} ({operation}); the reference computes it at "
+        "{reference_place} ({counterpart}); relative difference {relative}",
+        "首个不同的值在 {candidate_place} 处计算（{operation}）；参考实现在 {reference_place} 处计算（{counterpart}）；相对差异 {relative}",
+    ),
+    "first-setting": Text(
+        "{operation} is given another setting, made at {candidate_place}: {setting}; the reference computes it at "
+        "{reference_place}; relative difference {relative}",
+        "{operation} 的设置不同，来自 {candidate_place}：{setting}；参考实现在 {reference_place} 处计算；相对差异 {relative}",
+    ),
+    "first-missing": Text(
+        "the candidate lacks at {candidate_place} what the reference does at {reference_place}; {operation} reads the "
+        "value before it",
+        "候选实现在 {candidate_place} 处缺少参考实现在 {reference_place} 处的步骤；{operation} 读取了该步骤之前的值",
+    ),
+    "first-extra": Text(
+        "the candidate does at {candidate_place} ({operation}) what the reference does not; the reference's value is at "
+        "{reference_place}",
+        "候选实现在 {candidate_place} 处（{operation}）多做了参考实现没有的步骤；参考值位于 {reference_place}",
+    ),
+    "first-operand": Text(
+        "another value is used at {candidate_place} ({operation}); the reference uses what it computes at "
+        "{reference_place}",
+        "{candidate_place} 处（{operation}）使用了另一个值；参考实现使用的是在 {reference_place} 处计算的值",
+    ),
+    "first-branch": Text(
+        "the branch at {candidate_place} is taken on a computed value and leads to {operation}; the reference computes "
+        "what follows at {reference_place}",
+        "{candidate_place} 处的分支取决于计算出的值并进入 {operation}；参考实现在 {reference_place} 处计算后续值",
+    ),
+    "first-unrepeatable": Text(
+        "the {side} gives other values each time it runs, so no operation is blamed; it first draws random numbers at "
+        "{place}: seed it or switch that off",
+        "{side} 每次运行结果不同，因此不归咎于任何运算；首次产生随机数的位置：{place}；请固定随机种子或关闭随机性",
+    ),
 }  # fmt: skip
 
 LABELS: dict[str, Text] = {
@@ -185,6 +220,21 @@ LABELS: dict[str, Text] = {
     "backends": Text("backends", "注意力后端"),
     "roundtrip": Text("save and load", "保存与加载"),
     "parameters": Text("parameters", "参数"),
+    "confirmed": Text(
+        "confirmed: with the reference's value in its place every output agrees", "已确认：换入参考值后所有输出一致"
+    ),
+    "aligned": Text(
+        "aligned by value, not confirmed: the lines near it may be meant", "按数值对齐，未确认：也可能是邻近的代码行"
+    ),
+    "module": Text("only the module is known", "仅知模块"),
+    "called-from": Text("called from", "调用自"),
+    "call": Text("call", "第几次调用"),
+    "hint": Text("hint", "提示"),
+    "flow": Text("data flow into it, nearest first", "数据流（由近及远）"),
+    "values": Text("values", "数值"),
+    "no-divergence": Text("no place is known where the implementations part", "未知两个实现的分歧位置"),
+    "other-faults": Text("independent faults after it", "其后的独立错误"),
+    "layers": Text("largest difference by output", "各输出的最大差异"),
     "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
     "nothing-found": Text(
         "the checks that ran found no difference; the forward pass was not compared",

@@ -101,6 +101,14 @@ class CheckResult(Value):
     groups: list[Group] = Field(default_factory=list)
 
 
+class Line(Value):
+    """A line of source."""
+
+    number: int
+    text: str
+    marked: bool = False
+
+
 class Divergence(Value):
     """Where the two implementations first part, as far as is known."""
 
@@ -108,8 +116,12 @@ class Divergence(Value):
     variant: str
     case: str
     subject: str = Field(description="Module path in the candidate.")
-    confidence: Literal["module"] = Field(
-        description="module: the innermost module whose inputs agree and output does not."
+    confidence: Literal["confirmed", "aligned", "module"] = Field(
+        description="confirmed: with the reference's value in its place every output agrees. aligned: found by its "
+        "values alone. module: only the innermost module whose inputs agree and output does not is known."
+    )
+    kind: str = Field(
+        default="first-module", description="Which message of the catalogue it is; stable across languages."
     )
     message: str
     details: dict[str, str] = Field(default_factory=dict)
@@ -117,6 +129,16 @@ class Divergence(Value):
     allowed: Figure | None = None
     reference: Location | None = None
     candidate: Location | None = None
+    module: Location | None = Field(default=None, description="The candidate's class that the operation is in.")
+    operation: str = Field(default="", description="What the candidate computes there, such as aten.mul.Tensor.")
+    counterpart: str = Field(default="", description="What the reference computes for it.")
+    call: int | None = Field(default=None, description="The first wrong one of the calls of that line, from 0.")
+    calls: int | None = Field(default=None, description="How often the line ran.")
+    callers: list[Location] = Field(default_factory=list, description="Lines that led there, innermost first.")
+    excerpts: dict[str, list[Line]] = Field(default_factory=dict, description="By side: the source around the line.")
+    flow: list[str] = Field(default_factory=list, description="What was computed into the operation, nearest first.")
+    hints: list[str] = Field(default_factory=list, description="What else helps: a setting, how the functions differ.")
+    others: list[Divergence] = Field(default_factory=list, description="Independent faults after this one, in order.")
 
 
 class Skipped(Value):

@@ -13,7 +13,7 @@ from typing import Any
 from verify import __version__, pair, scenes
 from verify.checks import available, signature
 from verify.checks.base import Job, Maker, Outcome
-from verify.divergence import divergence, first_module
+from verify.explain import Explainer
 from verify.interrupt import describe
 from verify.pair import Progress
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
@@ -217,7 +217,7 @@ def _variant(
             _compare(name, job, traces, tally)
     if interrupt is not None:
         raise interrupt
-    _explain(job, sides, tally, progress)
+    _explain(job, sides, scratch, tally, progress)
 
 
 def _asks(job: Job, checks: list[str], *, fresh: bool = False) -> list[Ask]:
@@ -300,27 +300,19 @@ def _result(name: str, tally: _Tally) -> CheckResult:
     )
 
 
-def _explain(job: Job, sides: list[Side], tally: _Tally, progress: Progress) -> None:
-    """The second pass, only where values differ: which module is the first, and its place on the findings."""
+def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress: Progress) -> None:
+    """The second pass, only where values differ: which operation or module is the first, and its place on the findings."""
     todo = [
         f
         for f in tally.findings
         if f.variant == job.variant and f.kind in ("output-values", "not-finite") and (f.check, f.case) in job.scenes
     ]
+    explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
     found: Divergence | None = None
     for finding in todo[:MOST_EXPLAINED]:
-        allowed = float(finding.allowed) if isinstance(finding.allowed, float) and finding.allowed > 0 else 1e-12
-        ask = job.ask("modules", finding.check, finding.case, "modules")
-        pair.observe(sides, [ask], progress)
-        answers = [side.trace.get(ask.key).result for side in sides]
-        try:
-            match = first_module(answers[0]["calls"], answers[1]["calls"], allowed) if all(answers) else None  # type: ignore[index]
-        except Exception:  # a place that cannot be found takes nothing from the finding
-            match = None
-        if match is not None:
-            measured = finding.measured if isinstance(finding.measured, float) else None
-            place = (finding.check, finding.variant, finding.case)
-            found = divergence(place, measured, allowed, match)
+        explained = explainer.explain(finding)
+        if explained is not None:
+            found = explained
             tally.divergences.append(found)
             _place(tally, finding, found)
     for finding in todo[MOST_EXPLAINED:]:

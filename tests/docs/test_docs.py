@@ -267,6 +267,7 @@ def test_inputs_that_the_tables_rule_out_are_refused(wrong, tmp_path):
         ("Finding", report.Finding),
         ("Location", report.Location),
         ("Divergence", report.Divergence),
+        ("Line", report.Line),
         ("Skipped", report.Skipped),
     ],
 )

@@ -33,7 +33,7 @@ def test_a_seeded_fault_is_found(fault, gate):
     if fault.owner:
         first = report.first_divergence
         assert first is not None
-        assert (first.candidate.file, first.candidate.name) == (fault.file, fault.owner), first.message
+        assert (first.module.file, first.module.name) == (fault.file, fault.owner), first.message
         assert first.subject == fault.module, first.message
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.divergence import _Fingerprint, divergence, first_module
+from verify.divergence.modules import _Fingerprint, divergence, first_module
 
 ALLOWED = 1e-12
 SIZES = {"x": 6, "y": 6, "z": 6, "w": 6}

@@ -82,7 +82,18 @@ ALLOWED = {
         V + n for n in ("cases", "checks", "mapping", "memory", "pair", "report", "side", "spec", "trace")
     ],
     "verify.side": [V + "answers", V + "processes", V + "trace"],
-    "verify.divergence": [V + "checks.base", V + "messages", V + "report"],
+    "verify.divergence": [V + "divergence"],
+    "verify.divergence.modules": [V + "checks.base", V + "messages", V + "report"],
+    **dict.fromkeys(
+        (
+            f"{V}divergence.{n}"
+            for n in ("alignment", "blame", "graph", "search", "sources", "suspects", "trials", "verdict")
+        ),
+        (V + "compare", V + "divergence", V + "trace"),
+    ),
+    "verify.explain": [
+        V + n for n in ("checks.base", "divergence", "mapping", "messages", "pair", "report", "side", "trace")
+    ],
     "verify.__main__": [V + "cli"],
     "verify": [],
     **dict.fromkeys(SINKS, (V + "report", V + "messages", V + "trace", V + "sinks")),

@@ -20,6 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ..weights import compose, draw
 from .arithmetic import exact
 from .faults import ImportFailed, Unresolved, Unusable
+from .origins import Origins
 
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -106,6 +107,7 @@ class Builder:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
+        self.origins = Origins(settings["path"])
         self._key = ""
         self._built: Built | None = None
         self._outlined: tuple[str, nn.Module, str] | None = None
@@ -128,6 +130,10 @@ class Builder:
 
     def construct(self, values: dict[str, Any]) -> nn.Module:
         """A fresh model for configuration `values`, as the spec says it is made."""
+        with self.origins.recording():
+            return self._constructed(values)
+
+    def _constructed(self, values: dict[str, Any]) -> nn.Module:
         kwargs = self.settings["kwargs"]
         key = "model" if self.settings["model"] else "factory"
         make = self._resolve(key)

@@ -18,8 +18,8 @@ def of(thing: Any, root: str) -> dict[str, Any] | None:
     except (TypeError, OSError, IndexError):
         return None
     name = getattr(thing, "__qualname__", str(thing))
-    own = file.startswith(root + os.sep) and "site-packages" not in file[len(root) :]
-    return {"file": os.path.relpath(file, root) if own else _package_path(file), "line": line, "name": name, "own": own}
+    own = file.startswith(root + os.sep) and not installed(file[len(root) :])
+    return {"file": os.path.relpath(file, root) if own else package_path(file), "line": line, "name": name, "own": own}
 
 
 def of_class(thing: Any, root: str) -> dict[str, Any] | None:
@@ -28,7 +28,7 @@ def of_class(thing: Any, root: str) -> dict[str, Any] | None:
     return of(kind, root)
 
 
-def _package_path(file: str) -> str:
+def package_path(file: str) -> str:
     """A library's file from its package on: torch/nn/modules/linear.py, wherever the interpreter lives."""
     for marker in ("site-packages", "dist-packages"):
         _, found, tail = file.rpartition(f"{os.sep}{marker}{os.sep}")
@@ -47,3 +47,8 @@ def of_caller(root: str) -> dict[str, Any] | None:
             return {"file": os.path.relpath(file, root), "line": frame.f_lineno, "name": name, "own": True}
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def installed(file: str) -> bool:
+    """Whether a file belongs to an installed package."""
+    return f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file

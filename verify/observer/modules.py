@@ -45,6 +45,8 @@ class _Recorder:
         self._handles = []
         owners = _owners(model, root)
         for path, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it takes no hooks
             self._handles += [
                 module.register_forward_pre_hook(self._enter(path, module, root, owners[path]), with_kwargs=True),
                 module.register_forward_hook(self._leave, with_kwargs=True, always_call=False),

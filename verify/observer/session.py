@@ -25,6 +25,7 @@ from . import (
     gradients,
     initialisation,
     modules,
+    operations,
     precision,
     roundtrip,
     settings,
@@ -51,6 +52,7 @@ OPERATIONS: dict[str, Operation] = {
     "precision": precision.observe,
     "save": roundtrip.save,
     "load": roundtrip.load,
+    "operations": operations.observe,
 }
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from verify.messages import label
 from verify.report import CheckResult, Report, Verdict
 from verify.sinks.console import STYLES, place, put, row
-from verify.sinks.markdown import sentence
+from verify.sinks.divergence import excerpt, how_sure, sentence
 from verify.sinks.text import clean, number
 
 SECTIONS = (
@@ -118,9 +118,13 @@ def _section(report: Report, console: Console, title: str, checks: list[CheckRes
     first = report.first_divergence
     if first is not None and any(c.name == first.check for c in checks):
         put(console, "  [bold]首个分歧 / first divergence[/bold]")
-        put(console, f"    {escape(clean(sentence('first-module', first.details, 'both')))}")
+        put(console, f"    {escape(clean(sentence(first.kind, first.details, 'both')))}")
         put(console, f"    参考 / reference {place(first.reference)}")
         put(console, f"    候选 / candidate {place(first.candidate)}")
+        put(console, f"    {escape(how_sure(first, 'both'))}")
+        for role in ("reference", "candidate"):
+            for line in excerpt(first.excerpts.get(role, [])):
+                put(console, f"      {escape(clean(line))}", style="dim" if line.startswith(" ") else "bold")
 
 
 def _summary(rows: list[tuple[str, Verdict, int]], console: Console) -> None:

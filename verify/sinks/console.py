@@ -9,7 +9,8 @@ from rich.text import Text
 
 from verify.messages import Language, label
 from verify.report import Finding, Location, Report, Verdict
-from verify.sinks.markdown import headline, sentence
+from verify.sinks.divergence import calls, excerpt, how_sure, sentence, story
+from verify.sinks.markdown import headline
 from verify.sinks.text import clean, number
 
 STYLES = {
@@ -99,6 +100,28 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         console,
         f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})",
     )
-    put(console, f"  {escape(clean(sentence('first-module', first.details, language)))}")
+    put(console, f"  {escape(clean(sentence(first.kind, first.details, language)))}")
+    sure = " · ".join(part for part in (how_sure(first, language), calls(first, language)) if part)
+    put(console, f"  [dim]{escape(sure)}[/dim]")
     for role, location in (("reference", first.reference), ("candidate", first.candidate)):
         put(console, f"  {label(role, language)} {place(location)}")
+        for line in first.excerpts.get(role, []):
+            text = escape(clean("".join(excerpt([line]))))
+            put(console, f"    [bold]{text}[/bold]" if line.marked else f"    [dim]{text}[/dim]")
+    for other in first.others:
+        text = sentence(other.kind, other.details, language)
+        put(console, f"  {label('other-faults', language)}: {escape(clean(text))}")
+
+
+def explain_finding(report: Report, index: int, console: Console, language: Language = "en") -> None:
+    """One finding and the whole story of the divergence that belongs to it."""
+    if index < len(report.findings):
+        _finding(report.findings[index], console, language)
+    first = report.first_divergence
+    if first is None:
+        put(console, label("no-divergence", language))
+        return
+    put(console, "")
+    for line in story(first, report, language):
+        text = escape(clean(line))
+        put(console, f"[bold]{text}[/bold]" if line.startswith(">") else text)

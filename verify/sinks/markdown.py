@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from verify.messages import Language, label, say
-from verify.report import Finding, Location, Report, Verdict
+from verify.messages import Language, label
+from verify.report import Divergence, Finding, Location, Report, Verdict
+from verify.sinks.divergence import excerpt, how_sure, sentence
 from verify.sinks.files import save
-from verify.sinks.text import number, one_line
+from verify.sinks.text import clean, number, one_line
 
 MARKS = {Verdict.EQUAL: "✅", Verdict.DIFFERENT: "❌", Verdict.ERROR: "⚠️", Verdict.SKIPPED: "⏭️", Verdict.NOTE: "ℹ️"}
 HEADLINES = {Verdict.EQUAL: "same-model", Verdict.DIFFERENT: "not-same-model", Verdict.ERROR: "undecided"}
@@ -67,15 +68,28 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
     first = report.first_divergence
     if first is not None:
         yield from ("", f"### {label('first-divergence', language)}", "")
-        yield f"{escape(sentence('first-module', first.details, language))}"
-        for role, place in (("reference", first.reference), ("candidate", first.candidate)):
-            yield f"- {label(role, language)}: {_place(place)}"
+        yield from _divergence(first, language)
     yield from _findings(report, language)
     if report.skipped:
         yield from ("", f"### {label('not-done', language)}", "")
         yield from (
             f"- {escape(f'{s.check} {s.variant} {s.case}'.strip())}: {escape(s.reason)}" for s in report.skipped
         )
+
+
+def _divergence(found: Divergence, language: Language) -> Iterator[str]:
+    yield escape(sentence(found.kind, found.details, language))
+    yield ""
+    yield escape(how_sure(found, language))
+    for role, place in (("reference", found.reference), ("candidate", found.candidate)):
+        yield from ("", f"- {label(role, language)}: {_place(place)}")
+        lines = list(excerpt(found.excerpts.get(role, [])))
+        if lines:
+            yield ""
+            yield from (f"      {clean(line)}" for line in lines)  # an indented block: nothing in it is markdown
+    yield from (f"- {label('hint', language)}: {escape(hint)}" for hint in found.hints)
+    for other in found.others:
+        yield f"- {label('other-faults', language)}: {escape(sentence(other.kind, other.details, language))}"
 
 
 def _findings(report: Report, language: Language) -> Iterator[str]:
@@ -105,10 +119,3 @@ def _row(finding: Finding, language: Language) -> str:
 
 def _place(place: Location | None) -> str:
     return escape(f"{place.file}:{place.line} {place.name}") if place else ""
-
-
-def sentence(kind: str, details: dict[str, str], language: Language) -> str:
-    """A finding's sentence; in both languages, one after the other."""
-    if language == "both":
-        return f"{say(kind, details, 'en')} / {say(kind, details, 'zh')}"
-    return say(kind, details, language)

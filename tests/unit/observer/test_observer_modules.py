@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
-from verify.divergence import _Fingerprint
+from verify.divergence.modules import _Fingerprint
 from verify.observer.modules import _owners, _Recorder, fingerprint
 
 arrays = hnp.arrays(

@@ -178,6 +178,7 @@ def divergence(
         "reference_class": str(twin["class"]),
     }
     check, variant, case = place
+    own = location(culprit.get("own_location")) or location(culprit.get("location"))
     return Divergence(
         check=check,
         variant=variant,
@@ -189,5 +190,6 @@ def divergence(
         measured=measured,
         allowed=allowed,
         reference=location(twin.get("own_location")) or location(twin.get("location")),
-        candidate=location(culprit.get("own_location")) or location(culprit.get("location")),
+        candidate=own,
+        module=own,
     )

@@ -1,0 +1,283 @@
+"""Where two small models first part: the line, on both sides, in code that makes it hard to tell."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from verify import spec
+from verify.report import Divergence, Report
+from verify.run import Options, run
+from verify.sinks import console, json_file, markdown
+
+HEAD = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Model(nn.Module):
+"""
+LINEARS = """
+def __init__(self, width):
+    super().__init__()
+    self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+"""
+Localise = Callable[..., Divergence]
+
+
+def source(body: str, init: str = LINEARS) -> str:
+    return HEAD + textwrap.indent(init + "\n" + textwrap.dedent(body).strip() + "\n", "    ")
+
+
+@pytest.fixture
+def compared(tmp_path: Path, servers) -> Callable[..., Report]:
+    """compared(reference, candidate): the report on two models, given as whole modules."""
+
+    def run_it(reference: str, candidate: str, mapping: object = None, **case: object) -> Report:
+        for side, text in (("left", reference), ("right", candidate)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            (tmp_path / side / "net.py").write_text(text)
+        data = {
+            "version": 1,
+            "reference": {"path": "left", "model": "net:Model"},
+            "candidate": {"path": "right", "model": "net:Model"},
+            "variants": {"tiny": {"width": 16}},
+            "cases": {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
+            "mapping": mapping or {},
+        }
+        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
+        return run(spec.load(tmp_path / "spec.yml"), tmp_path, Options(timeout=90.0), servers=servers)
+
+    return run_it
+
+
+@pytest.fixture
+def localise(compared, tmp_path) -> Localise:
+    """As `compared`: the first divergence, whose place is the one line of the candidate that ends in `# here`."""
+
+    def run_it(reference: str, candidate: str, *, here: bool = True, **case: object) -> Divergence:
+        report = compared(reference, candidate, **case)
+        assert report.verdict == "different", report.findings
+        first = report.first_divergence
+        assert first is not None
+        if here:
+            (line,) = [n for n, text in enumerate(candidate.splitlines(), 1) if text.endswith("# here")]
+            assert (first.candidate.file, first.candidate.line) == ("net.py", line), first.message
+            marked = [x.text for x in first.excerpts["candidate"] if x.marked]
+            assert marked == [candidate.splitlines()[line - 1]]
+            finding = report.findings[0]
+            assert (finding.candidate.file, finding.candidate.line) == ("net.py", line)
+        return first
+
+    return run_it
+
+
+PLAIN = """
+def forward(self, x):
+    y = self.first(x)
+    y = torch.tanh(y)
+    return self.second(y)
+"""
+
+
+def test_an_operation_that_differs_is_confirmed(localise):
+    found = localise(source(PLAIN), source(PLAIN.replace("torch.tanh(y)", "torch.tanh(y * 1.01)  # here")))
+    assert found.kind == "first-extra" or found.kind == "first-differs"
+    assert found.confidence == "confirmed"
+    assert found.reference.line == source(PLAIN).splitlines().index("        y = torch.tanh(y)") + 1
+    assert found.callers == []
+    assert float(found.details["relative"]) > 1e-4
+
+
+def test_another_way_to_the_same_value_before_it_is_not_blamed(localise):
+    candidate = """
+    def forward(self, x):
+        y = torch.einsum("bld,ed->ble", x, self.first.weight) + self.first.bias
+        y = (torch.exp(2 * y) - 1) / (torch.exp(2 * y) + 1)
+        y = y.clamp(max=0.5)  # here
+        return F.linear(y, self.second.weight, self.second.bias)
+    """
+    assert localise(source(PLAIN), source(candidate)).confidence == "confirmed"
+
+
+def test_a_missing_operation_is_named_as_missing(localise):
+    reference = PLAIN.replace("torch.tanh(y)", "torch.tanh(y)\n    y = F.layer_norm(y, y.shape[-1:])")
+    found = localise(source(reference), source(PLAIN), here=False)
+    assert found.kind == "first-missing"
+    assert "lacks" in found.message
+    assert found.reference.line == next(n for n, t in enumerate(source(reference).splitlines(), 1) if "layer_norm" in t)
+    assert abs(found.candidate.line - next(n for n, t in enumerate(source(PLAIN).splitlines(), 1) if "tanh" in t)) <= 1
+
+
+def test_an_extra_operation_is_named_as_extra(localise):
+    candidate = PLAIN.replace("return self", "y = F.layer_norm(y, y.shape[-1:])  # here\n    return self")
+    assert localise(source(PLAIN), source(candidate)).kind in ("first-extra", "first-differs")
+
+
+def test_two_independent_faults_are_both_named(compared):
+    candidate = PLAIN.replace("self.first(x)", "self.first(x) * 1.5").replace(
+        "return self.second(y)", "return self.second(y) + 1"
+    )
+    report = compared(source(PLAIN), source(candidate))
+    first = report.first_divergence
+    lines = source(candidate).splitlines()
+    assert "1.5" in lines[first.candidate.line - 1]
+    assert ["+ 1" in lines[o.candidate.line - 1] for o in first.others] == [True]
+
+
+def test_a_loop_names_the_call(localise):
+    body = """
+    def forward(self, x):
+        for step in range(40):
+            x = torch.tanh(x) + SCALE
+        return self.second(self.first(x))
+    """
+    found = localise(
+        source(body.replace("SCALE", "0.1")), source(body.replace("SCALE", "(0.2 if step == 7 else 0.1)  # here"))
+    )
+    assert (found.call, found.calls) == (7, 40)
+
+
+def test_a_branch_on_a_computed_value_is_named(localise):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        if y.abs().mean() > LIMIT:
+            y = torch.tanh(y) * 3
+        return self.second(y)
+    """
+    reference = source(body.replace("LIMIT", "1e9"))
+    candidate = source(body.replace("LIMIT:", "1e-9:  # here"))
+    assert localise(reference, candidate).kind == "first-branch"
+
+
+def test_writes_in_place_through_a_view_are_followed(localise):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        part = y[:, 1:3]
+        part.mul_(2.0)
+        part[..., 0].add_(AMOUNT)
+        return self.second(y)
+    """
+    reference, candidate = source(body.replace("AMOUNT)", "1.0)")), source(body.replace("AMOUNT)", "1.5)  # here"))
+    assert localise(reference, candidate).operation == "aten.add_.Tensor"
+
+
+def test_writes_in_place_are_no_difference_by_themselves(compared):
+    candidate = PLAIN.replace("y = torch.tanh(y)", "y.tanh_()")
+    assert compared(source(PLAIN), source(candidate)).verdict == "equal"
+
+
+def test_a_shared_module_is_blamed_at_the_call_that_differs(localise):
+    body = """
+    def forward(self, x):
+        x = torch.tanh(self.first(x))
+        x = torch.tanh(self.first(x))
+        x = torch.sin(self.first(x))
+        return self.second(x)
+    """
+    found = localise(source(body), source(body.replace("torch.sin(self.first(x))", "torch.cos(self.first(x))  # here")))
+    assert found.operation == "aten.cos.default"
+
+
+def test_a_custom_autograd_function_is_entered(localise):
+    text = """
+class Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.tanh(x) * FACTOR
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+"""
+    body = "def forward(self, x):\n    return self.second(Scale.apply(self.first(x)))\n"
+
+    def whole(factor: str) -> str:
+        return source(body).replace("\n\nclass Model", f"{text.replace('FACTOR', factor)}\n\nclass Model")
+
+    found = localise(whole("2.0"), whole("2.5  # here"))
+    assert found.candidate.name == "Scale.forward"
+
+
+def test_a_scripted_module_is_known_as_a_module_only(localise):
+    text = """
+
+class Inner(nn.Module):
+    def forward(self, x):
+        return torch.tanh(x) * FACTOR
+"""
+    body = "def forward(self, x):\n    return self.second(self.inner(self.first(x)))\n"
+    init = LINEARS + "    self.inner = torch.jit.script(Inner())\n"
+
+    def whole(factor: str) -> str:
+        return source(body, init).replace("\n\nclass Model", f"{text.replace('FACTOR', factor)}\n\nclass Model")
+
+    found = localise(whole("2.0"), whole("2.5"), here=False)
+    assert found.confidence == "module"
+    assert any("compiled" in hint for hint in found.hints)
+
+
+def test_a_model_that_does_not_repeat_itself_is_not_blamed(localise):
+    candidate = PLAIN.replace("torch.tanh(y)", "torch.tanh(y) + torch.rand_like(y)  # here")
+    found = localise(source(PLAIN), source(candidate))
+    assert found.kind == "first-unrepeatable"
+    assert found.confidence == "module"
+    assert "no operation is blamed" in found.message
+
+
+def test_a_setting_leads_to_the_line_that_made_it(localise):
+    init = "def __init__(self, width):\n    super().__init__()\n    self.norm = nn.LayerNorm(width, eps=EPS)\n"
+    body = "def forward(self, x):\n    return self.norm(x * 0.01)\n"
+    reference = source(body, init.replace("EPS)", "1e-6)"))
+    candidate = source(body, init.replace("EPS)", "1e-5)  # here"))
+    found = localise(reference, candidate)
+    assert found.kind == "first-setting"
+    assert "norm.eps = 1e-05" in found.message
+
+
+def test_every_rendering_shows_both_lines(compared, tmp_path):
+    report = compared(source(PLAIN), source(PLAIN.replace("torch.tanh(y)", "torch.sin(y)")))
+    shown = Console(record=True, width=200)
+    console.show(report, shown)
+    console.explain_finding(report, 0, shown, "both")
+    for text in (shown.export_text(), markdown.render(report)):
+        assert "y = torch.sin(y)" in text
+        assert "y = torch.tanh(y)" in text
+    json_file.write(report, tmp_path / "report.json")
+    again = Report.model_validate(json.loads((tmp_path / "report.json").read_text()))
+    assert again.first_divergence == report.first_divergence
+
+
+def test_a_renamed_and_fused_model_is_aligned_by_value(compared, localise):
+    reference = source(
+        """
+        def forward(self, x):
+            return {"y": self.second(torch.tanh(self.first(x))), "z": torch.sin(self.second(x))}
+        """
+    )
+    init = "def __init__(self, width):\n    super().__init__()\n    self.both = nn.Linear(width, 2 * width)\n"
+    body = """
+    def forward(self, states):
+        (w, v), (a, b) = self.both.weight.chunk(2), self.both.bias.chunk(2)
+        hidden = torch.tanh(states @ w.T + a)
+        other = torch.sin(F.linear(states, v, b))
+        return other, F.linear(hidden, v, b)
+    """
+    mapping = {
+        "parameters": [{"candidate": "both.{p}", "reference": ["first.{p}", "second.{p}"]}],
+        "inputs": {"x": "states"},
+        "outputs": {"y": "1", "z": "0"},
+    }
+    equal = compared(reference, source(body, init), mapping=mapping)
+    assert [f for f in equal.findings if f.check == "forward" and f.kind == "output-values"] == []
+    candidate = source(body.replace("torch.tanh(states @ w.T + a)", "torch.tanh(states @ w.T - a)  # here"), init)
+    assert localise(reference, candidate, mapping=mapping).confidence == "confirmed"

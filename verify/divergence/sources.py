@@ -1,0 +1,187 @@
+"""A side's source files, read by the parent: excerpts, the function around a line, where a value was first written.
+
+Paths come from the side and are not trusted: only regular files inside the side's folder are read, none larger than
+MOST_BYTES.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verify.divergence.graph import Frame
+
+MOST_BYTES = 2**22
+AROUND = 2
+LONGEST_LINE = 200
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass
+class Sources:
+    """The files of one side, under `root`."""
+
+    root: Path
+    _texts: dict[str, list[str] | None] = field(default_factory=dict)
+    _trees: dict[str, ast.Module | None] = field(default_factory=dict)
+
+    def lines(self, file: str) -> list[str] | None:
+        """The file's lines, or None where it is not a readable file inside the folder."""
+        if file not in self._texts:
+            self._texts[file] = self._read(file)
+        return self._texts[file]
+
+    def _read(self, file: str) -> list[str] | None:
+        try:
+            path = (self.root / file).resolve()
+            if not path.is_relative_to(self.root.resolve()) or not path.is_file() or path.suffix != ".py":
+                return None
+            if path.stat().st_size > MOST_BYTES:
+                return None
+            return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+    def tree(self, file: str) -> ast.Module | None:
+        """The file's syntax tree, or None where it has none."""
+        if file not in self._trees:
+            lines = self.lines(file)
+            try:
+                self._trees[file] = ast.parse("\n".join(lines)) if lines is not None else None
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                self._trees[file] = None
+        return self._trees[file]
+
+    def excerpt(self, file: str, line: int) -> list[tuple[int, str]]:
+        """Lines around a line, with their numbers; [] where the file cannot be read."""
+        lines = self.lines(file)
+        if lines is None or not 1 <= line <= len(lines):
+            return []
+        first, last = max(line - AROUND, 1), min(line + AROUND, len(lines))
+        return [(n, lines[n - 1][:LONGEST_LINE]) for n in range(first, last + 1)]
+
+    def function(self, file: str, line: int) -> Function | None:
+        """The innermost function that a line is in."""
+        tree = self.tree(file)
+        found: Function | None = None
+        if tree is not None:
+            for node in ast.walk(tree):
+                if (
+                    isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                    and node.lineno <= line <= (node.end_lineno or 0)
+                    and (found is None or node.lineno >= found.lineno)
+                ):
+                    found = node
+        return found
+
+    def statement(self, file: str, line: int) -> ast.stmt | None:
+        """The innermost statement that a line is in, without compound ones that merely contain it."""
+        function = self.function(file, line)
+        found: ast.stmt | None = None
+        for node in ast.walk(function) if function is not None else ():
+            if (
+                isinstance(node, ast.stmt)
+                and node.lineno <= line <= (node.end_lineno or node.lineno)
+                and (found is None or node.lineno >= found.lineno)
+            ):
+                found = node
+        return found
+
+    def branch(self, file: str, line: int) -> ast.If | ast.While | None:
+        """The innermost `if` or `while` in whose body (not test) a line is."""
+        function = self.function(file, line)
+        found: ast.If | ast.While | None = None
+        for node in ast.walk(function) if function is not None else ():
+            if (
+                isinstance(node, ast.If | ast.While)
+                and (node.test.end_lineno or 0) < line <= (node.end_lineno or 0)
+                and (found is None or node.lineno >= found.lineno)
+            ):
+                found = node
+        return found
+
+    def after(self, file: str, line: int) -> int | None:
+        """The line of the `return` that follows a line in its function; None inside a loop or where there is none."""
+        function = self.function(file, line)
+        if function is None:
+            return None
+        for node in ast.walk(function):
+            if isinstance(node, ast.For | ast.While) and node.lineno < line <= (node.end_lineno or 0):
+                return None
+        lines = [n.lineno for n in ast.walk(function) if isinstance(n, ast.Return) and n.lineno >= line]
+        return min(lines, default=None)
+
+    def source(self, stack: list[Frame], name: str) -> Frame | None:
+        """Where the value that a setting got was written: from the innermost frame outward while it is handed on as is.
+
+        stack: own frames, innermost first, of the line that set `name`.
+        """
+        for depth, frame in enumerate(stack):
+            expression = self._given(frame, name, innermost=depth == 0)
+            function = self.function(frame.file, frame.line)
+            if not isinstance(expression, ast.Name) or function is None:
+                if expression is None and depth > 0:
+                    return stack[depth - 1]
+                line = getattr(expression, "lineno", frame.line)
+                return Frame(frame.file, line, frame.function, True, -1)
+            arguments = {a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)}
+            if expression.id not in arguments:
+                return frame
+            name = expression.id
+        return stack[-1] if stack else None
+
+    def _given(self, frame: Frame, name: str, *, innermost: bool) -> ast.expr | None:
+        """The expression that a line gives to an attribute or argument."""
+        statement = self.statement(frame.file, frame.line)
+        if statement is None:
+            return None
+        if innermost and isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                found = _assigned(target, statement.value, name)
+                if found is not None:
+                    return found
+        calls = [
+            n for n in ast.walk(statement) if isinstance(n, ast.Call) and n.lineno <= frame.line <= (n.end_lineno or 0)
+        ]
+        for call in calls:
+            for keyword in call.keywords:
+                if keyword.arg == name:
+                    return keyword.value
+        return None
+
+    def argument(self, file: str, line: int, value: object) -> int | None:
+        """The line of the one argument of the call at a line that is written as this very number, flag or word."""
+        statement = self.statement(file, line)
+        found = set()
+        for call in ast.walk(statement) if statement is not None else ():
+            if isinstance(call, ast.Call):
+                for argument in (*call.args, *(k.value for k in call.keywords)):
+                    if (
+                        isinstance(argument, ast.Constant)
+                        and type(argument.value) is type(value)
+                        and argument.value == value
+                    ):
+                        found.add(argument.lineno)
+        return found.pop() if len(found) == 1 else None
+
+
+def _assigned(target: ast.expr, value: ast.expr, name: str) -> ast.expr | None:
+    if isinstance(target, ast.Attribute) and target.attr == name:
+        return value
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for a, b in zip(target.elts, value.elts, strict=False):
+            if isinstance(a, ast.Attribute) and a.attr == name:
+                return b
+    return None
+
+
+def tree_difference(a: Function, b: Function) -> list[tuple[str, str]]:
+    """Statements of two functions that differ in syntax, as (reference, candidate) texts; names of arguments count."""
+    left, right = ([ast.unparse(s) for s in f.body] for f in (a, b))
+    found = []
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        if tag != "equal":
+            found.append(("\n".join(left[i1:i2])[:400], "\n".join(right[j1:j2])[:400]))
+    return found

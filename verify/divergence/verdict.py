@@ -1,0 +1,505 @@
+"""From the trial that explains a fault to what is said of it: where, what kind, how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from verify.compare import Gap, gap
+from verify.divergence.blame import Blame, behind, steps
+from verify.divergence.graph import VIEWS, Frame, Graph, Operation, Value
+from verify.divergence.search import Round
+from verify.divergence.sources import Sources
+from verify.divergence.trials import Match, Trial
+
+Confidence = Literal["confirmed", "aligned", "module"]
+Kind = Literal["differs", "setting", "missing", "extra", "operand", "branch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Culprit:
+    """One fault. candidate: the place to look at; operation: what was computed there.
+
+    kind: differs (given the same, it gives another value), setting (a number or module made elsewhere), missing or
+    extra (an operation that one side leaves out), operand (another value is read), branch (another way was taken).
+    """
+
+    kind: Kind
+    confidence: Confidence
+    candidate: Frame | None
+    reference: Frame | None
+    operation: Operation
+    counterpart: Operation | None
+    callers: tuple[Frame, ...] = ()
+    calls: int = 1
+    call_index: int = 0
+    gap: Gap | None = None
+    setting: str = ""
+    flow: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    others: tuple[Frame, ...] = field(default=())
+
+
+def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
+    """What a round found. complete: whether all outputs agree once all rounds' trials are applied.
+
+    Raises ValueError where the round explains nothing.
+    """
+    match = found.match
+    if found.best is None:
+        if not match.misplaced:
+            raise ValueError("no trial explains the difference")
+        return _misplaced(match, sources["candidate"])
+    trial = found.best.trial
+    place = _fed(match, trial, sources["candidate"]) if trial.feeds else _replaced(found, trial, sources["candidate"])
+    kind, operation, frame = place.kind, place.operation, place.candidate
+    setting = ""
+    counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
+    compared = place.counterpart or counterpart
+    if kind == "differs" and compared is not None:
+        made = _setting(operation, compared, sources["candidate"], origins)
+        if made is not None:
+            kind, (setting, frame) = "setting", made
+    if kind == "differs" and frame is not None:
+        turned = _branch(match, operation, frame, sources["candidate"])
+        if turned is not None:
+            kind, frame = "branch", turned
+    return Culprit(
+        kind=kind,
+        confidence="confirmed" if complete and place.sure else "aligned",
+        candidate=frame,
+        reference=place.reference,
+        operation=operation,
+        counterpart=place.counterpart or counterpart,
+        callers=_callers(operation, frame),
+        calls=len(match.candidate.instances(operation)),
+        call_index=match.candidate.call_index(operation),
+        gap=_gap(found, trial),
+        setting=setting,
+        flow=tuple(_flow(match.candidate, operation)),
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fault is. sure: whether nothing else in reach could be meant."""
+
+    kind: Kind
+    operation: Operation
+    candidate: Frame | None
+    reference: Frame | None
+    counterpart: Operation | None
+    sure: bool
+
+
+COMMON = (-1, 0, 0.5, 1, 2)
+"""Numbers that say nothing of where they came from."""
+
+
+def own(operation: Operation) -> list[Frame]:
+    return [f for f in operation.stack if f.own]
+
+
+def _callers(operation: Operation, frame: Frame | None) -> tuple[Frame, ...]:
+    frames = own(operation)
+    return tuple(frames[frames.index(frame) + 1 :]) if frame in frames else ()
+
+
+def _gap(found: Round, trial: Trial) -> Gap | None:
+    """Element-wise difference of what was replaced, in the layout in which it was."""
+    a, b = trial.primary
+    if a not in found.mine or b not in found.theirs:
+        return None
+    mine, theirs = found.mine[a], found.theirs[b]
+    turned = theirs.transpose(trial.axes) if trial.axes else theirs
+    if turned.size != mine.size or not mine.size:
+        return None
+    return gap(np.ascontiguousarray(turned).reshape(mine.shape), mine)
+
+
+# Where a value differs although its inputs agree
+
+
+def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
+    """Blames the operation that made a replaced value, or one behind it that the reference has no counterpart of."""
+    match = found.match
+    reader = match.candidate.operations[trial.operation]
+    number, wanted = trial.pairs[0]
+    counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
+    theirs = counterpart.frame if counterpart is not None else None
+    expected = None
+    if number in found.mine and wanted in found.theirs:
+        turned = found.theirs[wanted].transpose(trial.axes) if trial.axes else found.theirs[wanted]
+        expected = np.ascontiguousarray(turned).reshape(found.mine[number].shape)
+    blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted)
+    operation = blamed.operation
+    region = steps(match.candidate, match.candidate_suspects, reader)
+    lines = {(f.file, f.line) for f in (o.frame for o in region) if f is not None}
+    sure = len(lines) == 1 and blamed.how != "operand"
+    # Whole numbers choose, and the same ones are computed in many places: that they occur there too says little.
+    sure = sure and all(value.kind != "whole" or value.leaf for value in _read_by(match, [*region, operation]))
+    if operation.order != reader.order:
+        counterpart = None
+        if blamed.wanted is not None:
+            counterpart = match.reference.producer(match.reference.behind(blamed.wanted))
+        elif operation.order in match.anchors:
+            counterpart = match.reference.operations[match.anchors[operation.order]]
+    if blamed.how == "extra":  # in the function in which what should be used was at hand
+        frames = own(operation)
+        twins = match.known_reference.twins.get(blamed.wanted or 0, [])
+        source = match.candidate.producer(match.candidate.behind(twins[0])) if twins else None
+        levels = min(_inner_levels(frames, own(one)) for one in (source or reader, reader))
+        frame = frames[min(levels, len(frames) - 1)] if frames else operation.frame
+        return Place("extra", operation, frame, theirs, None, sure and frame == operation.frame)
+    if blamed.how == "added":
+        return Place("extra", operation, operation.frame, theirs, None, sure)
+    chosen = _other_parameter(match, operation, counterpart) if counterpart is not None else None
+    if blamed.how == "differs" and counterpart is not None and chosen is not None:
+        return Place("operand", operation, chosen, counterpart.frame, None, sure and chosen == operation.frame)
+    if blamed.how == "differs" and counterpart is not None:
+        moved = _other_operand(match, operation, counterpart, sources)
+        if moved is not None:
+            kind, frame, reference = moved
+            return Place(kind, operation, frame, reference, None, sure and frame == operation.frame)
+    kind = "operand" if blamed.how == "operand" else "differs"
+    return Place(kind, operation, operation.frame, counterpart.frame if counterpart else theirs, counterpart, sure)
+
+
+def _read_by(match: Match, operations: list[Operation]) -> list[Value]:
+    """What operations read."""
+    return [match.candidate.values[n] for operation in operations for n in operation.inputs]
+
+
+def _fed(match: Match, trial: Trial, sources: Sources) -> Place:
+    operation = match.candidate.operations[trial.operation]
+    counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
+    kind, frame, theirs = _operand(match, operation, counterpart, trial.feeds[0], sources)
+    on_the_way = _views(match.candidate, trial.feeds[0][1])
+    sure = all(_at(frame, step) for step in (operation, *on_the_way))
+    return Place(kind, operation, frame, theirs, None, sure)
+
+
+def _at(frame: Frame | None, operation: Operation) -> bool:
+    """Whether a line led to an operation."""
+    return frame is not None and any((f.file, f.line) == (frame.file, frame.line) for f in operation.stack)
+
+
+def _views(graph: Graph, number: int) -> list[Operation]:
+    """The views and copies that lead to a value."""
+    found, end = [], graph.behind(number)
+    while number != end:
+        maker = graph.producer(number)
+        if maker is None:
+            break
+        found.append(maker)
+        number = maker.inputs[0]
+    return found
+
+
+def _other_parameter(match: Match, operation: Operation, counterpart: Operation) -> Frame | None:
+    """Where a module was chosen whose parameter the operation reads, if the counterpart reads another one's."""
+    if operation.short != counterpart.short:
+        return None
+    mine = sorted({r for r in map(match.candidate.root, operation.inputs) if r})
+    theirs = sorted({r for r in map(match.reference.root, counterpart.inputs) if r})
+    frames = own(operation)
+    if len(mine) != len(theirs) or mine == theirs or not frames:
+        return None
+    return frames[min(_after_difference(mine[0], theirs[0]) - 2, len(frames) - 1)]
+
+
+def _after_difference(first: str, second: str) -> int:
+    """How many parts of a dotted name are left from the first on that differs."""
+    a, b = first.split("."), second.split(".")
+    same = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)) - 1)
+    return max(len(a) - same, 2)
+
+
+def _other_operand(
+    match: Match, operation: Operation, counterpart: Operation, sources: Sources
+) -> tuple[Kind, Frame | None, Frame | None] | None:
+    """Whether the counterpart reads a value that this operation was not given."""
+    candidate, reference = match.candidate, match.reference
+    if operation.short != counterpart.short or len(operation.inputs) != len(counterpart.inputs):
+        return None
+    moved = []
+    for mine, theirs in zip(operation.inputs, counterpart.inputs, strict=True):
+        alike = candidate.values[mine].count == reference.values[theirs].count
+        known = {n for n in (mine, candidate.behind(mine)) if match.known_candidate.good(n)}
+        twins = {reference.behind(t) for n in known for t in match.known_candidate.twins.get(n, ())}
+        moved.append(alike and bool(twins) and reference.behind(theirs) not in twins and theirs not in twins)
+    if not any(moved):
+        return None
+    place = moved.index(True)
+    feed = (operation.order, operation.inputs[place], counterpart.inputs[place])
+    return _operand(match, operation, counterpart, feed, sources)
+
+
+def _operand(
+    match: Match, operation: Operation, counterpart: Operation | None, feed: tuple[int, int, int], sources: Sources
+) -> tuple[Kind, Frame | None, Frame | None]:
+    """An operation that was given a known value where the counterpart is given another.
+
+    The line is that of a sibling (the same step of the reference done right for another value), else beside the step
+    that the reference has more in common with: the one before it, or the one that reads it.
+    """
+    _, mine, theirs = feed
+    candidate, reference = match.candidate, match.reference
+    wanted = reference.behind(theirs)
+    maker = reference.producer(wanted)
+    frames = own(operation)
+    if maker is None or counterpart is None or not frames:
+        return "operand", operation.frame, counterpart.frame if counterpart else None
+    kind: Kind = "operand" if match.known_reference.good(wanted) else "missing"
+    makers = _shared(match, maker) if kind == "missing" else own(maker)
+    reader_frame = frames[min(_inner_levels(own(counterpart), makers), len(frames) - 1)]
+    if kind == "missing" and (call := _missing_call(match, maker)) is not None:
+        return kind, call, maker.frame
+    sibling = _sibling(match, maker, operation)
+    if sibling is not None:
+        return kind, sibling, maker.frame
+    before = candidate.producer(candidate.behind(mine))
+    if before is not None and before.short == maker.short and own(before) and candidate.root(mine) == "":
+        data, other = candidate.data(before), reference.data(maker)
+        if len(data) == len(other) and len(data) < len(before.inputs):
+            twins = {reference.behind(t) for n in data for t in match.known_candidate.twins.get(n, ())}
+            if data and {reference.behind(n) for n in other} <= twins:  # the same step with another parameter
+                return "operand", own(before)[0], maker.frame
+    previous = [p for p in (reference.producer(reference.behind(n)) for n in maker.inputs) if p is not None]
+    alone = len({o.order for o in _final_readers(candidate, candidate.behind(mine))}) == 1
+    if before is not None and previous and own(before):
+        nearest = max(previous, key=lambda p: _common(makers, own(p)))
+        to_maker, to_reader = _common(makers, own(nearest)), _common(makers, own(counterpart))
+        last = own(before)[0]
+        if len(makers) < len(own(maker)):  # a whole call is missing: where its like is made
+            level = len(own(before)) - len(makers)
+            return kind, own(before)[level] if level >= 0 else last, maker.frame
+        if to_maker[0] > to_reader[0]:  # it is the last step of a function that the reader is not in
+            line = sources.after(last.file, last.line)
+            return kind, last if line is None else Frame(last.file, line, last.function, True, -1), maker.frame
+        together = to_maker > to_reader and len(own(nearest)) == to_maker[0]
+        level = len(own(nearest)) == to_maker[0]
+        if together or (to_maker == to_reader and alone and level) or (alone and kind == "operand"):
+            return kind, last, maker.frame
+    return kind, reader_frame, maker.frame
+
+
+def _shared(match: Match, maker: Operation) -> list[Frame]:
+    """The frames that a missing operation shares with all that is missing before it."""
+    shared = own(maker)
+    for operation in behind(match.reference, match.reference_suspects, maker):
+        count = max(_common(shared, own(operation))[0], 1)
+        shared = shared[max(len(shared) - count, 0) :]
+    return shared
+
+
+def _missing_call(match: Match, maker: Operation) -> Frame | None:
+    """Where the like of a module is called whose parameters the candidate never reads: one layer of many."""
+    candidate, reference = match.candidate, match.reference
+    used = {root for roots, _ in candidate.anchors for root in roots}
+    region = behind(reference, match.reference_suspects, maker)
+    unused = sorted({r for o in region for r in map(reference.root, o.inputs) if r and r not in used})
+    if len(unused) < 2:
+        return None
+    parts = [name.split(".") for name in unused]
+    shared = 0
+    while all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
+        shared += 1
+    for (roots, _), orders in sorted(candidate.anchors.items(), key=lambda item: -item[1][0]):
+        like = roots[0].split(".")
+        for name in parts:
+            alike = (
+                shared > 0
+                and len(like) == len(name)
+                and like[: shared - 1] == name[: shared - 1]
+                and like[shared - 1].isdigit()
+                and name[shared - 1].isdigit()
+                and like[shared:] == name[shared:]
+            )
+            frames = own(candidate.operations[orders[0]])
+            if alike and len(frames) > len(name) - shared - 1:
+                return frames[len(name) - shared - 1]
+    return None
+
+
+def _sibling(match: Match, maker: Operation, operation: Operation) -> Frame | None:
+    """Where the candidate does, for another value of the same call, what the reference does at the missing step."""
+    for order in match.reference.instances(maker):
+        other = match.reference.operations[order]
+        if other.order == maker.order or other.path != maker.path or set(other.outputs) & set(maker.inputs):
+            continue
+        for output in other.outputs:
+            for twin in match.known_reference.twins.get(output, ()):
+                done = match.candidate.producer(match.candidate.behind(twin))
+                if done is not None and own(done):
+                    frames = own(done)
+                    return frames[min(_inner_levels(frames, own(operation)), len(frames) - 1)]
+    return None
+
+
+def _final_readers(graph: Graph, number: int, depth: int = 6) -> Iterator[Operation]:
+    """Operations that read a value, directly or through views, views left out."""
+    for order in graph.consumers.get(number, ()):
+        operation = graph.operations[order]
+        if operation.short in VIEWS and depth:
+            for output in operation.outputs:
+                yield from _final_readers(graph, output, depth - 1)
+        else:
+            yield operation
+
+
+def _common(first: list[Frame], second: list[Frame]) -> tuple[int, bool]:
+    """How many functions two stacks share from the outside, and whether the last of them is at the same line."""
+    count, line = 0, False
+    for a, b in zip(reversed(first), reversed(second), strict=False):
+        if (a.file, a.function) != (b.file, b.function):
+            break
+        count, line = count + 1, a.line == b.line
+        if not line:
+            break
+    return count, line
+
+
+def _inner_levels(reader: list[Frame], maker: list[Frame]) -> int:
+    """How many frames the reader is deeper than the function that it has in common with the maker of what it reads."""
+    return max(len(reader) - max(_common(reader, maker)[0], 1), 0)
+
+
+def _misplaced(match: Match, sources: Sources) -> Culprit:
+    """Outputs that hold a value which the reference returns elsewhere or uses inside: where that is chosen.
+
+    The innermost function in which both the value that is returned and the one that should be are at hand.
+    """
+    best: tuple[int, Operation, Frame, Operation | None] | None = None
+    missing = False
+    for path in match.misplaced:
+        held = match.candidate.producer(match.candidate.behind(match.candidate.outputs[path]))
+        wanted = match.reference.outputs[path]
+        maker = match.reference.producer(match.reference.behind(wanted))
+        twins = match.known_reference.twins.get(wanted, [])
+        other = match.candidate.producer(match.candidate.behind(twins[0])) if twins else None
+        if held is None or not own(held):
+            continue
+        mine, theirs = own(held), own(other) if other is not None else []
+        if other is None and maker is not None:  # the last step was left out
+            depth = len(own(maker))
+            frame = mine[max(len(mine) - depth, 0)]
+            if best is None or depth > best[0]:
+                best, missing = (depth, held, frame, maker), True
+            continue
+        depth = max(_common(mine, theirs)[0], 1)
+        if (
+            other is not None and held.path.partition("#")[0] != other.path.partition("#")[0]
+        ):  # two calls of one function
+            apart = _after_difference(held.path.partition("#")[0], other.path.partition("#")[0]) - 1
+            depth = max(min(depth, len(mine) - max(apart, 1)), 1)
+        frames = [stack[len(stack) - depth] for stack in (mine, theirs) if len(stack) >= depth]
+        frame = max(frames, key=lambda f: f.line)
+        if best is None or depth > best[0]:
+            best, missing = (depth, held, frame, maker), False
+    if best is None:
+        raise ValueError("no operation made the output")
+    _, held, frame, maker = best
+    returned = None if missing else sources.after(frame.file, frame.line)
+    if returned is not None:
+        frame = Frame(frame.file, returned, frame.function, True, -1)
+    return Culprit(
+        kind="missing" if missing else "operand", confidence="aligned", candidate=frame, reference=maker.frame if maker else None,
+        operation=held, counterpart=maker, flow=tuple(_flow(match.candidate, held)),
+    )  # fmt: skip
+
+
+# Settings and branches
+
+
+def _setting(
+    operation: Operation, counterpart: Operation, sources: Sources, origins: Mapping[str, Any]
+) -> tuple[str, Frame] | None:
+    """A number that the operation was given and its counterpart was not: the attribute it came from and where that was
+    set, or the argument that says it. For an operation inside a library's module, where that module was made."""
+    mine, theirs = _numbers(operation.scalars), _numbers(counterpart.scalars)
+    path = operation.path.partition("#")[0]
+    alike = operation.short == counterpart.short
+    telling = [n for n in mine if n not in theirs and (alike or n not in COMMON)]
+    for number in telling if alike or operation.short in ("mul", "div", "add", "sub") else []:
+        for owner in _owners(path):
+            for name, (value, stack) in origins.get(owner, {}).get("set", {}).items():
+                if isinstance(value, int | float) and not isinstance(value, bool) and value == number:
+                    frame = sources.source([_frame(f) for f in stack], name)
+                    if frame is not None:
+                        return f"{owner}.{name} = {value!r}".lstrip("."), frame
+    frame = operation.frame
+    if alike and frame is not None and not operation.inside:
+        for scalar in operation.scalars:
+            if operation.scalars.count(scalar) != counterpart.scalars.count(scalar):
+                line = sources.argument(frame.file, frame.line, scalar)
+                if line is not None:
+                    return f"{scalar!r}", Frame(frame.file, line, frame.function, True, -1)
+    made = origins.get(path)
+    same = alike and operation.scalars == counterpart.scalars
+    if same or not operation.inside or not made or made["own"] or not path:
+        return None
+    parent, _, name = path.rpartition(".")
+    outer = origins.get(parent, {}).get("set", {}).get(name)
+    stack = [_frame(f) for f in (outer[1] if outer else made["made"])]
+    return (f"{path} ({made['class']})", stack[0]) if stack else None
+
+
+def _numbers(scalars: tuple[Any, ...]) -> list[float]:
+    return [s for s in scalars if isinstance(s, int | float) and not isinstance(s, bool)]
+
+
+def _owners(path: str) -> list[str]:
+    """The module and those that hold it."""
+    found = [path]
+    while path:
+        path = path.rpartition(".")[0]
+        found.append(path)
+    return found
+
+
+def _frame(data: Any) -> Frame:
+    file, line, function, is_own, at = data
+    return Frame(str(file), int(line), str(function), bool(is_own), int(at))
+
+
+def _branch(match: Match, operation: Operation, frame: Frame, sources: Sources) -> Frame | None:
+    """The `if` or `while` around the blamed line, where its test read a tensor's value just before and only the
+    candidate went this way."""
+    around = sources.branch(frame.file, frame.line)
+    if around is None:
+        return None
+    tests = range(around.lineno, (around.test.end_lineno or around.lineno) + 1)
+    for earlier in match.candidate.operations[: operation.order]:
+        place = earlier.frame
+        reads = earlier.short in ("_local_scalar_dense", "is_nonzero", "equal")
+        if reads and place is not None and place.file == frame.file and place.line in tests:
+            return Frame(frame.file, around.lineno, frame.function, True, -1)
+    return None
+
+
+def _flow(graph: Graph, operation: Operation, depth: int = 3) -> list[str]:
+    """The data flow into an operation, as lines of text, nearest first."""
+    found: list[str] = []
+    todo = [(operation, 0)]
+    seen = set()
+    while todo and len(found) < 12:
+        current, level = todo.pop(0)
+        if current.order in seen:
+            continue
+        seen.add(current.order)
+        frame = current.frame
+        where = f" at {frame.file}:{frame.line} in {frame.function}" if frame else ""
+        shapes = ", ".join(str(list(graph.values[n].shape)) for n in current.inputs)
+        if current.short not in VIEWS or not level:
+            found.append(f"{'  ' * level}{current.short}({shapes}){where}")
+        for number in current.inputs:
+            maker, leaf = graph.producer(number), graph.values[number].leaf
+            if maker is not None and level < depth:
+                todo.append((maker, level + (current.short not in VIEWS)))
+            elif leaf:
+                found.append(f"{'  ' * (level + 1)}{leaf.replace(':', ' ', 1)} {list(graph.values[number].shape)}")
+    return found

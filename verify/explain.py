@@ -1,0 +1,289 @@
+"""After a difference: which module, and which operation at which line, is the first that differs.
+
+Model code sees values of the other side here, after the verdict on the case stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from verify import pair
+from verify.checks.base import Job
+from verify.divergence import divergence, first_module
+from verify.divergence.graph import Frame, Operation
+from verify.divergence.search import Round, Search, Unreadable
+from verify.divergence.sources import Function, Sources, tree_difference
+from verify.divergence.verdict import Culprit, judge
+from verify.mapping import inverse, renamed
+from verify.messages import say
+from verify.pair import Progress
+from verify.report import Divergence, Finding, Line, Location
+from verify.side import Side
+from verify.trace import Role
+
+LONGEST_SEARCH = 120.0
+"""Seconds of a search at most; --timeout can make it shorter."""
+REPEATS = 1e-9
+"""Relative difference between two passes of one side from which on it does not repeat itself."""
+ALIKE = 0.5
+"""How alike two functions must be for the difference of their syntax to help."""
+MOST_HINTS = 4
+SENTENCES = {
+    "differs": "first-differs",
+    "setting": "first-setting",
+    "missing": "first-missing",
+    "extra": "first-extra",
+    "operand": "first-operand",
+    "branch": "first-branch",
+}
+
+
+class Unrepeatable(Exception):
+    """A side gives other values each time. random: the line where it first draws random numbers, if it does."""
+
+    def __init__(self, role: Role, random: Frame | None) -> None:
+        super().__init__(f"the {role} does not repeat itself")
+        self.role = role
+        self.random = random
+
+
+@dataclass
+class Explainer:
+    """Explains the findings of one variant. Sides are asked one after the other, outside their traces."""
+
+    job: Job
+    sides: list[Side]
+    scratch: Path
+    progress: Progress
+    sources: dict[str, Sources] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
+
+    def explain(self, finding: Finding) -> Divergence | None:
+        """What is known of where a finding comes from; None where nothing is."""
+        found = self._module(finding)
+        try:
+            return self._operation(finding, found) or found
+        except Unrepeatable as error:
+            details = {"side": error.role, "place": _place(error.random)}
+            told = self._divergence(finding, found, "first-unrepeatable", details, confidence="module")
+            excerpts = {error.role: self._excerpt(error.role, error.random)}
+            return told.model_copy(update={error.role: _location(error.random), "excerpts": excerpts})
+        except (Unreadable, ValueError, LookupError, ArithmeticError, TypeError, AssertionError, RecursionError):
+            return found  # a place that cannot be found takes nothing from the finding
+
+    def _module(self, finding: Finding) -> Divergence | None:
+        ask = self.job.ask("modules", finding.check, finding.case, "modules")
+        pair.observe(self.sides, [ask], self.progress)
+        answers = [side.trace.get(ask.key).result for side in self.sides]
+        try:
+            match = first_module(answers[0]["calls"], answers[1]["calls"], _allowed(finding)) if all(answers) else None  # type: ignore[index]
+        except Exception:
+            match = None
+        if match is None:
+            return None
+        place = (finding.check, finding.variant, finding.case)
+        return divergence(place, _measured(finding), _allowed(finding), match)
+
+    def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
+        origins: dict[str, Any] = {}
+
+        def ask(role: Role, more: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+            side = next(s for s in self.sides if s.settings.role == role)
+            kind = f"operations-{next(self._numbers)}"
+            one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), **more)
+            self.progress(role, f"{finding.case}: first difference")
+            answer = side.ask(one)
+            if answer.result is None:
+                return None
+            if "operations" in answer.result:
+                self._repeats(role, finding, answer.result, answer.arrays)
+                if role == "candidate" and not origins:
+                    origins.update(answer.result.get("origins", {}))
+            return self._named(role, answer.result), answer.arrays
+
+        seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
+        search = Search(ask=ask, give=self._give, allowed=_allowed(finding), seconds=seconds)
+        rounds = search.run()
+        if not rounds:
+            return None
+        complete = rounds[-1].best is not None and rounds[-1].best.full and not rounds[-1].match.misplaced
+        told: list[Divergence] = []
+        for one in rounds:
+            try:
+                culprit = judge(one, self.sources, origins, complete=complete)
+            except (ValueError, LookupError, AssertionError):
+                if not told:
+                    raise
+                break
+            told.append(self._told(finding, module, culprit, origins, one))
+        first, *others = told
+        places = {first.candidate}
+        fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
+        return first.model_copy(update={"others": fresh})
+
+    def _named(self, role: Role, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The candidate's answer with its outputs by the reference's names."""
+        names = inverse(self.job.spec.mapping.outputs) if role == "candidate" else {}
+        if not names:
+            return result
+        named = dict(result)
+        if "outputs" in result:
+            named["outputs"] = [[renamed(str(path), names), value] for path, value in result["outputs"]]
+        if "tries" in result:
+            named["tries"] = [
+                {**one, "outputs": [renamed(str(path), names) for path in one["outputs"]]} if "outputs" in one else one
+                for one in result["tries"]
+            ]
+        return named
+
+    def _repeats(
+        self, role: Role, finding: Finding, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Raises Unrepeatable where the outputs of the second pass are not those of the first."""
+        side = next(s for s in self.sides if s.settings.role == role)
+        first = side.trace.get(self.job.key(finding.check, finding.case)).arrays
+        if result.get("replaced"):
+            return
+        for path, value in result["outputs"]:
+            row = arrays["vectors"][value]
+            if path in first and np.isfinite(row).all():
+                flat = first[path].astype(np.float64).ravel()
+                sums = np.array([np.linalg.norm(flat), flat.sum(), np.abs(flat).sum()])
+                scale = max(float(sums[0]), 1e-300) * max(flat.size, 1) ** 0.5
+                if np.isfinite(sums).all() and np.abs(sums - row[:3]).max() > REPEATS * scale:
+                    raise Unrepeatable(role, _random(result))
+
+    def _give(self, arrays: Mapping[str, NDArray[Any]]) -> str:
+        file = self.scratch / f"given-{next(self._numbers)}.safetensors"
+        save_file(dict(arrays), str(file))
+        return str(file)
+
+    def _told(
+        self, finding: Finding, module: Divergence | None, culprit: Culprit, origins: Mapping[str, Any], one: Round
+    ) -> Divergence:
+        operation, counterpart = culprit.operation, culprit.counterpart
+        compiled = _compiled(operation, origins)
+        details = {
+            "candidate_place": _place(culprit.candidate),
+            "reference_place": _place(culprit.reference),
+            "operation": operation.short,
+            "counterpart": counterpart.short if counterpart else "?",
+            "relative": f"{culprit.gap.relative:.3g}" if culprit.gap else "?",
+            "setting": culprit.setting,
+        }
+        if culprit.gap is not None:
+            gap = culprit.gap
+            details |= {
+                "where": str(list(gap.where)),
+                "reference_value": repr(gap.reference),
+                "candidate_value": repr(gap.candidate),
+            }
+        known = culprit.candidate is not None and compiled is None
+        found = self._divergence(
+            finding, module, SENTENCES[culprit.kind], details, confidence=culprit.confidence if known else "module"
+        )
+        hints = [f"{compiled} runs compiled code: the line is that of its call"] if compiled else []
+        return found.model_copy(
+            update={
+                "subject": module.subject if module else operation.path.partition("#")[0],
+                "candidate": _location(culprit.candidate),
+                "reference": _location(culprit.reference),
+                "operation": operation.name,
+                "counterpart": counterpart.name if counterpart else "",
+                "call": culprit.call_index,
+                "calls": culprit.calls,
+                "callers": [place for frame in culprit.callers if (place := _location(frame))],
+                "excerpts": {
+                    "reference": self._excerpt("reference", culprit.reference),
+                    "candidate": self._excerpt("candidate", culprit.candidate),
+                },
+                "flow": list(culprit.flow),
+                "hints": hints + self._hints(culprit),
+            }
+        )
+
+    def _divergence(
+        self, finding: Finding, module: Divergence | None, kind: str, details: dict[str, str], *, confidence: str
+    ) -> Divergence:
+        return Divergence(
+            check=finding.check,
+            variant=finding.variant,
+            case=finding.case,
+            subject=module.subject if module else "",
+            confidence=confidence,  # type: ignore[arg-type]
+            kind=kind,
+            message=say(kind, details),
+            details=details,
+            measured=_measured(finding),
+            allowed=_allowed(finding),
+            module=module.module if module else None,
+        )
+
+    def _excerpt(self, role: Role, frame: Frame | None) -> list[Line]:
+        if frame is None or not frame.own:
+            return []
+        lines = self.sources[role].excerpt(frame.file, frame.line)
+        return [Line(number=n, text=text, marked=n == frame.line) for n, text in lines]
+
+    def _hints(self, culprit: Culprit) -> list[str]:
+        """How the two functions differ in syntax, where they are alike enough for that to help."""
+        reference = self._function("reference", culprit.reference)
+        candidate = self._function("candidate", culprit.candidate)
+        if reference is None or candidate is None:
+            return []
+        differing = tree_difference(reference, candidate)
+        theirs, mine = (" ".join(texts) for texts in zip(*differing, strict=True)) if differing else ("", "")
+        if not differing or difflib.SequenceMatcher(None, theirs, mine).ratio() < ALIKE:
+            return []
+        return [f"reference: {a or '(nothing)'} | candidate: {b or '(nothing)'}" for a, b in differing[:MOST_HINTS]]
+
+    def _function(self, role: Role, frame: Frame | None) -> Function | None:
+        return self.sources[role].function(frame.file, frame.line) if frame is not None and frame.own else None
+
+
+def _random(result: Mapping[str, Any]) -> Frame | None:
+    """The user's line that first draws random numbers."""
+    order = result.get("random")
+    if not isinstance(order, int):
+        return None
+    frames = [Frame(*frame) for frame in result["stacks"][result["operations"][order][3]]]
+    return next((f for f in frames if f.own), None)
+
+
+def _allowed(finding: Finding) -> float:
+    return float(finding.allowed) if isinstance(finding.allowed, float) and finding.allowed > 0 else 1e-12
+
+
+def _measured(finding: Finding) -> float | None:
+    return finding.measured if isinstance(finding.measured, float) else None
+
+
+def _place(frame: Frame | None) -> str:
+    return f"{frame.file}:{frame.line} in {frame.function}" if frame else "?"
+
+
+def _location(frame: Frame | None) -> Location | None:
+    return Location(file=frame.file[:1000], line=max(frame.line, 1), name=frame.function[:200]) if frame else None
+
+
+def _compiled(operation: Operation, origins: Mapping[str, Any]) -> str | None:
+    """The compiled or scripted module that an operation ran in, or None."""
+    path = operation.path.partition("#")[0]
+    while True:
+        if origins.get(path, {}).get("compiled"):
+            return path or "the model"
+        if not path:
+            return None
+        path = path.rpartition(".")[0]

@@ -1,0 +1,88 @@
+"""Where modules, their plain settings and their buffers were made: the user's source lines, noted while a model is built."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from . import locate
+from .frames import OWN, frame_of, kind_of
+
+MOST_FRAMES = 12
+PLAIN = (bool, int, float, str)
+
+
+class Origins:
+    """For each module built under `recording`: the stack that made it, and those that set its attributes."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._set: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        make, assign, register = nn.Module.__init__, nn.Module.__setattr__, nn.Module.register_buffer
+        parameter = nn.Module.register_parameter
+
+        def made(module: nn.Module, *args: Any, **kwargs: Any) -> None:
+            self._made.setdefault(module, self._stack())
+            make(module, *args, **kwargs)
+
+        def assigned(module: nn.Module, name: str, value: Any) -> None:
+            if isinstance(value, (*PLAIN, nn.Module)) or callable(value):
+                self._set.setdefault(module, {})[name] = self._stack()
+            assign(module, name, value)
+
+        def registered(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> None:
+            self._set.setdefault(module, {})[name] = self._stack()
+            register(module, name, *args, **kwargs)
+
+        def parametrised(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> None:
+            self._set.setdefault(module, {})[name] = self._stack()
+            parameter(module, name, *args, **kwargs)
+
+        with (
+            mock.patch.object(nn.Module, "__init__", made),
+            mock.patch.object(nn.Module, "__setattr__", assigned),
+            mock.patch.object(nn.Module, "register_buffer", registered),
+            mock.patch.object(nn.Module, "register_parameter", parametrised),
+        ):
+            yield
+
+    def _stack(self) -> list[list[Any]]:
+        found: list[list[Any]] = []
+        frame: Any = sys._getframe(2)
+        while frame is not None and len(found) < MOST_FRAMES:
+            if kind_of(frame.f_code, self.root) == OWN:
+                found.append(frame_of(frame.f_code, frame.f_lineno, frame.f_lasti, self.root))
+            frame = frame.f_back
+        return found
+
+    def of(self, model: nn.Module) -> dict[str, Any]:
+        """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set {attribute: [value or None, stack]}."""
+        return {
+            path: {
+                "class": type(module).__name__,
+                "own": bool((place := locate.of_class(module, self.root)) and place["own"]),
+                "compiled": isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule",
+                "made": self._made.get(module, []),
+                "set": {
+                    name: [_plain(module.__dict__.get(name)), stack]
+                    for name, stack in self._set.get(module, {}).items()
+                    if stack
+                },
+            }
+            for path, module in model.named_modules()
+        }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, PLAIN) else None

@@ -1,0 +1,88 @@
+"""Where the sides first part, as plain lines of text that every other rendering is made of. Nothing here is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from verify.messages import Language, label, say
+from verify.report import Divergence, Finding, Line, Location, Report
+from verify.sinks.text import number
+
+SIDES = ("reference", "candidate")
+
+
+def sentence(kind: str, details: Mapping[str, str], language: Language) -> str:
+    """A finding's or divergence's sentence; in both languages, one after the other."""
+    if language == "both":
+        return f"{say(kind, details, 'en')} / {say(kind, details, 'zh')}"
+    return say(kind, details, language)
+
+
+def place(location: Location | None) -> str:
+    """file:line (name)."""
+    if location is None:
+        return "?"
+    return f"{location.file}:{location.line}" + (f" ({location.name})" if location.name else "")
+
+
+def excerpt(lines: list[Line]) -> Iterator[str]:
+    """Source with line numbers, the marked line with an arrow."""
+    for line in lines:
+        yield f"{'>' if line.marked else ' '} {line.number:>5} {line.text}"
+
+
+def how_sure(found: Divergence, language: Language) -> str:
+    """The confidence, in words."""
+    return label(found.confidence, language)
+
+
+def calls(found: Divergence, language: Language) -> str:
+    """Which call of the line it is, where there are several."""
+    if found.call is None or not found.calls or found.calls < 2:
+        return ""
+    return f"{label('call', language)} {found.call + 1} / {found.calls}"
+
+
+def story(found: Divergence, report: Report, language: Language) -> Iterator[str]:
+    """All that is known of one divergence: the sentence, both sources, values, callers, data flow, hints, and the
+    difference of each output of the case."""
+    yield sentence(found.kind, found.details, language)
+    yield how_sure(found, language)
+    if text := calls(found, language):
+        yield text
+    for role, location in zip(SIDES, (found.reference, found.candidate), strict=True):
+        yield ""
+        yield f"{label(role, language)} {place(location)}"
+        yield from excerpt(found.excerpts.get(role, []))
+    if "where" in found.details:
+        details = found.details
+        yield ""
+        yield (
+            f"{label('values', language)} {details['where']}: "
+            f"{label('reference', language)} {details['reference_value']}, "
+            f"{label('candidate', language)} {details['candidate_value']}"
+        )
+    for title, lines in (
+        ("called-from", [place(c) for c in found.callers]),
+        ("flow", found.flow),
+        ("hint", found.hints),
+        ("layers", list(_differences(found, report))),
+    ):
+        if lines:
+            yield ""
+            yield label(title, language)
+            yield from (f"  {part}" for line in lines for part in line.splitlines())
+    for other in found.others:
+        yield ""
+        yield f"{label('other-faults', language)}: {sentence(other.kind, other.details, language)}"
+
+
+def _differences(found: Divergence, report: Report) -> Iterator[str]:
+    """The case's findings and its figures."""
+    for finding in report.findings:
+        if (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case):
+            yield _figures(finding)
+
+
+def _figures(finding: Finding) -> str:
+    return f"{finding.subject}: {number(finding.measured)} (<= {number(finding.allowed)})"
