@@ -212,11 +212,23 @@ def test_an_environment_of_a_wrong_form_is_refused(tmp_path, result):
 @pytest.mark.parametrize(
     "code", ["result.clear()", 'result["calls"] = result["calls"][::-1]', 'result["calls"][0]["parent"] = 9']
 )
-def test_a_second_pass_of_a_wrong_form_costs_the_place_alone(duo, kept, code):
+def test_a_second_pass_of_a_wrong_form_costs_the_module_alone(duo, kept, code):
     duo.write("right", head=HOSTILE.format(key="tiny/forward/trap/modules", code=code), trap="y = y + 1")
     report = duo.run()
     assert kept(report, "different").kind == "output-values"
-    assert report.first_divergence is None
+    assert report.first_divergence.module is None
+    assert report.first_divergence.operation == "aten.add.Tensor"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["result.clear()", 'result["operations"] = 1', 'result["values"] = []', 'result["stacks"] = [[["/etc/passwd"]]]'],
+)
+def test_a_record_of_operations_of_a_wrong_form_costs_the_line_alone(duo, kept, code):
+    duo.write("right", head=HOSTILE.format(key="tiny/forward/trap/operations-1", code=code), trap="y = y + 1")
+    report = duo.run()
+    assert kept(report, "different").kind == "output-values"
+    assert report.first_divergence.confidence == "module"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def localise(compared, tmp_path) -> Localise:
             assert (first.candidate.file, first.candidate.line) == ("net.py", line), first.message
             marked = [x.text for x in first.excerpts["candidate"] if x.marked]
             assert marked == [candidate.splitlines()[line - 1]]
-            finding = report.findings[0]
+            finding = next(f for f in report.findings if f.kind == "output-values")
             assert (finding.candidate.file, finding.candidate.line) == ("net.py", line)
         return first
 

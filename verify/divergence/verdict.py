@@ -163,7 +163,9 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
         moved = _other_operand(match, operation, counterpart, sources)
         if moved is not None:
             kind, frame, reference = moved
-            return Place(kind, operation, frame, reference, None, sure and frame == operation.frame)
+            on_the_way = [step for n in operation.inputs for step in _views(match.candidate, n)]
+            sure = sure and all(_at(frame, step) for step in (operation, *on_the_way))
+            return Place(kind, operation, frame, reference, None, sure)
     kind = "operand" if blamed.how == "operand" else "differs"
     return Place(kind, operation, operation.frame, counterpart.frame if counterpart else theirs, counterpart, sure)
 
