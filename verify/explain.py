@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from verify.messages import say
 from verify.pair import Progress
 from verify.report import Divergence, Finding, Line, Location
 from verify.side import Side
-from verify.trace import Role
+from verify.trace import BOTH, Ask, Role
 
 LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
@@ -77,24 +77,44 @@ class Explainer:
             return self._operation(finding, found) or found
         except Unrepeatable as error:
             details = {"side": error.role, "place": _place(error.random)}
-            told = self._divergence(finding, found, "first-unrepeatable", details, confidence="module")
+            if error.random is None:  # the module, where one was found, is the best place to look for what it keeps
+                stateful = self._divergence(finding, found, "first-stateful", details, confidence="module")
+                places: dict[str, Any] = {role: getattr(found, role, None) for role in BOTH}
+                return stateful.model_copy(update=places)
+            told = self._divergence(finding, found, "first-random", details, confidence="module")
             excerpts = {error.role: self._excerpt(error.role, error.random)}
             return told.model_copy(update={error.role: _location(error.random), "excerpts": excerpts})
         except (Unreadable, ValueError, LookupError, ArithmeticError, TypeError, AssertionError, RecursionError):
             return found  # a place that cannot be found takes nothing from the finding
 
     def _module(self, finding: Finding) -> Divergence | None:
-        ask = self.job.ask("modules", finding.check, finding.case, "modules")
-        pair.observe(self.sides, [ask], self.progress)
-        answers = [side.trace.get(ask.key).result for side in self.sides]
-        try:
-            match = first_module(answers[0]["calls"], answers[1]["calls"], _allowed(finding)) if all(answers) else None  # type: ignore[index]
-        except Exception:
-            match = None
+        match = self._first_module(finding) or self._first_module(finding, after=self._earlier(finding))
         if match is None:
             return None
         place = (finding.check, finding.variant, finding.case)
         return divergence(place, _measured(finding), _allowed(finding), match)
+
+    def _earlier(self, finding: Finding) -> list[Ask]:
+        """The passes that one model ran before this case: what they left behind in it may be what differs."""
+        own = self.job.ask("forward", finding.check, finding.case)
+        cases = self.job.cases(finding.check)
+        earlier = [self.job.ask("forward", finding.check, case) for case in cases[: cases.index(finding.case)]]
+        number = next(self._numbers)
+        asks = [replace(ask, key=f"{ask.key}/again-{number}") for ask in earlier if ask.group == own.group]
+        return [
+            replace(ask, fresh=ask is asks[0]) for ask in asks
+        ]  # the passes before must be all that a model has seen
+
+    def _first_module(
+        self, finding: Finding, after: Iterable[Ask] = ()
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+        ask = self.job.ask("modules", finding.check, finding.case, f"modules-{next(self._numbers)}")
+        pair.observe(self.sides, [*after, ask], self.progress)
+        answers = [side.trace.get(ask.key).result for side in self.sides]
+        try:
+            return first_module(answers[0]["calls"], answers[1]["calls"], _allowed(finding)) if all(answers) else None  # type: ignore[index]
+        except Exception:
+            return None
 
     def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
         origins: dict[str, Any] = {}

@@ -174,10 +174,15 @@ FINDINGS: dict[str, Text] = {
         "what follows at {reference_place}",
         "{candidate_place} 处的分支取决于计算出的值并进入 {operation}；参考实现在 {reference_place} 处计算后续值",
     ),
-    "first-unrepeatable": Text(
+    "first-random": Text(
         "the {side} gives other values each time it runs, so no operation is blamed; it first draws random numbers at "
         "{place}: seed it or switch that off",
         "{side} 每次运行结果不同，因此不归咎于任何运算；首次产生随机数的位置：{place}；请固定随机种子或关闭随机性",
+    ),
+    "first-stateful": Text(
+        "the {side} gives other values when the case runs again and draws no random numbers: an earlier pass left "
+        "something in it that changes this one, so no operation is blamed",
+        "{side} 再次运行该用例时结果不同且未产生随机数：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
     ),
 }  # fmt: skip
 

@@ -265,7 +265,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         read = [self.number(t) for t in tensors]
         if self.plan.feed:
             args, kwargs = self._fed(index, args, kwargs)
+        draws = self.plan.record and self.random is None and torch.Tag.nondeterministic_seeded in func.tags
+        before = _generators() if draws else []  # attention without dropout has the tag and draws nothing
         output = func(*args, **kwargs)
+        if draws and _generators() != before:
+            self.random = index
         written = _written(func, args, kwargs) if func._schema.is_mutable else []
         output = self._replaced_views(output, written)
         made = [self._made(t, index, tensors, read, written) for t in _tensors(output)]
@@ -278,8 +282,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             path, caller = self._paths[-1] if self._paths else ("", None)
             inside = caller is not None and caller == self._user_line(2)
             record = [str(func), read, made, self._stack(), path, _scalars(args, kwargs), inside]
-            if self.random is None and torch.Tag.nondeterministic_seeded in func.tags:
-                self.random = index
         else:
             record = []
         self._operations.append(record)
@@ -385,6 +387,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             "starts": torch.tensor(starts, dtype=torch.int64),
             "bounds": torch.tensor(bounds, dtype=torch.int64),
         }
+
+
+def _generators() -> list[bytes]:
+    """The states of torch's generators: of the CPU and of each GPU."""
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+    return [state.numpy().tobytes() for state in states]
 
 
 def _address(tensor: torch.Tensor) -> int:
