@@ -148,7 +148,6 @@ Setting = bool | int | float | str | None
 
 class Held(Module):
     library: bool
-    stateful: bool = True
     settings: dict[Name, Setting | list[Setting]]
 
 

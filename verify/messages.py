@@ -45,6 +45,11 @@ FINDINGS: dict[str, Text] = {
     "tied": Text("shares its tensor with {candidate}; in the reference with {reference}", "与 {candidate} 共享张量；参考实现中为 {reference}"),
     # signature
     "method-one-side": Text("a public method, only in the {side}", "公共方法，仅存在于{side}"),
+    # settings
+    "settings-together": Text(
+        "no path says which is which; all modules of this class together have {candidate}, in the reference {reference}",
+        "无法按路径对应；该类的全部模块合计为 {candidate}，参考实现为 {reference}",
+    ),
     # initialisation
     "initialisation": Text(
         "the {what} of its initial values is {candidate}; the reference has {reference}",

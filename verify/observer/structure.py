@@ -33,7 +33,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         ],
         "order": list(model.state_dict(keep_vars=True)),
         "tied": _tied(model),
-        "modules": [_module(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
+        "modules": [described(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
         "location": locate.of_class(model, root),
         "arrays": {name: b for name, b in buffers if not b.is_meta},
         "note": note,
@@ -47,7 +47,8 @@ def _tied(model: nn.Module) -> list[list[str]]:
     return sorted(sorted(group) for group in names.values() if len(group) > 1)
 
 
-def _module(path: str, module: nn.Module, root: str) -> dict[str, Any]:
+def described(path: str, module: nn.Module, root: str) -> dict[str, Any]:
+    """A module: its path, class, whether it or one inside holds parameters or buffers, and where its class is."""
     stateful = any(True for _ in module.parameters()) or any(True for _ in module.buffers())
     return {
         "path": path,
