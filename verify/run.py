@@ -14,6 +14,7 @@ from verify import __version__, pair, scenes
 from verify.checks import available, signature
 from verify.checks.base import Job, Maker, Outcome
 from verify.explain import Explainer
+from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
@@ -88,6 +89,10 @@ def run(
     """
     started = time.perf_counter()
     names = available()
+    if options.depth is not None and spec.depth_key is None:
+        raise SpecError(
+            f"--depth {options.depth}: the spec names no `depth_key`, the configuration key that counts layers"
+        )
     if spec.checks:
         chosen(spec.checks, names, "check")
     checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
@@ -97,7 +102,7 @@ def run(
     cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
     for variant in variants:
         scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
-    tally = _Tally()
+    tally, idle = _Tally(), Idle(spec)
     interrupted: tuple[str, int] | None = None
     try:
         with pair.started(spec, base, servers, seed=options.seed, device=options.device, timeout=options.timeout) as (
@@ -107,8 +112,9 @@ def run(
             try:
                 pair.observe(sides, [Ask(key="environment", op="environment")], progress)
                 for variant in variants:
-                    job = Job(spec=spec, base=base, variant=variant, seed=options.seed)
+                    job = Job(spec=spec, base=base, variant=variant, seed=options.seed, matched=idle.matched)
                     _variant(job, cases, checks, options.depth, sides, scratch, tally, progress)
+                    idle.look(job, {side.settings.role: side.trace for side in sides})
             finally:
                 for side in sides:
                     own = pair.side_spec(spec, side.settings.role).path
@@ -121,6 +127,8 @@ def run(
     except Exception as error:
         tally.stops.append(_broken(error))
     results = [_result(name, tally) for name in checks] + [_stopped(reason) for reason in tally.stops]
+    ended = [r.name for r in results if r.verdict in (Verdict.EQUAL, Verdict.DIFFERENT)]
+    tally.skipped += idle.told([] if tally.stops else ended)
     report = Report(
         tool_version=__version__,
         verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),

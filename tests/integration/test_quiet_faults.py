@@ -198,6 +198,17 @@ def test_flags_of_the_spec_are_varied_and_unknown_ones_are_told(compare):
     assert [(s.case, "both sides" in s.reason) for s in report.skipped] == [("gates", True)]
 
 
+def test_patterns_that_match_nothing_are_told(compare):
+    report = compare(
+        checks={
+            "structure": {"ignore": ["inner.*", "*.requires_grad", "iner.*", "*.bias"]},
+            "forward": {"ignore": ["y", "y.*"]},
+        }
+    )
+    told = [s.reason for s in report.skipped if "matches nothing" in s.reason]
+    assert told == ["`ignore: iner.*` matches nothing that this check compares"]
+
+
 def test_a_case_without_a_batch_says_so(compare):
     report = compare(checks={"determinism": {}}, cases={"one": {"inputs": {"x": {"shape": [1, "width"]}}}})
     assert report.verdict == Verdict.EQUAL

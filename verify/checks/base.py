@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from verify.compare import MISSING, differing
+from verify.compare import MISSING, differing, leaves
 from verify.messages import say
 from verify.report import Finding, Location, Verdict, worst
 from verify.spec import CaseSpec, Spec
@@ -35,6 +35,7 @@ class Job:
 
     scenes: by check and case; empty while only what needs no inputs is asked. accepted: arguments that forward takes
     by name on both sides, in the reference's words; known when scenes are, where the check `signature` is planned.
+    matched: patterns of `ignore` that met a subject, by check; noted as subjects are looked at, to tell the others.
     """
 
     spec: Spec
@@ -43,6 +44,7 @@ class Job:
     seed: int
     scenes: Mapping[tuple[str, str], Scene] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
+    matched: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -137,7 +139,13 @@ class Maker:
     candidate: Location | None = None
 
     def ignored(self, subject: str) -> bool:
-        return any(fnmatchcase(subject, pattern) for pattern in self.job.spec.options(self.check).ignore)
+        found = [p for p in self._patterns if fnmatchcase(subject, p)]
+        self.job.matched.update((self.check, pattern) for pattern in found)
+        return bool(found)
+
+    @property
+    def _patterns(self) -> list[str]:
+        return self.job.spec.options(self.check).ignore
 
     def counted(self, subjects: Iterable[str]) -> int:
         """How many of these are compared: what the spec ignores is not, and must not count as such."""
@@ -173,6 +181,10 @@ class Maker:
 
     def differences(self, reference: Any, candidate: Any, prefix: str = "") -> Iterator[Finding]:
         """A finding for every path at which nested JSON values differ, looked at both ways."""
+        if self._patterns:  # a pattern that meets what is equal is not idle
+            self.counted(
+                ".".join(p for p in (prefix, path) if p) for side in (reference, candidate) for path, _ in leaves(side)
+            )
         for path, r, c in differing(reference, candidate):
             subject = ".".join(p for p in (prefix, path) if p)
             if self.ignored(subject):
