@@ -252,6 +252,20 @@ class Environment(Form):
     packages: dict[str, str | None]
 
 
+class Target(Form):
+    """Where one thing that the spec names was loaded from."""
+
+    place: Place | None
+    real: Annotated[str, Field(max_length=4096)]
+    name: Name
+    outside: bool
+    held: bool
+
+
+class Code(Form):
+    targets: dict[Name, Target]
+
+
 class Operations(Form):
     """A pass of operations. What it records is read by `divergence.graph`, which trusts it no more than this does."""
 
@@ -260,6 +274,7 @@ class Operations(Form):
 
 FORMS: dict[str, type[Form]] = {
     "environment": Environment,
+    "code": Code,
     "configuration": Configuration,
     "structure": Structure,
     "settings": Settings,

@@ -31,6 +31,16 @@ FINDINGS: dict[str, Text] = {
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
     "no-inputs": Text("the inputs of this case could not be made: {fault}", "无法生成该场景的输入：{fault}"),
+    # run
+    "same-code": Text(
+        "both sides run one and the same {name} of {file}: a model compared with itself proves nothing",
+        "两侧运行的是 {file} 中的同一个 {name}：与自身比较不能证明任何结论",
+    ),
+    "code-shadowed": Text(
+        "the {side}'s {target} was loaded from {file}; its folder holds a module of that name, which did not run",
+        "{side}的 {target} 加载自 {file}；其目录中的同名模块并未运行",
+    ),
+    "code-outside": Text("the {side}'s {target} was loaded from outside its folder: {file}", "{side}的 {target} 加载自其目录之外：{file}"),
     # buffers
     "buffer-values": Text(
         "{different} of {count} values differ; worst at {where}: {candidate}, the reference has {reference}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from verify import __version__, pair, scenes
+from verify import __version__, code, pair, scenes
 from verify.checks import available, signature
 from verify.checks.base import Job, Maker, Outcome
 from verify.explain import Explainer
@@ -49,6 +49,7 @@ class _Tally:
     divergences: list[Divergence] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    files: dict[Role, dict[str, str]] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
     """Why the run did not come to its end. With one of these the verdict is never equal."""
 
@@ -115,10 +116,12 @@ def run(
                     job = Job(spec=spec, base=base, variant=variant, seed=options.seed, matched=idle.matched)
                     _variant(job, cases, checks, options.depth, sides, scratch, tally, progress)
                     idle.look(job, {side.settings.role: side.trace for side in sides})
+                    _code(job, sides, tally)
             finally:
                 for side in sides:
                     own = pair.side_spec(spec, side.settings.role).path
-                    tally.environment[side.settings.role] = {"path": own, **pair.environment(side)}
+                    files = {"files": tally.files.get(side.settings.role, {})}
+                    tally.environment[side.settings.role] = {"path": own, **pair.environment(side), **files}
     except SpecError:
         raise
     except KeyboardInterrupt as error:
@@ -126,7 +129,9 @@ def run(
         tally.stops.append(f"{interrupted[0]}; what had been compared until then is kept")
     except Exception as error:
         tally.stops.append(_broken(error))
-    results = [_result(name, tally) for name in checks] + [_stopped(reason) for reason in tally.stops]
+    run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
+    results = [_result(name, tally) for name in [*checks, *run_as_a_whole]]
+    results += [_stopped(reason) for reason in tally.stops]
     ended = [r.name for r in results if r.verdict in (Verdict.EQUAL, Verdict.DIFFERENT)]
     tally.skipped += idle.told([] if tally.stops else ended)
     report = Report(
@@ -209,6 +214,7 @@ def _variant(
             accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
             job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
+        pair.observe(sides, [code.ask(job)], progress)
         pair.observe(sides, _asks(job, checks, fresh=True), progress)
     except KeyboardInterrupt as error:
         interrupt = error
@@ -226,6 +232,19 @@ def _variant(
     if interrupt is not None:
         raise interrupt
     _explain(job, sides, scratch, tally, progress)
+
+
+def _code(job: Job, sides: list[Side], tally: _Tally) -> None:
+    """Notes which files the sides ran, the first time they tell, and what is wrong with that."""
+    if tally.files:
+        return
+    traces = {side.settings.role: side.trace for side in sides}
+    tally.files = {role: files for role, trace in traces.items() if (files := code.files(job, trace))}
+    outcome = Outcome(name="code", findings=list(code.findings(job, traces)))
+    if any(f.verdict == Verdict.ERROR for f in outcome.findings):
+        _count_outcomes(code.CHECK, job, [outcome], 0.0, tally)
+    else:
+        tally.findings += outcome.findings
 
 
 def _asks(job: Job, checks: list[str], *, fresh: bool = False) -> list[Ask]:

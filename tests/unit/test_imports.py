@@ -77,6 +77,7 @@ ALLOWED = {
     "verify.interrupt": [],
     "verify.answers": [V + "memory", V + "trace"],
     "verify.mapping": [V + "spec"],
+    "verify.code": [V + n for n in ("checks.base", "pair", "report", "trace")],
     "verify.idle": [V + n for n in ("checks", "mapping", "report", "spec", "trace")],
     "verify.pair": [V + "side", V + "spec", V + "trace"],
     "verify.scenes": [

@@ -18,6 +18,7 @@ import torch
 
 from .. import processes
 from . import (
+    code,
     configuration,
     environment,
     faults,
@@ -40,6 +41,7 @@ Operation = Callable[[Builder, dict[str, Any]], dict[str, Any]]
 
 OPERATIONS: dict[str, Operation] = {
     "environment": environment.observe,
+    "code": code.observe,
     "configuration": configuration.observe,
     "structure": structure.observe,
     "settings": settings.observe,
