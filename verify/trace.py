@@ -18,9 +18,11 @@ Role = Literal["reference", "candidate"]
 FRAMES_SHOWN = 5
 LONGEST_LINE_NUMBER = 9
 BOTH: tuple[Role, ...] = ("reference", "candidate")
-FaultKind = Literal["raised", "import", "setup", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"]
+FaultKind = Literal[
+    "raised", "import", "setup", "case", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"
+]
 """raised: by the model itself; the only kind that can prove a difference. import: the code cannot be loaded. setup:
-what the spec asks for cannot be had here. exit, signal: how the process ended. disk: no room to write."""
+what the spec asks for cannot be had here. case: the reference's forward does not take what the spec gives it. exit, signal: how the process ended. disk: no room to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ class Fault:
         if not isinstance(data, dict):
             return cls(kind="protocol", message="the side answered with something that is no fault")
         kinds: dict[str, FaultKind] = {
-            "raised": "raised", "import": "import", "setup": "setup", "memory": "memory", "disk": "disk", "exit": "exit"
+            "raised": "raised", "import": "import", "setup": "setup", "case": "case", "memory": "memory", "disk": "disk", "exit": "exit"
         }  # fmt: skip
         frames = data.get("frames")
         missing = data.get("missing")

@@ -24,6 +24,28 @@ def test_a_forward_that_raises_on_one_side_only_is_a_difference(duo, kept, side)
     assert (place.file, place.line) == ("model.py", 21)
 
 
+@pytest.mark.parametrize(
+    ("case", "text"),
+    [
+        ({"inputs": {"z": {"shape": [2, "width"]}}}, "missing a required argument: 'x'"),
+        ({"inputs": {"x": {"shape": [2, "width"]}}, "arguments": {"mask": None}}, "unexpected keyword argument 'mask'"),
+    ],
+)
+def test_a_case_that_the_references_forward_does_not_take_is_an_error_of_the_spec(duo, case, text):
+    file = duo.folder / "right" / "model.py"
+    file.write_text(file.read_text().replace("forward(self, x):", "forward(self, x=None, z=None, mask=None):"))
+    duo.spec(cases={"wrong": case}, checks=["forward", "gradients", "training"])
+    report = duo.run()
+    assert {g.verdict for c in report.checks for g in c.groups} <= {"error", "skipped"}
+    assert report.verdict == "error"
+    assert all(text in f.message and "the spec's case does not fit" in f.message for f in report.findings)
+
+
+def test_a_type_error_of_the_references_own_is_a_difference(duo, kept):
+    duo.write("left", trap="len(3)")
+    assert "TypeError: object of type 'int' has no len()" in kept(duo.run(), "different").message
+
+
 def test_a_forward_that_raises_on_both_sides_is_an_error(duo, kept):
     for side in ("left", "right"):
         duo.write(side, trap=RAISE)
