@@ -23,7 +23,7 @@ from verify.spec import CaseSpec, Spec, SpecError
 from verify.trace import BOTH, Ask, Role, Trace
 
 MOST_EXPLAINED = 3
-"""Cases for which the first diverging module is sought; the rest of the differing cases name it too."""
+"""Cases for which the first diverging module or operation is sought."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,23 +328,35 @@ def _result(name: str, tally: _Tally) -> CheckResult:
 
 
 def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress: Progress) -> None:
-    """The second pass, only where values differ: which operation or module is the first, and its place on the findings."""
-    todo = [
-        f
-        for f in tally.findings
-        if f.variant == job.variant and f.kind in ("output-values", "not-finite") and (f.check, f.case) in job.scenes
-    ]
+    """The second pass, only where outputs differ: which operation or module is the first, and its place on the findings.
+
+    A place belongs to its case. The findings of further cases get none: nobody has looked there.
+    """
+    cases: dict[tuple[str, str], list[Finding]] = {}
+    for finding in tally.findings:
+        if finding.variant == job.variant and _of_outputs(finding) and (finding.check, finding.case) in job.scenes:
+            cases.setdefault((finding.check, finding.case), []).append(finding)
+    found = [sorted(findings, key=_by_shape) for findings in cases.values()]
+    found.sort(key=lambda findings: _by_shape(findings[0]))
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
-    found: Divergence | None = None
-    for finding in todo[:MOST_EXPLAINED]:
-        explained = explainer.explain(finding)
+    for findings in found[:MOST_EXPLAINED]:
+        explained = explainer.explain(findings[0])
         if explained is not None:
-            found = explained
-            tally.divergences.append(found)
-            _place(tally, finding, found)
-    for finding in todo[MOST_EXPLAINED:]:
-        if found is not None:
-            _place(tally, finding, found)
+            tally.divergences.append(explained)
+            for finding in findings:
+                _place(tally, finding, explained)
+
+
+def _of_outputs(finding: Finding) -> bool:
+    """Whether a finding of a case is about an output: its values, or its shape or kind."""
+    return finding.kind in ("output-values", "not-finite") or (
+        finding.kind == "value" and finding.subject != "container"
+    )
+
+
+def _by_shape(finding: Finding) -> bool:
+    """Whether it is about no value. Such come last: where a value differs, more can be found."""
+    return finding.kind == "value"
 
 
 def _place(tally: _Tally, finding: Finding, found: Divergence) -> None:
