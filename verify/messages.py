@@ -86,7 +86,15 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
     ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    "all-zero": Text(
+        "{subject} is all zeros in the reference: that a candidate agrees with it proves little",
+        "参考实现的 {subject} 全为零：候选实现与之一致也证明不了什么",
+    ),
     # outputs
+    "not-comparable": Text(
+        "{subject} is a {class_name} on both sides; of such objects nothing but the class is compared",
+        "两侧的 {subject} 均为 {class_name}；此类对象只比较类名",
+    ),
     "output-order": Text(
         "the outputs come in the order {candidate}; in the reference {reference}",
         "输出顺序为 {candidate}；参考实现为 {reference}",

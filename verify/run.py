@@ -289,7 +289,7 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
         reason = f"the spec ignores {', '.join(patterns)}"
         tally.skipped.append(Skipped(check=name, variant=job.variant, case="", reason=reason))
     for outcome in outcomes:
-        if outcome.verdict == Verdict.ERROR and not outcome.findings:
+        if outcome.verdict == Verdict.ERROR and all(f.verdict == Verdict.NOTE for f in outcome.findings):
             outcome.reason = "nothing was compared" + (": the spec ignores all of it" if patterns else "")
         tally.findings += outcome.findings
         if outcome.skipped:

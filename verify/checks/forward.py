@@ -47,4 +47,8 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
     theirs = inverse(job.spec.mapping.outputs)
     left, right, moved = (passes.read(a, names) for a, names in zip(answers, (None, theirs, None), strict=True))
     arithmetic = job.scenes["forward", name].case.arithmetic
-    return passes.compared(make, left, right, moved, arithmetic, mapped=bool(theirs))
+    outcome = passes.compared(make, left, right, moved, arithmetic, mapped=bool(theirs))
+    for path, array in left.values.items():
+        if array.dtype.kind == "f" and array.size and not array.any() and not make.ignored(path):
+            outcome.findings.append(make.finding("all-zero", path, Verdict.NOTE))
+    return outcome
