@@ -105,6 +105,9 @@ class Forward(Form):
     outputs: list[Output]
     container: Name
     ordered: bool
+    exact: bool = True
+    lifted: Count = 0
+    note: str = ""
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:

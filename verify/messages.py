@@ -86,6 +86,14 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
     ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    "not-exact": Text(
+        "the {side} cannot be built in exact arithmetic ({why}); what it computes in float32 leaves differences near 1e-7",
+        "{side}无法在精确算术中构建（{why}）；其 float32 计算会留下约 1e-7 的差异",
+    ),
+    "lifted": Text(
+        "{count} operations of the {side} that compute in a narrower type were computed in float64, to compare exactly",
+        "{side}中有 {count} 个较窄类型的运算改用 float64 计算，以便精确比较",
+    ),
     "all-zero": Text(
         "{subject} is all zeros in the reference: that a candidate agrees with it proves little",
         "参考实现的 {subject} 全为零：候选实现与之一致也证明不了什么",

@@ -121,6 +121,30 @@ def test_an_exception_that_cannot_be_printed_is_told(duo, kept):
     assert "Odd: <the message itself raised RuntimeError>" in kept(duo.run(), "different").message
 
 
+def test_a_side_that_cannot_be_built_in_exact_arithmetic_is_told_with_the_reason(duo):
+    duo.write(
+        "right", init="if torch.zeros(1, dtype=torch.float32).dtype != torch.float32: raise TypeError('not mine')"
+    )
+    report = duo.run()
+    assert report.verdict == "equal"
+    (note,) = report.findings
+    assert (note.kind, note.verdict, note.subject) == ("not-exact", "note", "candidate")
+    assert "TypeError: not mine" in note.message
+
+
+def test_operations_that_are_lifted_are_told_once_a_side(duo):
+    for side in ("left", "right"):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        file.write_text(file.read_text().replace("self.linear(x)", "self.linear(x).float().to(x.dtype)"))
+    report = duo.run()
+    assert report.verdict == "equal"
+    assert [(f.kind, f.case, f.subject) for f in report.findings] == [
+        ("lifted", "one", "reference"), ("lifted", "one", "candidate"),
+    ]  # fmt: skip
+    assert report.findings[0].details["count"] == "1"
+
+
 def test_a_second_variant_is_compared_where_the_first_fails(duo):
     duo.spec(variants={"tiny": {"width": 4}, "wide": {"width": 6}})
     duo.write("right", init='if config.width == 4: raise RuntimeError("too small")')

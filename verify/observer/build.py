@@ -84,7 +84,10 @@ def parameters_on_meta() -> Iterator[None]:
 
 @dataclass
 class Built:
-    """A model ready to run: eval mode, weights drawn, on its device."""
+    """A model ready to run: eval mode, weights drawn, on its device.
+
+    exact: whether it was built, and is to run, in exact arithmetic. note: why not, and why it has real parameters.
+    """
 
     model: nn.Module
     dtype: torch.dtype
@@ -218,18 +221,18 @@ class Builder:
     def _build(
         self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any], through: torch.dtype
     ) -> Built:
-        lift = dtype == torch.float64
+        lift, failed = dtype == torch.float64, ""
         try:
             with exact(lift):
                 model, note = self.outline(values)
         except Unusable:
             raise
-        except Exception:  # a model that checks its dtypes; the plain build tells whether the fault is its own
-            lift = False
+        except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
+            lift, failed = False, f"{type(error).__name__}: {error}"[:300]
             model, note = self.outline(values)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes)
         model.eval()
-        return Built(model=model, dtype=dtype, exact=lift, note=note)
+        return Built(model=model, dtype=dtype, exact=lift, note="; ".join(filter(None, (failed, note))))
 
     def _fill(self, model: nn.Module, casts: _Casts, recipes: dict[str, Any]) -> None:
         """Gives every parameter its drawn values, shared ones once, and moves buffers.
