@@ -27,6 +27,7 @@ FINDINGS: dict[str, Text] = {
     ),
     "fault-one": Text("{side} failed where the other side did not: {fault}", "{side} 失败而另一侧正常：{fault}"),
     "fault-both": Text("both sides failed: {reference} / {candidate}", "两侧均失败：{reference} / {candidate}"),
+    "fault-alike": Text("both sides failed alike: {fault}", "两侧以相同方式失败：{fault}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),

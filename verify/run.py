@@ -26,6 +26,11 @@ MOST_EXPLAINED = 3
 """Cases for which the first diverging module or operation is sought."""
 
 
+FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
+EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
+"""Faults of the process, which can say the same of two mistakes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the command line chooses. Empty selections mean all."""
@@ -50,6 +55,8 @@ class _Tally:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     files: dict[Role, dict[str, str]] = field(default_factory=dict)
+    faults: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """Where each fault was told first, by what it says."""
     stops: list[str] = field(default_factory=list)
     """Why the run did not come to its end. With one of these the verdict is never equal."""
 
@@ -291,7 +298,8 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
     for outcome in outcomes:
         if outcome.verdict == Verdict.ERROR and all(f.verdict == Verdict.NOTE for f in outcome.findings):
             outcome.reason = "nothing was compared" + (": the spec ignores all of it" if patterns else "")
-        tally.findings += outcome.findings
+        verdict = outcome.verdict
+        tally.findings += _told_once(outcome, tally)
         if outcome.skipped:
             tally.skipped.append(Skipped(check=name, variant=job.variant, case=outcome.name, reason=outcome.reason))
         tally.groups.append(
@@ -299,7 +307,7 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
                 check=name,
                 variant=job.variant,
                 name=outcome.name,
-                verdict=outcome.verdict,
+                verdict=verdict,
                 compared=outcome.compared,
                 measured=outcome.measured,
                 allowed=outcome.allowed,
@@ -307,6 +315,20 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
                 seconds=round(seconds / len(outcomes), 4),
             )
         )
+
+
+def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
+    """The findings of a group without faults that another group has told: then its reason says where, and no more."""
+    kept = []
+    for finding in outcome.findings:
+        key = (finding.kind, finding.verdict.value, finding.message)
+        same = finding.kind in FAULTS and not {finding.measured, finding.allowed} & EACH_ITS_OWN
+        place = f"{finding.check} {finding.variant}/{finding.case}"
+        if same and tally.faults.setdefault(key, place) != place:
+            outcome.reason = f"not compared: see {tally.faults[key]}"
+        else:
+            kept.append(finding)
+    return kept
 
 
 def _result(name: str, tally: _Tally) -> CheckResult:

@@ -51,7 +51,15 @@ def test_a_forward_that_raises_on_both_sides_is_an_error(duo, kept):
         duo.write(side, trap=RAISE)
     finding = kept(duo.run(), "error")
     assert finding.message.startswith("both sides failed")
-    assert finding.message.count("no such trick") == 2
+    assert finding.message.count("no such trick") == 1  # the same on both sides
+
+
+def test_two_faults_of_the_two_sides_are_both_told(duo, kept):
+    for side in ("left", "right"):
+        duo.write(side, trap=RAISE.replace("such", side))
+    finding = kept(duo.run(), "error")
+    assert "no left trick" in finding.message
+    assert "no right trick" in finding.message
 
 
 def test_a_constructor_that_raises_on_one_side_is_a_difference(duo):
@@ -71,7 +79,29 @@ def test_a_constructor_that_raises_on_both_sides_is_an_error(duo):
     report = duo.run()
     assert report.verdict == "error"
     assert report.checks[0].verdict == "equal"
-    assert {f.kind for f in report.findings} == {"fault-both"}
+    assert [(f.kind, f.check) for f in report.findings] == [("fault-alike", "structure")]
+    later = {c.name: (c.verdict.value, c.reason) for c in report.checks[2:]}
+    seen = ("error", "not compared: see structure tiny/construct")
+    assert later == {"buffers": seen, "forward": seen}
+
+
+def test_one_mistake_is_told_once_and_no_check_is_equal_for_it(duo):
+    duo.write("right", head="import no_such_package_at_all")
+    duo.spec(variants={"tiny": {"width": 4}, "wide": {"width": 6}})
+    code, output, report = duo.command("--variant", "all")
+    assert code == 2
+    assert [f["check"] for f in report["findings"]] == ["configuration"]
+    assert {g["verdict"] for c in report["checks"] for g in c["groups"]} == {"error"}
+    reasons = [g["reason"] for c in report["checks"] for g in c["groups"]][1:]
+    assert set(reasons) == {"not compared: see configuration tiny/construct"}
+    assert output.count("no_such_package_at_all'") <= 3
+    assert "not compared: see configuration tiny/construct" in " ".join(output.split())
+
+
+def test_the_same_end_of_a_process_twice_is_told_twice(duo):
+    duo.write("right", trap="os._exit(3)")
+    duo.spec(cases={n: {"inputs": {"x": {"shape": [3, "width"]}}} for n in ("one", "two")}, checks=["forward"])
+    assert [(f.case, f.kind) for f in duo.run().findings] == [("one", "fault-run"), ("two", "fault-run")]
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

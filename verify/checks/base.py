@@ -217,13 +217,23 @@ def fault_location(fault: Fault | None) -> Location | None:
 
 
 def faults(make: Maker, reference: Answer, candidate: Answer) -> Iterator[Finding]:
-    """Findings for answers that are faults. One side only: different if it raised, else error. Both: error."""
+    """Findings for answers that are faults. One side only: different if it raised, else error. Both: error.
+
+    measured and allowed are the kinds of the candidate's and the reference's fault.
+    """
     r, c = reference.fault, candidate.fault
     at_reference, at_candidate = fault_location(r), fault_location(c)
     if r and c:
-        details = {"reference": r, "candidate": c}
+        alike = str(r) == str(c)
         yield make.finding(
-            "fault-both", make.group, Verdict.ERROR, details=details, reference=at_reference, candidate=at_candidate
+            "fault-alike" if alike else "fault-both",
+            make.group,
+            Verdict.ERROR,
+            details={"fault": r} if alike else {"reference": r, "candidate": c},
+            measured=c.kind,
+            allowed=r.kind,
+            reference=at_reference,
+            candidate=at_candidate,
         )
         return
     for side, fault in (("reference", r), ("candidate", c)):

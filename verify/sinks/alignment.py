@@ -8,7 +8,7 @@ from rich.table import Table
 
 from verify.messages import label
 from verify.report import CheckResult, Report, Verdict
-from verify.sinks.console import STYLES, place, put, row
+from verify.sinks.console import STYLES, place, put, row, told_elsewhere
 from verify.sinks.divergence import excerpt, how_sure, sentence
 from verify.sinks.text import clean, number
 
@@ -104,7 +104,7 @@ def _section(report: Report, console: Console, title: str, checks: list[CheckRes
                 for name in facts.get("names", []):
                     put(console, f"    {escape(clean(name))}", style="dim")
     for check in checks:
-        if check.reason and not check.groups:
+        if check.reason and (not check.groups or told_elsewhere(check, report)):
             console.print(f"    [{STYLES[check.verdict]}]→[/] {escape(clean(check.reason))}")
         for group in check.groups:
             figures = f"  {number(group.measured)} ≤ {number(group.allowed)}" if group.measured is not None else ""

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verify.messages import Language, label
-from verify.report import Finding, Location, Report, Verdict
+from verify.report import CheckResult, Finding, Location, Report, Verdict
 from verify.sinks.divergence import calls, excerpt, how_sure, sentence, story
 from verify.sinks.markdown import headline
 from verify.sinks.text import clean, number
@@ -51,7 +51,7 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
                     row(table, name, _verdict(group.verdict, language), str(group.compared), "")
     console.print(table)
     for check in report.checks:
-        if check.reason and not check.groups:
+        if check.reason and (not check.groups or told_elsewhere(check, report)):
             reason = escape(clean(f"{label(check.name, language)}: {check.reason}"))
             console.print(f"{_verdict(check.verdict, language)} {reason}")
     limit = len(report.findings) if verbose else MOST_FINDINGS
@@ -66,6 +66,12 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
         put(console, f"[dim]{label('not-done', language)}: {escape(clean(f'{text}: {item.reason}'))}[/dim]")
     style = STYLES[report.verdict]
     put(console, f"[{style}]{headline(report, language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]")
+
+
+def told_elsewhere(check: CheckResult, report: Report) -> bool:
+    """Whether a check failed by what another check's finding tells, so that its reason is all there is to show."""
+    failed = check.verdict in (Verdict.DIFFERENT, Verdict.ERROR)
+    return failed and not any(f.check == check.name for f in report.findings)
 
 
 def _verdict(verdict: Verdict, language: Language) -> str:
