@@ -119,9 +119,10 @@ def run(
         ):
             try:
                 pair.observe(sides, [Ask(key="environment", op="environment")], progress)
-                for variant in variants:
+                for number, variant in enumerate(variants):
+                    due = [name for name in checks if not (number and getattr(names[name], "ONCE", False))]
                     job = Job(spec=spec, base=base, variant=variant, seed=options.seed, matched=idle.matched)
-                    _variant(job, cases, checks, options.depth, sides, scratch, tally, progress)
+                    _variant(job, cases, due, options.depth, sides, scratch, tally, progress)
                     idle.look(job, {side.settings.role: side.trace for side in sides})
                     _code(job, sides, tally)
             finally:

@@ -108,7 +108,7 @@ CONFIGURATION_FAULTS = (
     ),
     configuration(
         "argument-renamed",
-        "layer_norm_eps.*",
+        "layer_norm_eps",
         "arguments",
         ("        layer_norm_eps: float", "        norm_eps: float"),
         ("= layer_norm_eps", "= norm_eps"),

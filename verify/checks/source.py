@@ -11,6 +11,7 @@ from verify.trace import Ask, Trace
 
 SUMMARY = "declared copies of files, byte for byte"
 RUNS_CASES = False
+ONCE = True
 
 
 def plan(job: Job) -> list[Ask]:
