@@ -7,7 +7,6 @@ comes back is trusted: what has the wrong form is a fault of the side, not of th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -131,8 +130,3 @@ class Trace:
         """The answer to `key`; one that was never asked is a fault, so that it cannot pass for equal."""
         found = self.answers.get(key)
         return found or Answer(key=key, fault=Fault(kind="not-run", message="this was not observed"))
-
-
-def to_wire(value: Any) -> Any:
-    """A JSON-ready copy of a dataclass."""
-    return dataclasses.asdict(value)

@@ -58,7 +58,7 @@ def read(answer: Answer, names: Mapping[str, str] | None = None, *, sections: bo
     )
 
 
-def leaves(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def outputs(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """What is known of each output, by path in the reference's words."""
     return _leaves(result, lambda path: renamed(path, names))
 
