@@ -58,8 +58,9 @@ def servers() -> Iterator[Servers]:
 def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Report]:
     """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
 
-    Unless the change names its cases, it runs on those that share one model, and a fault on its own too. A fault that
-    shows without a forward pass runs without one, and one that another check than `forward` must find with that check.
+    Unless the change names its cases, it runs on those that share one model, and a fault on its own too. A rewrite runs
+    every check; a fault that shows without a forward pass runs those without one, one that another check than `forward`
+    must find runs that check, and one that only a forward pass shows runs `forward` beside those without.
     """
 
     def usual(change: Rewrite) -> tuple[str, ...]:
@@ -67,8 +68,10 @@ def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Re
         return tuple(name for name, case in tiny.cases.items() if not case.config or name == own)
 
     def chosen(change: Rewrite) -> tuple[str, ...]:
-        if not isinstance(change, Fault) or change.check == "forward":
+        if not isinstance(change, Fault):
             return ()
+        if change.check == "forward":
+            return (*OUTLINE, "forward")
         return OUTLINE if change.check in OUTLINE else (change.check,)
 
     def run_it(change: Rewrite) -> Report:
