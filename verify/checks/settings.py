@@ -97,7 +97,7 @@ def _alone(job: Job, left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[
     ]
     if any(lone):
         counts = zip(BOTH, lone, strict=True)
-        told = " and ".join(f"{len(side)} of the {role} ({_named(side)})" for role, side in counts if side)
+        told = " and ".join(f"{len(side)} of the {role} ({_listed(side)})" for role, side in counts if side)
         reason = f"modules with settings that have no counterpart by path, nor by the mapping: {told}"
         yield Outcome(name="alone", skipped=True, reason=reason)
 
@@ -144,7 +144,7 @@ def _telling(module: Mapping[str, Any]) -> bool:
     return bool(module["settings"].keys() - HARMLESS)
 
 
-def _named(modules: Sequence[Mapping[str, Any]]) -> str:
+def _listed(modules: Sequence[Mapping[str, Any]]) -> str:
     more = ", …" if len(modules) > MOST_NAMED else ""
     return ", ".join(m["path"] or "the model" for m in modules[:MOST_NAMED]) + more
 
