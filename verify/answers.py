@@ -57,10 +57,12 @@ class Tensor(Form):
 
 class Parameter(Tensor):
     requires_grad: bool
+    made: Place | None = None
 
 
 class Buffer(Tensor):
     persistent: bool
+    made: Place | None = None
 
 
 class Module(Form):
@@ -152,6 +154,7 @@ Setting = bool | int | float | str | None
 class Held(Module):
     library: bool
     settings: dict[Name, Setting | list[Setting]]
+    made: dict[Name, Place | None] = {}
 
 
 class Settings(Form):

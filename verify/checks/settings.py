@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.checks import structure
-from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.mapping import rename
 from verify.report import Verdict
 from verify.spec import ParameterRule
@@ -60,17 +60,19 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         names = _common(left[path], right[theirs])
         seen += len(names)
         outcome.compared += make.counted(f"{path}.{name}" if path else name for name in names)
-        places = {"reference": structure.owner(r.result, path), "candidate": structure.owner(c.result, theirs)}
         same = left[path]["library"] and right[theirs]["library"] and left[path]["class"] == right[theirs]["class"]
         verdict = Verdict.DIFFERENT if same else Verdict.NOTE
         # Equal as Python sees it, so that 0 and 0.0 are one rate.
         values = [side["settings"] for side in (left[path], right[theirs])]
         apart = [name for name in names if values[0][name] != values[1][name]]
         changed = [{name: side[name] for name in apart} for side in values]
-        outcome.findings += [
-            finding.model_copy(update={"verdict": verdict, **places})
-            for finding in make.differences(changed[0], changed[1], path)
-        ]
+        for finding in make.differences(changed[0], changed[1], path):
+            name = finding.subject.removeprefix(f"{path}.").partition(".")[0]
+            places = {
+                "reference": location(left[path].get("made", {}).get(name)) or structure.owner(r.result, path),
+                "candidate": location(right[theirs].get("made", {}).get(name)) or structure.owner(c.result, theirs),
+            }
+            outcome.findings.append(finding.model_copy(update={"verdict": verdict, **places}))
     if not seen:
         alike = "modules that the mapping shows to be alike" if job.spec.mapping.parameters else "modules of one path"
         outcome.skipped, outcome.reason = True, f"no {alike} have a setting in common"

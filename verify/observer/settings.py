@@ -19,15 +19,18 @@ PLAIN = (bool, int, float, str, type(None))
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns modules [{path, class, stateful, library, settings, location}]. library: whether the class is torch's own, so that
-    the same class on both sides means the same thing by its settings. settings: JSON values by attribute name.
+    Returns modules [{path, class, stateful, library, settings, made, location}]. library: whether the class is torch's
+    own, so that the same class on both sides means the same thing by its settings. settings: JSON values by attribute
+    name; made: the user's line that set each.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
     found = []
     for path, module in model.named_modules():
         library = type(module).__module__.partition(".")[0] == "torch"
-        found.append({**described(path, module, root), "library": library, "settings": dict(_settings(module))})
+        settings = dict(_settings(module))
+        made = {name: builder.origins.line(module, name) for name in settings}
+        found.append({**described(path, module, root), "library": library, "settings": settings, "made": made})
     return {"modules": found, "note": note}
 
 
