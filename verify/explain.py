@@ -20,13 +20,14 @@ from verify import pair
 from verify.checks.base import Job
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
+from verify.divergence.layers import by_layer
 from verify.divergence.search import Round, Search, Unreadable
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, judge
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
-from verify.report import Divergence, Finding, Line, Location
+from verify.report import Divergence, Finding, LayerError, Line, Location
 from verify.side import Side
 from verify.trace import BOTH, Ask, Role
 
@@ -66,12 +67,18 @@ class Explainer:
     progress: Progress
     sources: dict[str, Sources] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _layers: list[LayerError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
 
     def explain(self, finding: Finding) -> Divergence | None:
         """What is known of where a finding comes from; None where nothing is."""
+        self._layers = []
+        found = self._found(finding)
+        return found.model_copy(update={"layers": self._layers}) if found else None
+
+    def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
         try:
             return self._operation(finding, found) or found
@@ -116,7 +123,9 @@ class Explainer:
         ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
         reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
-        return first_module(reference["calls"], candidate["calls"], _allowed(finding))
+        match = first_module(reference["calls"], candidate["calls"], _allowed(finding))
+        self._layers = by_layer(reference["calls"], candidate["calls"])
+        return match
 
     def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
         origins: dict[str, Any] = {}

@@ -271,7 +271,8 @@ LABELS: dict[str, Text] = {
     "values": Text("values", "数值"),
     "no-divergence": Text("no place is known where the implementations part", "未知两个实现的分歧位置"),
     "other-faults": Text("independent faults after it", "其后的独立错误"),
-    "layers": Text("largest difference by output", "各输出的最大差异"),
+    "outputs-apart": Text("largest difference by output", "各输出的最大差异"),
+    "layers": Text("relative difference by layer (estimated)", "各层的相对差异（估计值）"),
     "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
     "nothing-found": Text(
         "the checks that ran found no difference; the forward pass was not compared",

@@ -109,6 +109,13 @@ class Line(Value):
     marked: bool = False
 
 
+class LayerError(Value):
+    """How far one layer's output is from the reference's."""
+
+    path: str = Field(description="Module path in the candidate.")
+    error: float = Field(description="|candidate - reference| / |reference|, estimated from random projections.")
+
+
 class Divergence(Value):
     """Where the two implementations first part, as far as is known."""
 
@@ -138,6 +145,7 @@ class Divergence(Value):
     excerpts: dict[str, list[Line]] = Field(default_factory=dict, description="By side: the source around the line.")
     flow: list[str] = Field(default_factory=list, description="What was computed into the operation, nearest first.")
     hints: list[str] = Field(default_factory=list, description="What else helps: a setting, how the functions differ.")
+    layers: list[LayerError] = Field(default_factory=list, description="By layer, in order of execution.")
     others: list[Divergence] = Field(default_factory=list, description="Independent faults after this one, in order.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -79,6 +80,27 @@ def test_the_summary_has_everything(settings, outcome):
                    "no comment was written", "✓ another user", "✗ no network", ">   12  line 12", ">    4  reference 4",
                    "https://github.com/octo/models/blob/" + "b" * 40 + "/llavavit/model.py#L12"):  # fmt: skip
         assert wanted in made
+
+
+def test_the_summary_charts_the_error_by_layer_where_it_is_known(settings, outcome):
+    by_case = summary.compose(settings(), outcome(), 0, [])
+    assert "### Error by case" in by_case
+    layers = [
+        {"path": "embed", "error": 0.0},
+        {"path": 'l.0"]\n  click A', "error": 1e-3},
+        {"path": "l.1", "error": 0.5},
+    ]
+    made = outcome()
+    assert made.report is not None
+    first = made.report.first_divergence
+    assert first is not None
+    read = type(first).model_validate({**first.model_dump(), "layers": layers})
+    report = made.report.model_copy(update={"first_divergence": read})
+    shown = summary.compose(settings(), dataclasses.replace(made, report=report), 0, [])
+    assert "### Error by layer (estimated)" in shown
+    assert 'x-axis ["embed", "l.0-click-A", "l.1"]' in shown
+    assert "bar [-4.00, -3.00, -0.30]" in shown
+    assert "### Error by case" not in shown
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "both"])

@@ -66,7 +66,8 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),
         ("hint", found.hints),
-        ("layers", list(_differences(found, report))),
+        ("outputs-apart", list(_differences(found, report))),
+        ("layers", list(_layers(found))),
     ):
         if lines:
             yield ""
@@ -82,6 +83,12 @@ def _differences(found: Divergence, report: Report) -> Iterator[str]:
     for finding in report.findings:
         if (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case):
             yield _figures(finding)
+
+
+def _layers(found: Divergence) -> Iterator[str]:
+    width = max((len(layer.path) for layer in found.layers), default=0)
+    for layer in found.layers:
+        yield f"{layer.path:<{width}}  {layer.error:.3g}"
 
 
 def _figures(finding: Finding) -> str:
