@@ -16,6 +16,7 @@ from verify.checks.base import Job, Maker, Outcome
 from verify.explain import Explainer
 from verify.interrupt import describe
 from verify.pair import Progress
+from verify.places import Places
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
 from verify.side import Servers, Side
 from verify.spec import CaseSpec, Spec, SpecError
@@ -121,6 +122,7 @@ def run(
     except Exception as error:
         tally.stops.append(_broken(error))
     results = [_result(name, tally) for name in checks] + [_stopped(reason) for reason in tally.stops]
+    places = Places(base=base, folders={role: pair.side_spec(spec, role).path for role in BOTH})
     report = Report(
         tool_version=__version__,
         verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),
@@ -129,8 +131,8 @@ def run(
         sides={role: pair.title(pair.side_spec(spec, role)) for role in BOTH},
         seconds=round(time.perf_counter() - started, 3),
         checks=results,
-        findings=sorted(tally.findings, key=lambda f: -f.verdict.weight),
-        first_divergence=tally.divergences[0] if tally.divergences else None,
+        findings=[places.finding(f) for f in sorted(tally.findings, key=lambda f: -f.verdict.weight)],
+        first_divergence=places.divergence(tally.divergences[0]) if tally.divergences else None,
         skipped=tally.skipped,
         environment=tally.environment,
         facts=tally.facts,

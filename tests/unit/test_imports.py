@@ -77,6 +77,7 @@ ALLOWED = {
     "verify.interrupt": [],
     "verify.answers": [V + "memory", V + "trace"],
     "verify.mapping": [V + "spec"],
+    "verify.places": [V + "messages", V + "report"],
     "verify.pair": [V + "side", V + "spec", V + "trace"],
     "verify.scenes": [
         V + n for n in ("cases", "checks", "mapping", "memory", "pair", "report", "side", "spec", "trace")

@@ -73,11 +73,11 @@ def _verdict(verdict: Verdict, language: Language) -> str:
 
 
 def place(location: Location | None) -> str:
-    """file:line (name), harmless for the terminal."""
+    """path:line (name), harmless for the terminal."""
     if location is None:
         return "?"
     name = f" ({location.name})" if location.name else ""
-    return escape(clean(f"{location.file}:{location.line}{name}"))
+    return escape(clean(f"{location.at}{name}"))
 
 
 def _finding(finding: Finding, console: Console, language: Language) -> None:

@@ -19,10 +19,10 @@ def sentence(kind: str, details: Mapping[str, str], language: Language) -> str:
 
 
 def place(location: Location | None) -> str:
-    """file:line (name)."""
+    """path:line (name)."""
     if location is None:
         return "?"
-    return f"{location.file}:{location.line}" + (f" ({location.name})" if location.name else "")
+    return location.at + (f" ({location.name})" if location.name else "")
 
 
 def excerpt(lines: list[Line]) -> Iterator[str]:

@@ -118,4 +118,4 @@ def _row(finding: Finding, language: Language) -> str:
 
 
 def _place(place: Location | None) -> str:
-    return escape(f"{place.file}:{place.line} {place.name}") if place else ""
+    return escape(f"{place.at} {place.name}".strip()) if place else ""
