@@ -12,9 +12,14 @@ from pathlib import Path, PurePosixPath
 from verify.messages import say
 from verify.report import Divergence, Finding, Location
 
-FRAME = re.compile(r"(^|\(at | > )([^\n>:]+\.py)(?=:\d+ in )")
+FRAME = re.compile(r"(^|[ (]at | > )([^\n>:]+\.py)(?=:\d+ in )")
 """A file in a stack as text, "net.py:3 in forward > layer.py:7 in forward"."""
-PLACES = {"reference": "reference", "candidate": "candidate", "reference_place": "reference", "candidate_place": "candidate"}
+PLACES = {
+    "reference": "reference",
+    "candidate": "candidate",
+    "reference_place": "reference",
+    "candidate_place": "candidate",
+}
 """Details that hold a stack of one side. `fault` and `place` hold one of the side that `side` names."""
 
 
@@ -60,6 +65,7 @@ class Places:
                 "candidate": self._location("candidate", found.candidate),
                 "module": self._location("candidate", found.module),
                 "callers": [self._location("candidate", place) for place in found.callers],
+                "flow": [self._frames("candidate", line) for line in found.flow],
                 "others": [self.divergence(other) for other in found.others],
                 "details": details,
                 "message": say(found.kind, details),

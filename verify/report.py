@@ -56,8 +56,8 @@ class Location(Value):
 
     file: str = Field(description="Path relative to the side's folder, or from a library's package on.")
     line: int
-    name: str = Field("", description="Class or function at that line.")
-    path: str = Field("", description="The file as one opens it where the verifier ran. Empty for a library's.")
+    name: str = Field(default="", description="Class or function at that line.")
+    path: str = Field(default="", description="The file as one opens it where the verifier ran. Empty for a library's.")
 
     @property
     def at(self) -> str:

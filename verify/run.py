@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ from verify.pair import Progress
 from verify.places import Places
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
 from verify.side import Servers, Side
-from verify.spec import CaseSpec, Spec, SpecError
+from verify.spec import CaseSpec, Spec, SpecError, unknown
 from verify.trace import BOTH, Ask, Role, Trace
 
 MOST_EXPLAINED = 3
@@ -67,9 +66,7 @@ def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SpecError(f"there is no {what} {name!r}{hint} (there are: {', '.join(known)})")
+            raise SpecError(unknown(what, name, known))
     wanted = set(asked)
     return [name for name in known if name in wanted] if wanted else known
 

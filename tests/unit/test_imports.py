@@ -63,7 +63,8 @@ OBSERVER = [n for n in FILES if under(n, "verify.observer")]
 PARENT = [n for n in FILES if under(n, "verify") and n not in OBSERVER]
 V = "verify."
 ALLOWED = {
-    "verify.messages": [],
+    "verify.chinese": [],
+    "verify.messages": [V + "chinese"],
     "verify.memory": [],
     "verify.copies": [],
     "verify.trace": [],

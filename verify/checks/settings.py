@@ -13,7 +13,8 @@ from typing import Any
 from verify.checks import structure
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.mapping import rename
-from verify.report import Verdict
+from verify.messages import say
+from verify.report import Finding, Verdict
 from verify.spec import ParameterRule
 from verify.trace import Ask, Trace
 
@@ -54,13 +55,21 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         apart = [name for name in names if values[0][name] != values[1][name]]
         changed = [{name: side[name] for name in apart} for side in values]
         outcome.findings += [
-            finding.model_copy(update={"verdict": verdict, **places})
+            _named(finding, path, theirs).model_copy(update={"verdict": verdict, **places})
             for finding in make.differences(changed[0], changed[1], path)
         ]
     if not seen:
         alike = "modules that the mapping shows to be alike" if job.spec.mapping.parameters else "modules of one path"
         outcome.skipped, outcome.reason = True, f"no {alike} have a setting in common"
     yield outcome
+
+
+def _named(finding: Finding, path: str, theirs: str) -> Finding:
+    """With the candidate's own name in the sentence, where the mapping gives its module another."""
+    if path == theirs or "what" not in finding.details:
+        return finding
+    details = {**finding.details, "what": f"{theirs}{finding.subject.removeprefix(path)}"}
+    return finding.model_copy(update={"details": details, "message": say(finding.kind, details)})
 
 
 def _common(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from verify.messages import Language, label, say
-from verify.report import Divergence, Finding, Line, Location, Report
+from verify.messages import SIDES, Language, label, say, translated
+from verify.report import Divergence, Finding, Line, Location, Report, Skipped
 from verify.sinks.text import number
 
-SIDES = ("reference", "candidate")
 
-
-def sentence(kind: str, details: Mapping[str, str], language: Language) -> str:
-    """A finding's or divergence's sentence; in both languages, one after the other."""
-    if language == "both":
-        return f"{say(kind, details, 'en')} / {say(kind, details, 'zh')}"
-    return say(kind, details, language)
+def not_done(item: Skipped, language: Language) -> str:
+    """What was not done, and why."""
+    text = " ".join(part for part in (item.check, item.variant, item.case) if part)
+    return f"{text}: {translated(item.reason, language)}"
 
 
 def place(location: Location | None) -> str:
@@ -46,7 +43,7 @@ def calls(found: Divergence, language: Language) -> str:
 def story(found: Divergence, report: Report, language: Language) -> Iterator[str]:
     """All that is known of one divergence: the sentence, both sources, values, callers, data flow, hints, and the
     difference of each output of the case."""
-    yield sentence(found.kind, found.details, language)
+    yield say(found.kind, found.details, language)
     yield how_sure(found, language)
     if text := calls(found, language):
         yield text
@@ -65,7 +62,7 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
     for title, lines in (
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),
-        ("hint", found.hints),
+        ("hint", [translated(hint, language) for hint in found.hints]),
         ("layers", list(_differences(found, report))),
     ):
         if lines:
@@ -74,7 +71,7 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
             yield from (f"  {part}" for line in lines for part in line.splitlines())
     for other in found.others:
         yield ""
-        yield f"{label('other-faults', language)}: {sentence(other.kind, other.details, language)}"
+        yield f"{label('other-faults', language)}: {say(other.kind, other.details, language)}"
 
 
 def _differences(found: Divergence, report: Report) -> Iterator[str]:
