@@ -57,7 +57,7 @@ WORDS = {
     # progress
     "environment": "环境",
     "starting": "启动中",
-    "first difference": "定位首个分歧",
+    "the file": "文件",
     # how a run ended
     "Ctrl-C": "Ctrl-C",
     "SIGTERM": "SIGTERM",
@@ -188,7 +188,12 @@ FORMS = {
     # first divergence
     "{module} runs compiled code: the line is that of its call": "{module} 运行的是编译后的代码：行号为其调用处",
     "reference: {reference} | candidate: {candidate}": "参考实现：{reference} | 候选实现：{candidate}",
+    "{case}: first difference": "{case}：定位首个分歧",
     # copies
+    "{copy}: differs from line {line} on; the original is {original}": "{copy}：自第 {line} 行起不同；原文件为 {original}",
+    "{copy}: is missing; the original is {original}": "{copy}：不存在；原文件为 {original}",
+    "{copy}: written anew; the original is {original}": "{copy}：已重新生成；原文件为 {original}",
+    "in step: all {count} copies are as their originals": "已同步：{count} 个副本均与原文件一致",
     "{name}: leads out of {folder}": "{name}：超出了 {folder}",
     "{name}: cannot be written: {why}": "{name}：无法写入：{why}",
     "{name}: is no file": "{name}：不是文件",

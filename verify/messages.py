@@ -293,9 +293,14 @@ def _sentence(kind: str, details: Mapping[str, str], language: Literal["en", "zh
 
 
 def translated(text: str, language: Language = "en") -> str:
-    """An English text of ours, or one that holds such, in a language; in both, one after the other where they differ."""
-    said = text if language == "en" else chinese(text)
-    return f"{text} / {said}" if language == "both" and said != text else said
+    """An English text of ours, or one that holds such, in a language; in both, one after the other, line by line."""
+    if language == "en":
+        return text
+    said = chinese(text)
+    if language == "zh" or said == text:
+        return said
+    pairs = zip(text.split("\n"), said.split("\n"), strict=True)
+    return "\n".join(en if en == zh else f"{en} / {zh}" for en, zh in pairs)
 
 
 def label(key: str, language: Language = "en", **fields: object) -> str:

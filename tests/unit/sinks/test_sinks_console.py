@@ -261,3 +261,22 @@ def test_quiet_progress_prints_nothing(colour):
             progress("reference", "x")
 
     assert printed(run, colour=colour) == ""
+
+
+def test_progress_off_a_terminal_is_a_line_for_each_check_of_each_side():
+    def run(out):
+        with Progress(out, "zh") as progress:
+            for _ in range(50):
+                for role in ("reference", "candidate"):
+                    for what in (
+                        "environment",
+                        "base/forward/image",
+                        "base/forward/image/noise",
+                        "base/gradients/image",
+                    ):
+                        progress(role, what)
+                    progress(role, "image: first difference")
+
+    lines = [line.split("s  ")[1] for line in printed(run).splitlines()]
+    steps = ["环境", "base/forward", "base/gradients", "image：定位首个分歧"]
+    assert lines == [f"{side} {step}" for side in ("参考实现", "候选实现") for step in steps]
