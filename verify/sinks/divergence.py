@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from verify.messages import SIDES, Language, label, say, translated
-from verify.report import Divergence, Finding, Line, Location, Report, Skipped
+from verify.report import Divergence, Line, Location, Report, Skipped
 from verify.sinks.text import number
 
 
@@ -63,7 +63,7 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),
         ("hint", [translated(hint, language) for hint in found.hints]),
-        ("layers", list(_differences(found, report))),
+        ("layers", list(_differences(found, report, language))),
     ):
         if lines:
             yield ""
@@ -74,12 +74,8 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
         yield f"{label('other-faults', language)}: {say(other.kind, other.details, language)}"
 
 
-def _differences(found: Divergence, report: Report) -> Iterator[str]:
-    """The case's findings and its figures."""
+def _differences(found: Divergence, report: Report, language: Language) -> Iterator[str]:
+    """The figures of the case's findings."""
     for finding in report.findings:
         if (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case):
-            yield _figures(finding)
-
-
-def _figures(finding: Finding) -> str:
-    return f"{finding.subject}: {number(finding.measured)} (<= {number(finding.allowed)})"
+            yield f"{finding.subject}: {number(finding.measured)} ({label('allowed', language)} {number(finding.allowed)})"
