@@ -221,11 +221,15 @@ FORMS = {
         "没有{what} {name}；是否指 {near}？（已有：{known}）"
     ),
     "there is no {what} {name} (there are: {known})": "没有{what} {name}（已有：{known}）",
+    "{place}: there is no {what} {name}; did you mean {near}? (there are: {known})": (
+        "{place}：没有{what} {name}；是否指 {near}？（已有：{known}）"
+    ),
+    "{place}: there is no {what} {name} (there are: {known})": "{place}：没有{what} {name}（已有：{known}）",
     "--depth {depth}: the spec names no `depth_key`, the configuration key that counts layers": (
         "--depth {depth}：spec 未指定表示层数的配置项 `depth_key`"
     ),
     "the self-test needs another check than {checks}": "自检需要 {checks} 之外的检查项",
-    "{role}.path: there is no folder {folder}": "{role}.path：没有文件夹 {folder}",
+    "{key}: there is no folder {folder}": "{key}：没有文件夹 {folder}",
     # a size or a case
     "size {size}: {name} is no whole number of this variant; known: {known}": (
         "尺寸 {size}：{name} 不是该变体的整数配置项；已知：{known}"
