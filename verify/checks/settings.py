@@ -18,7 +18,8 @@ from typing import Any
 from verify.checks import structure
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.mapping import rename
-from verify.report import Verdict
+from verify.messages import say
+from verify.report import Finding, Verdict
 from verify.spec import ParameterRule
 from verify.trace import BOTH, Ask, Trace
 
@@ -72,7 +73,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
                 "reference": location(left[path].get("made", {}).get(name)) or structure.owner(r.result, path),
                 "candidate": location(right[theirs].get("made", {}).get(name)) or structure.owner(c.result, theirs),
             }
-            outcome.findings.append(finding.model_copy(update={"verdict": verdict, **places}))
+            told = _named(finding, path, theirs)
+            outcome.findings.append(told.model_copy(update={"verdict": verdict, **places}))
     if not seen:
         alike = "modules that the mapping shows to be alike" if job.spec.mapping.parameters else "modules of one path"
         outcome.skipped, outcome.reason = True, f"no {alike} have a setting in common"
@@ -149,6 +151,14 @@ def _telling(module: Mapping[str, Any]) -> bool:
 def _listed(modules: Sequence[Mapping[str, Any]]) -> str:
     more = ", …" if len(modules) > MOST_NAMED else ""
     return ", ".join(m["path"] or "the model" for m in modules[:MOST_NAMED]) + more
+
+
+def _named(finding: Finding, path: str, theirs: str) -> Finding:
+    """With the candidate's own name in the sentence, where the mapping gives its module another."""
+    if path == theirs or "what" not in finding.details:
+        return finding
+    details = {**finding.details, "what": f"{theirs}{finding.subject.removeprefix(path)}"}
+    return finding.model_copy(update={"details": details, "message": say(finding.kind, details)})
 
 
 def _common(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
