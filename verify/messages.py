@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from verify.chinese import chinese
+
 Language = Literal["en", "zh", "both"]
+SIDES = ("reference", "candidate")
 
 
 class Text(NamedTuple):
@@ -26,8 +29,8 @@ FINDINGS: dict[str, Text] = {
         "从第 {position} 项起顺序不同：候选为 {candidate}，参考为 {reference}；优化器状态与展平向量依赖该顺序",
     ),
     "fault-one": Text("{side} failed where the other side did not: {fault}", "{side} 失败而另一侧正常：{fault}"),
-    "fault-both": Text("both sides failed: {reference} / {candidate}", "两侧均失败：{reference} / {candidate}"),
-    "fault-alike": Text("both sides failed alike: {fault}", "两侧以相同方式失败：{fault}"),
+    "fault-both": Text("both sides failed, fed {fed}", "两侧均失败，输入为 {fed}"),
+    "fault-alike": Text("both sides failed alike, fed {fed}: {fault}", "两侧以相同方式失败，输入为 {fed}：{fault}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
@@ -218,6 +221,18 @@ FINDINGS: dict[str, Text] = {
     ),
 }  # fmt: skip
 
+BY_SIDE = frozenset({"fault-both"})
+"""Kinds whose sentence goes on with a line for each side."""
+
+PROSE: dict[str, tuple[str, ...]] = {
+    "initialisation": ("what", "reference", "candidate"),
+    "tensor-lost": ("what",),
+    "draws": ("reference", "candidate"),
+    "first-module": ("candidate_path", "reference_path"),
+}
+"""Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
+ALWAYS_PROSE = ("side", "fault", "why")
+
 LABELS: dict[str, Text] = {
     "equal": Text("equal", "一致"),
     "different": Text("different", "不一致"),
@@ -278,20 +293,59 @@ LABELS: dict[str, Text] = {
         "已运行的检查未发现差异；未比较前向传播",
     ),
     "not-same-model": Text("the two implementations differ", "两个实现不一致"),
-    "more-in-json": Text("more: the JSON report has them all", "项未列出：JSON 报告包含全部"),
-    "more-by-flag": Text("more; --verbose or --json FILE shows all", "项未列出；--verbose 或 --json FILE 显示全部"),
+    "more-in-json": Text("{count} more: the JSON report has them all", "另有 {count} 项未列出：JSON 报告包含全部"),
+    "more-by-flag": Text(
+        "{count} more; --verbose or --json FILE shows all", "另有 {count} 项未列出；--verbose 或 --json FILE 显示全部"
+    ),
+    "notes-by-flag": Text(
+        "{count} of note; --verbose or --json FILE shows all", "另有 {count} 项提示；--verbose 或 --json FILE 显示全部"
+    ),
     "undecided": Text("could not be decided", "无法判定"),
 }
 
 
-def say(kind: str, details: Mapping[str, str], language: Literal["en", "zh"] = "en") -> str:
-    """The sentence of a finding. Details are inserted as they are: the sink escapes."""
-    return getattr(FINDINGS[kind], language).format_map(details)  # type: ignore[no-any-return]
+def say(kind: str, details: Mapping[str, str], language: Language = "en") -> str:
+    """The sentence of a finding. Details are inserted as they are: the sink escapes.
+
+    One line; of a kind of BY_SIDE two lines more. In both languages one after the other.
+    """
+    if language == "both":
+        head = f"{_sentence(kind, details, 'en')} / {_sentence(kind, details, 'zh')}"
+    else:
+        head = _sentence(kind, details, language)
+    if kind not in BY_SIDE:
+        return head
+    return "\n".join([head, *(f"{label(side, language)}: {translated(details[side], language)}" for side in SIDES)])
 
 
-def label(key: str, language: Language = "en") -> str:
+def _sentence(kind: str, details: Mapping[str, str], language: Literal["en", "zh"]) -> str:
+    prose = (*ALWAYS_PROSE, *PROSE.get(kind, ())) if language == "zh" else ()
+    said = {key: chinese(value) if key in prose else value for key, value in details.items()}
+    return getattr(FINDINGS[kind], language).format_map(said)  # type: ignore[no-any-return]
+
+
+def translated(text: str, language: Language = "en") -> str:
+    """An English text of ours, or one that holds such, in a language; in both, one after the other, line by line."""
+    if language == "en":
+        return text
+    said = chinese(text)
+    if language == "zh" or said == text:
+        return said
+    pairs = zip(text.split("\n"), said.split("\n"), strict=True)
+    return "\n".join(en if en == zh else f"{en} / {zh}" for en, zh in pairs)
+
+
+def label(key: str, language: Language = "en", **fields: object) -> str:
     """A short word; in both languages "English / 中文". A key without a translation is shown as it is."""
     text = LABELS.get(key, Text(key, key))
+    en, zh = (part.format(**fields) if fields else part for part in text)
     if language == "both":
-        return text.en if text.en == text.zh else f"{text.en} / {text.zh}"
-    return text.zh if language == "zh" else text.en
+        return en if en == zh else f"{en} / {zh}"
+    return zh if language == "zh" else en
+
+
+def check_name(name: str, language: Language = "en") -> str:
+    """A check by the name that --check takes; in Chinese with its translation beside it."""
+    if language == "en" or name not in LABELS:
+        return name
+    return f"{name} {LABELS[name].zh}"

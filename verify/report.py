@@ -56,7 +56,13 @@ class Location(Value):
 
     file: str = Field(description="Path relative to the side's folder, or from a library's package on.")
     line: int
-    name: str = Field("", description="Class or function at that line.")
+    name: str = Field(default="", description="Class or function at that line.")
+    path: str = Field(default="", description="The file as one opens it where the verifier ran. Empty for a library's.")
+
+    @property
+    def at(self) -> str:
+        """path:line, or file:line where there is no file to open."""
+        return f"{self.path or self.file}:{self.line}"
 
 
 class Finding(Value):

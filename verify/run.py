@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -17,9 +16,10 @@ from verify.explain import Explainer
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
+from verify.places import Places
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
 from verify.side import Servers, Side
-from verify.spec import CaseSpec, Spec, SpecError
+from verify.spec import CaseSpec, Spec, SpecError, unknown
 from verify.trace import BOTH, Ask, Role, Trace
 
 MOST_EXPLAINED = 3
@@ -75,9 +75,7 @@ def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SpecError(f"there is no {what} {name!r}{hint} (there are: {', '.join(known)})")
+            raise SpecError(unknown(what, name, known))
     wanted = set(asked)
     return [name for name in known if name in wanted] if wanted else known
 
@@ -142,6 +140,7 @@ def run(
     results += [_stopped(reason) for reason in tally.stops]
     ended = [r.name for r in results if r.verdict in (Verdict.EQUAL, Verdict.DIFFERENT)]
     tally.skipped += idle.told([] if tally.stops else ended)
+    places = Places(base=base, folders={role: pair.side_spec(spec, role).path for role in BOTH})
     report = Report(
         tool_version=__version__,
         verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),
@@ -150,8 +149,8 @@ def run(
         sides={role: pair.title(pair.side_spec(spec, role)) for role in BOTH},
         seconds=round(time.perf_counter() - started, 3),
         checks=results,
-        findings=sorted(tally.findings, key=lambda f: -f.verdict.weight),
-        first_divergence=tally.divergences[0] if tally.divergences else None,
+        findings=[places.finding(f) for f in sorted(tally.findings, key=lambda f: -f.verdict.weight)],
+        first_divergence=places.divergence(tally.divergences[0]) if tally.divergences else None,
         skipped=tally.skipped,
         environment=tally.environment,
         facts=tally.facts,

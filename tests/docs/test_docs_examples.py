@@ -80,11 +80,33 @@ def test_the_readmes_pair_is_equal(equal):
     jsonschema.validate(equal, SCHEMA)
 
 
+def test_the_environment_is_as_documented(equal):
+    page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    table = page.partition("### Environment\n")[2].partition("\n### ")[0]
+    for side in ("reference", "candidate"):
+        assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(equal["environment"][side])
+
+
+def test_a_report_can_be_explained_in_each_language(different):
+    for language, told in (
+        ("en", "data flow into it"),
+        ("zh", "数据流（由近及远）"),
+        ("both", "data flow into it, nearest first / 数据流"),
+    ):
+        done = verifier(different, "explain", "report.json", "--lang", language)
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
+        assert "published/net.py:" in done.stdout
+
+
 def test_the_readmes_change_is_found_and_placed(different):
     found = json.loads((different / "report.json").read_text(encoding="utf-8"))
     jsonschema.validate(found, SCHEMA)
     assert found["first_divergence"]["subject"] == "act"
-    assert found["first_divergence"]["candidate"]["file"] == "net.py"
+    place = found["first_divergence"]["candidate"]
+    assert (place["file"], place["path"]) == ("net.py", "published/net.py")
+    assert (different / place["path"]).is_file()
+    assert place["path"] in found["first_divergence"]["message"]
 
 
 def test_python_examples_of_the_report_run(different, monkeypatch, capsys):
@@ -94,7 +116,7 @@ def test_python_examples_of_the_report_run(different, monkeypatch, capsys):
         exec(block, names)
     verdict, first, *_ = capsys.readouterr().out.splitlines()
     assert verdict == "different"
-    assert first.startswith("net.py:")
+    assert first.startswith("published/net.py:")
     assert names["schema"] == SCHEMA
 
 
@@ -103,7 +125,7 @@ def test_junit_is_as_documented(different):
     assert {"llavavit-verify.configuration", "llavavit-verify.forward"} <= set(suites)
     (case,) = suites["llavavit-verify.forward"]
     assert case.get("name") == "default/batch"
-    assert case.get("file") == "net.py"
+    assert case.get("file") == "published/net.py"
     assert case.find("failure") is not None
     assert suites["llavavit-verify.configuration"][0].find("skipped") is not None
 

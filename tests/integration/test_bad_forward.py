@@ -19,9 +19,9 @@ def test_a_forward_that_raises_on_one_side_only_is_a_difference(duo, kept, side)
     finding = kept(duo.run(), "different")
     role = {"left": "reference", "right": "candidate"}[side]
     assert f"{role} failed where the other side did not" in finding.message
-    assert "ValueError: no such trick (at model.py:" in finding.message
+    assert f"ValueError: no such trick (at {side}/model.py:" in finding.message
     place = getattr(finding, role)
-    assert (place.file, place.line) == ("model.py", 21)
+    assert (place.file, place.path, place.line) == ("model.py", f"{side}/model.py", 21)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,20 @@ def test_a_forward_that_raises_on_both_sides_is_an_error(duo, kept):
         duo.write(side, trap=RAISE)
     finding = kept(duo.run(), "error")
     assert finding.message.startswith("both sides failed")
-    assert finding.message.count("no such trick") == 1  # the same on both sides
+    assert finding.message.startswith(
+        "both sides failed alike, fed x [3, 4]: ValueError: no such trick (at model.py:21"
+    )
+    assert [place.at for place in (finding.reference, finding.candidate)] == ["left/model.py:21", "right/model.py:21"]
 
 
 def test_two_faults_of_the_two_sides_are_both_told(duo, kept):
     for side in ("left", "right"):
         duo.write(side, trap=RAISE.replace("such", side))
     finding = kept(duo.run(), "error")
-    assert "no left trick" in finding.message
-    assert "no right trick" in finding.message
+    head, *sides = finding.message.splitlines()
+    assert head.startswith("both sides failed, fed x [")
+    for line, role, folder in zip(sides, ("reference", "candidate"), ("left", "right"), strict=True):
+        assert line.startswith(f"{role}: ValueError: no {folder} trick (at {folder}/model.py:")
 
 
 def test_a_constructor_that_raises_on_one_side_is_a_difference(duo):
@@ -70,7 +75,7 @@ def test_a_constructor_that_raises_on_one_side_is_a_difference(duo):
         "configuration": "equal", "structure": "different", "buffers": "different", "forward": "different",
     }  # fmt: skip
     assert report.exit_code == 1
-    assert all("RuntimeError: cannot be built (at model.py:14 in __init__)" in f.message for f in report.findings)
+    assert all("RuntimeError: cannot be built (at right/model.py:14 in __init__)" in f.message for f in report.findings)
 
 
 def test_a_constructor_that_raises_on_both_sides_is_an_error(duo):

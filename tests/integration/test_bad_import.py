@@ -47,7 +47,7 @@ def test_an_import_error_shows_the_users_frames_and_the_missing_package(duo):
         duo.run(),
         "candidate",
         "ModuleNotFoundError",
-        "(at model.py:5 in <module> > helper.py:2 in <module>)",
+        "(at right/model.py:5 in <module> > right/helper.py:2 in <module>)",
         "the package 'no_such_package_at_all' is not installed",
     )
 
@@ -55,8 +55,8 @@ def test_an_import_error_shows_the_users_frames_and_the_missing_package(duo):
 @pytest.mark.parametrize(
     ("head", "text"),
     [
-        ("def broken(:", "SyntaxError: invalid syntax (model.py, line 5) (at model.py:5 in <module>)"),
-        ("raise RuntimeError('not today')", "RuntimeError: not today (at model.py:5 in <module>)"),
+        ("def broken(:", "SyntaxError: invalid syntax (model.py, line 5) (at right/model.py:5 in <module>)"),
+        ("raise RuntimeError('not today')", "RuntimeError: not today (at right/model.py:5 in <module>)"),
         ("sys.exit(0)", "the code called sys.exit(0)"),
         ("1 / 0", "ZeroDivisionError"),
     ],

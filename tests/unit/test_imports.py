@@ -63,7 +63,8 @@ OBSERVER = [n for n in FILES if under(n, "verify.observer")]
 PARENT = [n for n in FILES if under(n, "verify") and n not in OBSERVER]
 V = "verify."
 ALLOWED = {
-    "verify.messages": [],
+    "verify.chinese": [],
+    "verify.messages": [V + "chinese"],
     "verify.memory": [],
     "verify.copies": [],
     "verify.trace": [],
@@ -79,6 +80,7 @@ ALLOWED = {
     "verify.mapping": [V + "spec"],
     "verify.code": [V + n for n in ("checks.base", "pair", "report", "trace")],
     "verify.idle": [V + n for n in ("checks", "mapping", "report", "spec", "trace")],
+    "verify.places": [V + "messages", V + "report"],
     "verify.pair": [V + "side", V + "spec", V + "trace"],
     "verify.scenes": [
         V + n for n in ("cases", "checks", "mapping", "memory", "pair", "report", "side", "spec", "trace")

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from verify.cases import size
 from verify.compare import MISSING, differing, leaves
 from verify.messages import say
 from verify.report import Finding, Location, Verdict, worst
@@ -151,6 +152,16 @@ class Maker:
         """How many of these are compared: what the spec ignores is not, and must not count as such."""
         return sum(not self.ignored(subject) for subject in set(subjects))
 
+    @property
+    def fed(self) -> str:
+        """What the sides were given: the tensors and arguments of the group's case, or else the variant."""
+        for (check, name), scene in self.job.scenes.items():
+            if check == self.check and (self.group == name or self.group.startswith((f"{name} ", f"{name}, "))):
+                shapes = {k: [size(s, scene.values) for s in spec.shape] for k, spec in scene.case.inputs.items()}
+                given = [f"{k} {shape}" for k, shape in shapes.items()]
+                return show(", ".join(given + [f"{k}={v!r}" for k, v in scene.case.arguments.items()]))
+        return f"variant={self.job.variant}"
+
     def finding(
         self,
         kind: str,
@@ -164,6 +175,8 @@ class Maker:
         candidate: Location | None = None,
     ) -> Finding:
         shown = {k: show(v) for k, v in (details or {}).items()} | {"subject": subject}
+        if kind in ("fault-both", "fault-alike"):
+            shown["fed"] = self.fed
         return Finding(
             check=self.check,
             variant=self.job.variant,

@@ -18,7 +18,8 @@ from typing import Any
 from verify.checks import structure
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.mapping import rename
-from verify.report import Verdict
+from verify.messages import say
+from verify.report import Finding, Verdict
 from verify.spec import ParameterRule
 from verify.trace import BOTH, Ask, Trace
 
@@ -68,7 +69,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         apart = [name for name in names if values[0][name] != values[1][name]]
         changed = [{name: side[name] for name in apart} for side in values]
         outcome.findings += [
-            finding.model_copy(update={"verdict": verdict, **places})
+            _named(finding, path, theirs).model_copy(update={"verdict": verdict, **places})
             for finding in make.differences(changed[0], changed[1], path)
         ]
     if not seen:
@@ -97,7 +98,7 @@ def _alone(job: Job, left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[
     ]
     if any(lone):
         counts = zip(BOTH, lone, strict=True)
-        told = " and ".join(f"{len(side)} of the {role} ({_named(side)})" for role, side in counts if side)
+        told = " and ".join(f"{len(side)} of the {role} ({_listed(side)})" for role, side in counts if side)
         reason = f"modules with settings that have no counterpart by path, nor by the mapping: {told}"
         yield Outcome(name="alone", skipped=True, reason=reason)
 
@@ -144,9 +145,17 @@ def _telling(module: Mapping[str, Any]) -> bool:
     return bool(module["settings"].keys() - HARMLESS)
 
 
-def _named(modules: Sequence[Mapping[str, Any]]) -> str:
+def _listed(modules: Sequence[Mapping[str, Any]]) -> str:
     more = ", …" if len(modules) > MOST_NAMED else ""
     return ", ".join(m["path"] or "the model" for m in modules[:MOST_NAMED]) + more
+
+
+def _named(finding: Finding, path: str, theirs: str) -> Finding:
+    """With the candidate's own name in the sentence, where the mapping gives its module another."""
+    if path == theirs or "what" not in finding.details:
+        return finding
+    details = {**finding.details, "what": f"{theirs}{finding.subject.removeprefix(path)}"}
+    return finding.model_copy(update={"details": details, "message": say(finding.kind, details)})
 
 
 def _common(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
