@@ -321,7 +321,8 @@ def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
     """The findings of a group without faults that another group has told: then its reason says where, and no more."""
     kept = []
     for finding in outcome.findings:
-        key = (finding.kind, finding.verdict.value, finding.message)
+        said = (finding.details.get(part, "") for part in ("side", "fault", "reference", "candidate"))
+        key = (finding.kind, finding.verdict.value, *said)
         same = finding.kind in FAULTS and not {finding.measured, finding.allowed} & EACH_ITS_OWN
         place = f"{finding.check} {finding.variant}/{finding.case}"
         if same and tally.faults.setdefault(key, place) != place:
