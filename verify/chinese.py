@@ -84,6 +84,9 @@ FORMS = {
         "针对 `{rule}` 的规则未对应候选实现的任何参数或缓冲区"
     ),
     "`{key}: {pair}` names {name}, which the {role} lacks": "`{key}: {pair}` 中的 {name} 在{role}中不存在",
+    "{count} ulp: two ways to write one formula; of the largest value where a table crosses zero": (
+        "{count} ulp：同一公式的两种写法；数值过零的表以其最大值的 ulp 计"
+    ),
     "not compared: see {where}": "未比较：见 {where}",
     "{count} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {name} is one": (
         "{count} 个参数大小不同、随机值过少而无法判断，或两侧均非有限值，例如 {name}"
