@@ -267,6 +267,7 @@ class Target(Form):
 
 class Code(Form):
     targets: dict[Name, Target]
+    made: Annotated[str, Field(max_length=8192)]
 
 
 class Operations(Form):

@@ -39,7 +39,9 @@ def findings(job: Job, traces: Mapping[Role, Trace]) -> Iterator[Finding]:
                 verdict = Verdict.ERROR if target["held"] else Verdict.NOTE
                 details = {"side": role, "target": getattr(side_spec(job.spec, role), key), "file": target["real"]}
                 yield make.finding(kind, f"{role}.{key}", verdict, details=details)
-    if len(models) == len(BOTH) and all(models[0][what] == models[1][what] for what in ("real", "name")):
+    made = {(traces[role].get(job.key("code")).result or {}).get("made", "") for role in BOTH}
+    alike = len(models) == len(BOTH) and all(models[0][what] == models[1][what] for what in ("real", "name"))
+    if alike and len(made) == 1:  # one factory can make two classes
         ours, theirs = (_asked(job, role) for role in BOTH)
         places: dict[str, Any] = {role: location(model["place"]) for role, model in zip(BOTH, models, strict=True)}
         details = {"file": models[0]["real"], "name": models[0]["name"]}

@@ -11,6 +11,7 @@ from test_bad_spec import spec_with
 
 from verify.side import Server, Servers, SideError
 
+ROLES = {"reference": "left", "candidate": "right"}
 OUTLINE = ("configuration", "structure", "buffers")
 VERDICTS = {"configuration": "error", "structure": "error", "buffers": "error", "forward": "error"}
 
@@ -127,6 +128,19 @@ def test_a_side_whose_model_comes_from_the_other_sides_folder_is_an_error(duo, m
     assert set(errors) == {"same-code"}
     assert str(duo.folder / "left" / "model.py") in errors["same-code"].message
     assert {f.subject for f in report.findings if f.kind == "code-outside"} == {"candidate.config", "candidate.model"}
+
+
+def test_one_factory_that_makes_two_classes_is_no_model_compared_with_itself(duo, monkeypatch):
+    common = duo.folder / "common"
+    common.mkdir()
+    (common / "maker.py").write_text("def make(config):\n    import model\n    return model.Model(config)\n")
+    monkeypatch.setenv("PYTHONPATH", str(common))
+    sides = {s: {"path": p, "config": "model:Config", "factory": "maker:make"} for s, p in ROLES.items()}
+    duo.spec(**sides, checks=["structure"])
+    with Servers() as own:
+        report = duo.run(servers=own)
+    assert report.verdict == "equal"
+    assert {(f.kind, f.subject) for f in report.findings} == {("code-outside", f"{s}.factory") for s in ROLES}
 
 
 def test_an_installed_module_that_hides_the_sides_own_is_an_error(duo):

@@ -114,6 +114,8 @@ class Builder:
         self._key = ""
         self._built: Built | None = None
         self._outlined: tuple[str, nn.Module, str] | None = None
+        self.made: type[nn.Module] | None = None
+        """The class of the last model that was made."""
 
     @property
     def device(self) -> torch.device:
@@ -146,6 +148,7 @@ class Builder:
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
+        self.made = type(model)
         return model
 
     def outline(self, values: dict[str, Any]) -> tuple[nn.Module, str]:

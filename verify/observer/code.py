@@ -17,7 +17,8 @@ KEYS = ("config", "model", "factory")
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """What has been imported so far; imports nothing.
 
-    Returns targets {key of the spec: {place, real, name, outside, held}}. real: the file that defines it, links
+    Returns targets {key of the spec: {place, real, name, outside, held}}, and made: file and name of the class of the
+    model that came out, which a factory does not show, or "". real: the file that defines it, links
     followed. outside: whether its module is not of the side's folder; held: whether the folder has a module of that name.
     """
     root, found = builder.settings["path"], {}
@@ -25,7 +26,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         if builder.settings[key]:
             with contextlib.suppress(Exception):  # not loaded, or no source
                 found[key] = _target(builder.settings[key], root)
-    return {"targets": found}
+    made = ""
+    if builder.made is not None:
+        with contextlib.suppress(Exception):
+            made = f"{os.path.realpath(inspect.getsourcefile(builder.made) or '')}:{builder.made.__qualname__}"
+    return {"targets": found, "made": made}
 
 
 def _target(target: str, root: str) -> dict[str, Any]:
