@@ -132,6 +132,15 @@ FORMS = {
         "前向传播只运行 {layers} 层中的 {fits} 层：两侧全部层的 float64 副本需要 {need} GiB，而可用内存为 {free} GiB；"
         "--depth {again} 可强制运行全部层"
     ),
+    "not compared: see {place}": "未比较：见 {place}",
+    "no buffer is on both sides and holds a value": "没有两侧共有且含有值的缓冲区",
+    "`ignore: {pattern}` matches nothing that this check compares": "`ignore: {pattern}` 与该检查项比较的内容均不匹配",
+    "the rule for `{rule}` makes no parameter or buffer of the candidate": (
+        "针对 `{rule}` 的规则未生成候选实现的任何参数或缓冲区"
+    ),
+    "`{key}: {names}` names {name}, which the {role} lacks": "`{key}: {names}` 提到的 {name} 在{role}中不存在",
+    "the spec names no `preprocessing`": "spec 未指定 `preprocessing`",
+    "both sides refuse this image: {faults}": "两侧均拒绝该图像：{faults}",
     # why that much is allowed
     "the reference's own response to one-ulp noise is {response}, too large to decide by": (
         "参考实现对 1 ulp 扰动的自身响应为 {response}，过大而无法据以判定"
@@ -234,6 +243,10 @@ FORMS = {
         "没有{what} {name}；是否指 {near}？（已有：{known}）"
     ),
     "there is no {what} {name} (there are: {known})": "没有{what} {name}（已有：{known}）",
+    "--depth {depth}: the spec names no `depth_key`, the configuration key that counts layers": (
+        "--depth {depth}：spec 未指定表示层数的配置项 `depth_key`"
+    ),
+    "the self-test needs another check than {checks}": "自检需要 {checks} 之外的检查项",
     "{role}.path: there is no folder {folder}": "{role}.path：没有文件夹 {folder}",
     # a size or a case
     "size {size}: {name} is no whole number of this variant; known: {known}": (

@@ -34,6 +34,14 @@ def test_the_first_divergence_is_annotated_on_both_lines(settings, outcome, caps
     assert "file=factory/model.py,line=4" in second[1]
 
 
+def test_the_other_sides_place_counts_from_the_repository(settings, outcome, capsys):
+    first = {**document("different")["first_divergence"], "reference": {"file": "model.py", "line": 4}}
+    annotate.publish(
+        settings(), outcome(first_divergence=first, environment={"reference": {"path": "factory"}}), Commands()
+    )
+    assert "compare with the reference at factory/model.py:4" in lines(capsys)[0][2]
+
+
 def test_worst_first_within_the_limits_and_the_rest_is_counted(settings, outcome, capsys):
     many = [finding(subject=f"p{n}", candidate={"file": "llavavit/model.py", "line": n % 30 + 1}, verdict=v, reference=None)
             for v in ("note", "error", "different") for n in range(25)]  # fmt: skip

@@ -402,8 +402,13 @@ def test_picture_shows_the_edit_and_what_was_found(picture):
     for text in tree.iter("{*}text"):
         lines[float(text.get("y"))] = lines.get(float(text.get("y")), "") + str(text.text)
     shown = " ".join(" ".join(lines.values()).replace("\xa0", " ").split())
-    for part in (picture.FILE, picture.RIGHT, picture.WRONG, "layernorm_pre", "the two implementations differ"):
+    for part in (picture.FILE, picture.RIGHT, picture.WRONG, f"$ {picture.COMMAND}", "layernorm_pre",
+                 "structure equal", "forward different", "the two implementations differ"):  # fmt: skip
         assert part in shown
+
+
+def test_picture_shows_a_command_that_parses(picture):
+    parse(shlex.split(picture.COMMAND)[1:])
 
 
 def test_picture_loads_nothing_from_elsewhere(picture):

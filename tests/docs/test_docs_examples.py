@@ -99,6 +99,22 @@ def test_a_report_can_be_explained_in_each_language(different):
         assert "published/net.py:" in done.stdout
 
 
+ENGLISH = re.compile(r"\b(the|of|is|are|and|not|no|have|has|differ|error|more|done|by|with)\b")
+
+
+def test_chinese_output_is_chinese(pair, different):
+    """On an equal and on a broken pair; names, figures and lines of source stay as they are."""
+    for folder in (pair, different):
+        done = verifier(folder, "--lang", "zh", "--markdown", "zh.md", "--check", "forward", "--check", "roundtrip",
+                        "--check", "backends", "--check", "source", "--check", "structure")  # fmt: skip
+        texts = [done.stdout, done.stderr, (folder / "zh.md").read_text(encoding="utf-8")]
+        if folder == different:
+            texts.append(verifier(folder, "explain", "report.json", "--lang", "zh").stdout)
+        for text in texts:
+            assert [line for line in text.splitlines() if ENGLISH.search(line)] == []
+            assert re.search(r"[\u4e00-\u9fff]", text)
+
+
 def test_the_readmes_change_is_found_and_placed(different):
     found = json.loads((different / "report.json").read_text(encoding="utf-8"))
     jsonschema.validate(found, SCHEMA)

@@ -3,12 +3,13 @@
 #
 #   lab.sh up | base | image FLAVOUR TAG | down
 #
-# Everything lives under $LAB (default /tmp/llavavit-verify-lab) and goes with `down`. No image registry is asked: where
+# Everything lives under $LAB (default: .e2e in the repository) and goes with `down`. No image registry is asked: where
 # none can be reached, the base that the Dockerfile names is made here from Debian's packages and tagged like it.
 set -euo pipefail
-LAB=${LAB:-/tmp/llavavit-verify-lab}
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
+LAB=${LAB:-$ROOT/.e2e}
+[ ${#LAB} -lt 95 ] || { echo "lab.sh: $LAB is too long for a socket in it; set LAB to a shorter folder" >&2; exit 2; }
 BASE=python:3.11-slim-bookworm
 DOCKER=${DOCKER:-/usr/bin/docker}
 export DOCKER_HOST=unix://$LAB/docker.sock DOCKER_BUILDKIT=1

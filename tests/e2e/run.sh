@@ -5,7 +5,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 VENV=$ROOT/.venv-e2e
-export LAB=${LAB:-/tmp/llavavit-verify-lab}
+export LAB=${LAB:-$ROOT/.e2e}
 export DOCKER=${DOCKER:-/usr/bin/docker} DOCKER_HOST=unix://$LAB/docker.sock DOCKER_BUILDKIT=1
 
 if [ ! -f "$VENV/.ready" ] || [ "$ROOT/requirements/e2e.txt" -nt "$VENV/.ready" ]; then

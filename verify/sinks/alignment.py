@@ -85,7 +85,8 @@ def _sections(names: list[str]) -> Iterator[tuple[str, list[str]]]:
         left = [name for name in left if name not in found]
     for name in left:
         text = LABELS.get(name)
-        yield (f"{text.zh} / {text.en} ({name})" if text else name), [name]
+        beside = "" if text is None or text.en == name else f" ({name})"
+        yield (f"{text.zh} / {text.en}{beside}" if text else name), [name]
 
 
 def _imports(report: Report, console: Console) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,6 +23,8 @@ STYLES = {
     Verdict.NOTE: "cyan",
 }
 MOST_FINDINGS = 12
+MOST_OF_A_CHECK = 3
+"""Findings of a check that come before those of others are left out."""
 
 
 def put(console: Console, markup: str = "", style: str | None = None) -> None:
@@ -71,12 +75,23 @@ def told_elsewhere(check: CheckResult, report: Report) -> bool:
 def _findings(report: Report, console: Console, language: Language, *, verbose: bool) -> None:
     """The gravest findings, or all; then how many there are besides."""
     serious = [f for f in report.findings if f.verdict != Verdict.NOTE]
-    for finding in report.findings if verbose else serious[:MOST_FINDINGS]:
+    for finding in report.findings if verbose else _gravest(serious):
         _finding(finding, console, language)
     left = {"more-by-flag": len(serious) - MOST_FINDINGS, "notes-by-flag": len(report.findings) - len(serious)}
     for key, count in left.items():
         if count > 0 and not verbose:
             put(console, f"[dim]… {escape(label(key, language, count=count))}[/dim]")
+
+
+def _gravest(findings: list[Finding]) -> list[Finding]:
+    """As many as are shown, in order: a few of each check before more of any, so that none hides another."""
+    seen: Counter[str] = Counter()
+    late = []
+    for finding in findings:
+        seen[finding.check] += 1
+        late.append(seen[finding.check] > MOST_OF_A_CHECK)
+    places = sorted(range(len(findings)), key=lambda place: (late[place], place))[:MOST_FINDINGS]
+    return [findings[place] for place in sorted(places)]
 
 
 def _verdict(verdict: Verdict, language: Language) -> str:
