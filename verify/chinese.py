@@ -74,29 +74,7 @@ FORMS = {
     "none of the cases that were asked for is one that this check runs": "所选场景中没有该检查项要运行的场景",
     "the spec names no configuration class": "spec 未指定配置类",
     "neither side has {group}": "两侧均没有{group}",
-    "no buffer is on both sides and holds a value": "没有两侧共有且含有值的缓冲区",
-    "torch's modules that no path aligns, all of a class together": "无法按路径对应的 torch 模块，同类合并比较",
-    "modules with settings that have no counterpart by path, nor by the mapping: {told}": (
-        "有设置但按路径和映射均无对应的模块：{told}"
-    ),
-    "`ignore: {pattern}` matches nothing that this check compares": "`ignore: {pattern}` 未匹配该检查项比较的任何对象",
-    "the rule for `{rule}` makes no parameter or buffer of the candidate": (
-        "针对 `{rule}` 的规则未对应候选实现的任何参数或缓冲区"
-    ),
-    "`{key}: {pair}` names {name}, which the {role} lacks": "`{key}: {pair}` 中的 {name} 在{role}中不存在",
-    "{count} ulp: two ways to write one formula; of the largest value where a table crosses zero": (
-        "{count} ulp：同一公式的两种写法；数值过零的表以其最大值的 ulp 计"
-    ),
-    "not compared: see {where}": "未比较：见 {where}",
-    "{count} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {name} is one": (
-        "{count} 个参数大小不同、随机值过少而无法判断，或两侧均非有限值，例如 {name}"
-    ),
-    "the spec's case does not fit the reference's forward{arguments}: {unfit}": (
-        "spec 的场景与参考实现的 forward{arguments} 不符：{unfit}"
-    ),
-    "--depth {depth}: the spec names no `depth_key`, the configuration key that counts layers": (
-        "--depth {depth}：spec 未指定 `depth_key`（表示层数的配置键）"
-    ),
+    "no buffer is on both sides": "没有两侧共有的缓冲区",
     "no common names": "没有相同的名称",
     "no parameters": "没有参数",
     "no parameter is the same on both sides": "没有两侧相同的参数",
@@ -131,6 +109,19 @@ FORMS = {
     "free; --depth {again} runs all the same": (
         "前向传播只运行 {layers} 层中的 {fits} 层：两侧全部层的 float64 副本需要 {need} GiB，而可用内存为 {free} GiB；"
         "--depth {again} 可强制运行全部层"
+    ),
+    "torch's modules that no path aligns, all of a class together": "无法按路径对应的 torch 模块，同类合并比较",
+    "modules with settings that have no counterpart by path, nor by the mapping: {told}": (
+        "有设置但按路径和映射均无对应的模块：{told}"
+    ),
+    "{count} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {name} is one": (
+        "{count} 个参数大小不同、随机值过少而无法判断，或两侧均非有限值，例如 {name}"
+    ),
+    "the spec's case does not fit the reference's forward{arguments}: {unfit}": (
+        "spec 的场景与参考实现的 forward{arguments} 不符：{unfit}"
+    ),
+    "{count} ulp: two ways to write one formula; of the largest value where a table crosses zero": (
+        "{count} ulp：同一公式的两种写法；数值过零的表以其最大值的 ulp 计"
     ),
     "not compared: see {place}": "未比较：见 {place}",
     "no buffer is on both sides and holds a value": "没有两侧共有且含有值的缓冲区",
@@ -243,11 +234,15 @@ FORMS = {
         "没有{what} {name}；是否指 {near}？（已有：{known}）"
     ),
     "there is no {what} {name} (there are: {known})": "没有{what} {name}（已有：{known}）",
+    "{place}: there is no {what} {name}; did you mean {near}? (there are: {known})": (
+        "{place}：没有{what} {name}；是否指 {near}？（已有：{known}）"
+    ),
+    "{place}: there is no {what} {name} (there are: {known})": "{place}：没有{what} {name}（已有：{known}）",
     "--depth {depth}: the spec names no `depth_key`, the configuration key that counts layers": (
         "--depth {depth}：spec 未指定表示层数的配置项 `depth_key`"
     ),
     "the self-test needs another check than {checks}": "自检需要 {checks} 之外的检查项",
-    "{role}.path: there is no folder {folder}": "{role}.path：没有文件夹 {folder}",
+    "{key}: there is no folder {folder}": "{key}：没有文件夹 {folder}",
     # a size or a case
     "size {size}: {name} is no whole number of this variant; known: {known}": (
         "尺寸 {size}：{name} 不是该变体的整数配置项；已知：{known}"
