@@ -110,6 +110,19 @@ FORMS = {
         "前向传播只运行 {layers} 层中的 {fits} 层：两侧全部层的 float64 副本需要 {need} GiB，而可用内存为 {free} GiB；"
         "--depth {again} 可强制运行全部层"
     ),
+    "torch's modules that no path aligns, all of a class together": "无法按路径对应的 torch 模块，同类合并比较",
+    "modules with settings that have no counterpart by path, nor by the mapping: {told}": (
+        "有设置但按路径和映射均无对应的模块：{told}"
+    ),
+    "{count} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {name} is one": (
+        "{count} 个参数大小不同、随机值过少而无法判断，或两侧均非有限值，例如 {name}"
+    ),
+    "the spec's case does not fit the reference's forward{arguments}: {unfit}": (
+        "spec 的场景与参考实现的 forward{arguments} 不符：{unfit}"
+    ),
+    "{count} ulp: two ways to write one formula; of the largest value where a table crosses zero": (
+        "{count} ulp：同一公式的两种写法；数值过零的表以其最大值的 ulp 计"
+    ),
     "not compared: see {place}": "未比较：见 {place}",
     "no buffer is on both sides and holds a value": "没有两侧共有且含有值的缓冲区",
     "`ignore: {pattern}` matches nothing that this check compares": "`ignore: {pattern}` 与该检查项比较的内容均不匹配",

@@ -50,8 +50,10 @@ def test_a_forward_that_raises_on_both_sides_is_an_error(duo, kept):
     for side in ("left", "right"):
         duo.write(side, trap=RAISE)
     finding = kept(duo.run(), "error")
-    assert finding.message.startswith("both sides failed alike, fed x [")
-    assert finding.message.count("no such trick") == 1  # the same on both sides
+    assert finding.message.startswith(
+        "both sides failed alike, fed x [3, 4]: ValueError: no such trick (at model.py:21"
+    )
+    assert [place.at for place in (finding.reference, finding.candidate)] == ["left/model.py:21", "right/model.py:21"]
 
 
 def test_two_faults_of_the_two_sides_are_both_told(duo, kept):
