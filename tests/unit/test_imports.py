@@ -88,6 +88,7 @@ ALLOWED = {
     "verify.side": [V + "answers", V + "processes", V + "trace"],
     "verify.divergence": [V + "divergence"],
     "verify.divergence.modules": [V + "checks.base", V + "messages", V + "report"],
+    "verify.divergence.layers": [V + "divergence", V + "report"],
     **dict.fromkeys(
         (
             f"{V}divergence.{n}"
