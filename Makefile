@@ -52,4 +52,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-e2e .e2e build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-e2e build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
