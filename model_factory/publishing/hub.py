@@ -306,8 +306,8 @@ def told(target: Target, doing: str, outcome: str = NOTHING) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     seen: BaseException = error
-    while seen.__cause__ is not None:  # "Error while uploading" says less than what is behind it
-        seen = seen.__cause__
+    while not isinstance(seen, HfHubHTTPError) and seen.__cause__ is not None:
+        seen = seen.__cause__  # "Error while uploading" says less than what is behind it
     lines = [line.strip() for line in str(seen).splitlines() if line.strip()]
     return f"{type(seen).__name__}: {' '.join(lines)[:500]}"
 
