@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,20 +83,23 @@ def verify(request: Request, progress: Progress = lambda what: None) -> Verified
     """Compares the staged folder with the checkpoint. Raises PublishError where they differ, or it cannot be decided."""
     with tempfile.TemporaryDirectory(prefix="llavavit-gate-") as name:
         scratch = Path(name)
-        asked = _cases(request, scratch)
-        answers = {}
-        for role, source in (("reference", request.checkpoint), ("candidate", request.folder)):
-            progress("the training model" if role == "reference" else "the staged folder through AutoModel")
-            answers[role] = _ask(role, source, request, asked, scratch)
-        found = Verified(memory=max(a["memory"] for a in answers.values()))
-        _compare_weights(answers["reference"], answers["candidate"], found)
-        _compare_buffers(scratch, found)
-        for case in asked:
-            _compare_case(case, scratch, found)
+        asked = prepared(request, scratch)
+        progress("the training model")
+        reference = ask("reference", request, asked, scratch)
+        progress("the staged folder through AutoModel")
+        return compare(reference, ask("candidate", request, asked, scratch), asked, scratch)
+
+
+def compare(reference: dict[str, Any], candidate: dict[str, Any], asked: Iterable[str], scratch: Path) -> Verified:
+    """The answers of both sides, and what they left in `scratch`. Raises PublishError unless all of it is equal."""
+    found = Verified(memory=max(reference["memory"], candidate["memory"]))
+    _compare_weights(reference, candidate, found)
+    _compare_buffers(scratch, found)
+    for case in asked:
+        _compare_case(case, scratch, found)
     if found.differences:
-        raise PublishError(
-            f"what is staged is not what was trained; nothing is published:{some(found.differences, 40)}"
-        )
+        shown = some(found.differences, 40)
+        raise PublishError(f"what is staged is not what was trained; nothing is published:{shown}")
     if not (found.weights and found.outputs):
         raise PublishError("nothing was compared, so nothing is published")
     return found
@@ -107,7 +110,7 @@ def _preset(model_name: str) -> tuple[Spec, dict[str, Any]]:
     return loaded, dict(loaded.variants[model_name.removeprefix("hf_llava_vit_").removesuffix("_ln")])
 
 
-def _cases(request: Request, scratch: Path) -> dict[str, Any]:
+def prepared(request: Request, scratch: Path) -> dict[str, Any]:
     """The cases' inputs, drawn once and written for both sides."""
     loaded, values = _preset(request.model_name)
     asked = {}
@@ -118,8 +121,9 @@ def _cases(request: Request, scratch: Path) -> dict[str, Any]:
     return asked
 
 
-def _ask(role: str, source: Path, request: Request, asked: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def ask(role: str, request: Request, asked: dict[str, Any], scratch: Path) -> dict[str, Any]:
     """Runs one side: offline, without tokens, with empty caches of its own."""
+    source = request.checkpoint if role == "reference" else request.folder
     out, home = scratch / role, scratch / f"{role}-home"
     out.mkdir()
     home.mkdir()

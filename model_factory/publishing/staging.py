@@ -7,10 +7,11 @@ the mapped checkpoint. The same checkpoint gives the same bytes each time, which
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,19 +68,33 @@ def stage(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress =
     free = shutil.disk_usage(folder.parent).free
     if free < needed:
         raise PublishError(f"{folder}: staging needs {_size(needed)} and {_size(free)} are free there")
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        fresh.chmod(0o755)
+    with whole(folder) as fresh:
         write_weights(checkpoint.tensors, plan.dtype, plan.shard, fresh, progress)
         progress("configuration, code and card")
         _write_small(checkpoint, plan, fresh)
+    return sorted(folder.iterdir())
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder to write in, which takes the place of `folder` if all goes well and else leaves nothing behind.
+
+    Raises PublishError where the disk does not take it.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise PublishError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    try:
+        fresh.chmod(0o755)
+        yield fresh
         _replace(folder, fresh)
     except (OSError, SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise PublishError(f"{folder}: cannot be written: {reason}; nothing is left there of it") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return sorted(folder.iterdir())
 
 
 def _check_target(folder: Path) -> None:
@@ -108,11 +123,11 @@ def _replace(folder: Path, fresh: Path) -> None:
 
 
 def write_weights(
-    tensors: Mapping[str, Tensor], dtype: torch.dtype | None, shard: str, folder: Path, progress: Progress
+    tensors: Mapping[str, Tensor], dtype: torch.dtype | None, shard: int | str, folder: Path, progress: Progress
 ) -> None:
     """Tensors as safetensors of at most `shard` each, with an index where there are several.
 
-    dtype: cast to it; None keeps each tensor's own. Raises PublishError where a value is not finite.
+    dtype: cast to it, and raise PublishError where a value is not finite; None keeps each tensor as it is.
     """
     meta = {name: torch.empty_like(t, device="meta", dtype=dtype or t.dtype) for name, t in tensors.items()}
     try:
@@ -123,14 +138,21 @@ def write_weights(
         progress(file)
         part = {}
         for name in names:
-            part[name] = tensors[name].to(dtype or tensors[name].dtype).contiguous()
-            _check_finite(name, tensors[name], part[name])
+            tensor = tensors[name]
+            part[name] = _own(tensor.to(dtype or tensor.dtype).contiguous())
+            if dtype is not None:
+                _check_finite(name, tensor, part[name])
         save_file(part, folder / file, metadata={"format": "pt"})
         (folder / file).chmod(0o644)
         del part
     if split.is_sharded:
         index = {"metadata": dict(split.metadata), "weight_map": dict(split.tensor_to_filename)}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A tensor that shares its memory with no other, which safetensors wants: a view of a larger one is copied."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _check_finite(name: str, before: Tensor, after: Tensor) -> None:

@@ -150,11 +150,10 @@ def test_a_harmful_pickle_is_refused_and_not_run(tmp_path, form):
         file.write_bytes(pickle.dumps(content))
     else:
         torch.save(content, file, _use_new_zipfile_serialization=form != "old")
-    with pytest.raises(
-        PublishError, match=r"refused: .*\(\w+\.system\).*Nothing of it was executed|no readable checkpoint"
-    ):
+    with pytest.raises(PublishError, match=r"refused: .*Nothing of it was executed") as caught:
         checkpoint.load(file)
     assert not mark.exists()
+    assert form == "plain" or ".system)" in str(caught.value)
     if form in ("zip", "inside"):
         torch.load(file, weights_only=False)  # the harm is real
         assert mark.exists()
