@@ -176,6 +176,8 @@ class Handler(BaseHTTPRequestHandler):
         ("HEAD", r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
         ("GET", r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
         ("GET", r"/storage/(?P<oid>[0-9a-f]{64})", "get"),
+        ("HEAD", r"/storage/(?P<oid>[0-9a-f]{64})", "get"),
+        ("GET", r"/api/agent-harnesses", "nothing"),
     )
 
     def log_message(self, *_: object) -> None:
@@ -276,6 +278,10 @@ class Handler(BaseHTTPRequestHandler):
             self.fail(404, f"Invalid rev id: {revision}", "RevisionNotFound")
             return None
         return found, at[0], {name: self.hub.corrupt(name, file) for name, file in at[1].items()}
+
+    def on_nothing(self) -> None:
+        """What newer clients ask for their own purposes and do without."""
+        self.fail(404, "Not found")
 
     def on_whoami(self) -> None:
         who = self.who()
