@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
@@ -33,7 +33,7 @@ LOADED = re.compile(
 )
 """Files that loading may look at. Left over from other weights they would be mixed with the new ones, so the commit
 that replaces those removes them."""
-MOST_WAITS = 5
+MOST_TRIES = 4
 LONGEST_WAIT = 300.0
 CHUNK = 2**20
 NOTHING = "Nothing was published"
@@ -183,6 +183,11 @@ def upload(
     commit: str | None = None
     try:
         with told(target, "uploading"):
+            _patiently(
+                lambda: api.preupload_lfs_files(
+                    target.repo_id, additions=additions, revision=target.branch, free_memory=False
+                )
+            )
             commit = _patiently(
                 lambda: api.create_commit(
                     target.repo_id,
@@ -190,7 +195,8 @@ def upload(
                     commit_message=message,
                     revision=target.branch,
                     parent_commit=head,
-                )
+                ),
+                commits=True,
             ).oid
     except PublishError:
         commit = _committed_all_the_same(target, head, files, stale)
@@ -260,28 +266,47 @@ def _api(target: Target) -> HfApi:
 # --- what can go wrong ------------------------------------------------------------------------------------------------
 
 
-def status(error: BaseException) -> int | None:
-    """The HTTP status behind an error, its causes included."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what is behind it."""
     seen: BaseException | None = error
     while seen is not None:
-        code = getattr(getattr(seen, "response", None), "status_code", None)
-        if code is not None:
-            return int(code)
+        yield seen
         seen = seen.__cause__ or seen.__context__
-    return None
 
 
-def _patiently(call: Callable[[], T]) -> T:
-    """`call`, again after a 429 when the Hub says so: older clients do not wait by themselves. A request that got a 429
-    changed nothing, so that a commit may be repeated too."""
-    for left in reversed(range(MOST_WAITS)):
+def _response(error: BaseException) -> Any:
+    """The Hub's answer behind an error, None where there is none."""
+    found = (getattr(e, "response", None) for e in _chain(error))
+    return next((r for r in found if getattr(r, "status_code", None) is not None), None)
+
+
+def status(error: BaseException) -> int | None:
+    """The HTTP status behind an error, its causes included."""
+    response = _response(error)
+    return None if response is None else int(response.status_code)
+
+
+def _passes(error: Exception, commits: bool) -> bool:
+    """Whether the same request may go well later. A commit that failed otherwise than with a 429 may have been made."""
+    code = status(error)
+    if code is not None:
+        return code == 429 or (code >= 500 and not commits)
+    roots = {type(e).__module__.partition(".")[0].rstrip("2") for e in _chain(error)}
+    return not commits and bool(roots & {"requests", "urllib3", "httpx", "httpcore"})
+
+
+def _patiently(call: Callable[[], T], *, commits: bool = False) -> T:
+    """`call`, again where it failed for a while: which requests a client tries again by itself differs by version."""
+    for tried in range(MOST_TRIES):
         try:
             return call()
-        except HfHubHTTPError as error:
-            if status(error) != 429 or not left:
+        except Exception as error:
+            if tried + 1 == MOST_TRIES or not _passes(error, commits):
                 raise
-            text = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-            time.sleep(min(float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 5.0, LONGEST_WAIT))
+            response = _response(error)
+            text = "" if response is None else response.headers.get("Retry-After", "")
+            wait = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 2.0**tried
+        time.sleep(min(wait, LONGEST_WAIT))
     raise AssertionError("unreachable")
 
 

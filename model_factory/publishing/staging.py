@@ -156,8 +156,8 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def _check_finite(name: str, before: Tensor, after: Tensor) -> None:
-    """A sum is not finite where an element is not; it is looked at closely only then, for sums may overflow too."""
-    if after.is_floating_point() and not torch.isfinite(after.sum(dtype=torch.float64)):
+    """A sum, which is fast, is not finite where an element is not; only then is each looked at, for sums may overflow."""
+    if after.is_floating_point() and not torch.isfinite(after.sum()):
         bad = int((~torch.isfinite(after)).sum())
         if bad:
             why = (

@@ -45,8 +45,8 @@ def variables(fake: FakeHub, tmp_path: Path) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HOME": str(tmp_path),
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
         "COLUMNS": "200",
         "PYTHONPATH": str(ROOT),
     }

@@ -114,6 +114,7 @@ class FakeHub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.cdn = f"http://localhost:{self.server.server_address[1]}"  # another host, as the Hub's: clients stop there
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
 
     writer = "hf_" + "W" * 34
@@ -176,7 +177,6 @@ class Handler(BaseHTTPRequestHandler):
         ("HEAD", r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
         ("GET", r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
         ("GET", r"/storage/(?P<oid>[0-9a-f]{64})", "get"),
-        ("HEAD", r"/storage/(?P<oid>[0-9a-f]{64})", "get"),
         ("GET", r"/api/agent-harnesses", "nothing"),
     )
 
@@ -480,7 +480,7 @@ class Handler(BaseHTTPRequestHandler):
         if file.lfs:
             self.hub.storage.setdefault(file.sha256, file.data)
             linked = {"X_Linked_Etag": f'"{file.sha256}"', "X_Linked_Size": str(len(file.data))}
-            where = f"{self.hub.endpoint}/storage/{file.sha256}"
+            where = f"{self.hub.cdn}/storage/{file.sha256}"
             self.send(302, X_Repo_Commit=found[1], ETag=f'"{file.blob}"', Location=where, **linked)
         else:
             self.ranged(file.data, X_Repo_Commit=found[1], ETag=f'"{file.blob}"')

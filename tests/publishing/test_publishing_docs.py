@@ -101,8 +101,8 @@ def done(checkout: Path, hub: FakeHub) -> dict[tuple[str, str], subprocess.Compl
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONPATH": str(checkout),
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
     }
     results = {}
     for language, text in STEPS:
