@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests e2e lock bench localisation picture schema format clean
+.PHONY: verify test lint types tests e2e lock bench localisation publishing picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,7 @@ test: $(READY) lint types tests  ## everything that CI checks
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m verify sync --check
 
 types: $(READY)
 	$(BIN)/mypy
@@ -39,6 +40,9 @@ bench: $(READY)  ## wall, CPU and memory of the main job against the names-and-s
 
 localisation: $(READY)  ## how often the first divergence is the line at fault, and what the second pass costs
 	$(BIN)/python benchmarks/localisation.py
+
+publishing: $(READY)  ## memory and speed of staging and verifying the giant variant (14 GB of disk)
+	$(BIN)/python benchmarks/publishing.py
 
 picture: $(READY)  ## docs/different.svg, the README's picture, from a real run
 	$(BIN)/python docs/picture.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
@@ -24,7 +25,9 @@ from verify.messages import FINDINGS
 from verify.side import PASSED_ON
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "llavavit" / "README.md"])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(f for d in ("docs", "llavavit", "model_factory") for f in ROOT.glob(f"{d}/*.md"))]
+)
 LATER = {"docs/performance.md"}
 """Documents that are linked and come with the work that they describe."""
 
@@ -88,6 +91,14 @@ def parse(tokens: list[str]) -> None:
     app.parse_args(tokens, exit_on_error=False, print_error=False)
 
 
+def publishing_pages() -> list[str]:
+    """Pages of which every command is run, against a Hub on loopback."""
+    text = read("tests/publishing/test_publishing_docs.py")
+    found = re.search(r"^PAGES = (\(.*?\))$", text, re.MULTILINE | re.DOTALL)
+    assert found
+    return list(ast.literal_eval(found[1]))
+
+
 def test_there_are_commands_in_the_documents():
     assert len(commands()) > 20
 
@@ -103,6 +114,11 @@ def test_command(where, line, guide_help):
         assert (ROOT / rest[2]).exists()
     elif program == "python" and rest[0] == "verify_architecture_alignment.py":
         assert all(option in guide_help for option in rest[1:] if option.startswith("-"))
+    elif program == "python" and rest[0].startswith("model_factory/"):
+        tool = importlib.import_module(rest[0].removesuffix(".py").replace("/", "."))
+        tool.app.parse_args(rest[1:], exit_on_error=False, print_error=False)
+    elif line.startswith(("hf upload ", "python staged/example.py")):
+        assert where in publishing_pages(), f"{where}: tests/publishing/test_publishing_docs.py does not run it"
     else:
         assert line == ". .venv/bin/activate", f"{where}: no test knows what to do with {line!r}"
 
@@ -173,6 +189,15 @@ def test_both_readmes_have_the_same_parts():
 def test_readme_lists_every_check(name):
     heading = {"README.md": "What is compared", "README.zh-CN.md": "比较什么"}[name]
     assert [code(row[0]) for row in rows(read(name), heading)] == list(available())
+
+
+def test_both_alignment_guides_have_the_same_parts():
+    english, chinese = read("docs/alignment-guide.md"), read("docs/alignment-guide.zh-CN.md")
+    for count in (r"^#+ ", r"^\|", r"^\*\*"):
+        assert len(re.findall(count, english, re.MULTILINE)) == len(re.findall(count, chinese, re.MULTILINE)), count
+    assert blocks(english, "sh") == blocks(chinese, "sh")
+    code_of = [sorted(re.findall(r"`([^`\n]+)`", prose(text))) for text in (english, chinese)]
+    assert set(code_of[0]) == set(code_of[1])
 
 
 def test_readme_opens_with_what_it_does_a_picture_and_two_commands():
@@ -344,7 +369,8 @@ def test_the_action_section_names_files_that_are_there():
 
 
 def test_paths_that_pages_name_exist():
-    for name in ("docs/architecture.md", "CONTRIBUTING.md"):
+    guides = ("docs/alignment-guide.md", "docs/alignment-guide.zh-CN.md")
+    for name in ("docs/architecture.md", "CONTRIBUTING.md", *guides):
         for path in re.findall(r"`((?:verify|llavavit|model_factory|docs|tests|requirements)/[\w./]*)`", read(name)):
             assert (ROOT / path).exists(), f"{name}: {path}"
 

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads a staged folder in one commit, and reads it back.
+
+A repository changes in that one commit or not at all. Large files go to the Hub's storage before it and change nothing
+there by themselves: what an upload that was cut had already stored is not sent again. The commit names the state that it
+was prepared for, so that it fails if somebody else committed meanwhile. Imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from .errors import PublishError, scrub, some
+
+GIT_ATTRIBUTES = ".gitattributes"
+"""The Hub puts this into every new repository."""
+LOADED = re.compile(
+    r"(model|pytorch_model|adapter_model)[^/]*\.(safetensors|bin)(\.index\.json)?|[^/]*\.(py|msgpack|h5)|"
+    r"(config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
+)
+"""Files that loading may look at. Left over from other weights they would be mixed with the new ones, so the commit
+that replaces those removes them."""
+MOST_TRIES = 4
+LONGEST_WAIT = 300.0
+CHUNK = 2**20
+NOTHING = "Nothing was published"
+
+T = TypeVar("T")
+Progress = Callable[[str], None]
+Confirm = Callable[[str], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where to. private: None leaves the visibility of a repository that exists. revision: a branch, "main" by default."""
+
+    repo_id: str
+    token: str = field(repr=False)
+    private: bool | None = None
+    revision: str | None = None
+    endpoint: str | None = None
+
+    @property
+    def branch(self) -> str:
+        return self.revision or "main"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """commit: the id that now holds the folder. changed: False where it did before, so that no commit was made."""
+
+    url: str
+    commit: str
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """A file to publish, and how the Hub names its contents: sha256 in large storage, git's blob id otherwise."""
+
+    path: Path
+    size: int
+    sha256: str
+    blob: str
+
+
+@dataclass(kw_only=True)
+class State:
+    """What is at the branch now. head: its commit, None where there is no such repository or branch."""
+
+    exists: bool = False
+    head: str | None = None
+    private: bool | None = None
+    files: dict[str, RepoFile] = field(default_factory=dict)
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Raises PublishError unless it is "namespace/name" as the Hub allows it."""
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise PublishError(f"--repo_id {repo_id!r} is no repository id: {error}") from None
+    if not re.fullmatch(r"[^/]+/[^/]+", repo_id):
+        raise PublishError(
+            f"--repo_id {repo_id!r} is no repository id; expected NAMESPACE/NAME, such as user/{repo_id}"
+        )
+
+
+def find_token(given: str | None) -> str:
+    """The token that was given, of HF_TOKEN, or of the stored login. Raises PublishError where there is none."""
+    found = given or get_token()
+    if not found:
+        raise PublishError("no token: set HF_TOKEN, log in once with `hf auth login`, or pass --token")
+    if not re.fullmatch(r"[\x21-\x7e]+", found):  # a header would not take it, and the error would show it
+        raise PublishError("the token holds a blank or a character that no token has; copy it again")
+    return found
+
+
+def look(target: Target) -> State:
+    """What the repository holds, with no change to anything. Raises PublishError for a token that is not valid."""
+    api = _api(target)
+    with told(target, "looking at the repository"):
+        _patiently(api.whoami)
+        state = State()
+        try:
+            state.private = _patiently(lambda: api.repo_info(target.repo_id)).private
+            state.exists = True
+            info = _patiently(lambda: api.repo_info(target.repo_id, revision=target.branch))
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            return state
+        state.head = info.sha
+        tree = _patiently(lambda: list(api.list_repo_tree(target.repo_id, recursive=True, revision=info.sha)))
+        state.files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    if target.private and state.private is False:
+        raise PublishError(
+            f"{target.repo_id} exists and is public, and --private was asked for. Make it private in its settings, or "
+            "choose another --repo_id"
+        )
+    return state
+
+
+def hashed(folder: Path) -> dict[str, Local]:
+    """Every file of a folder by its path in the repository."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size, large = path.stat().st_size, hashlib.sha256()
+        git = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                large.update(chunk)
+                git.update(chunk)
+        name = path.relative_to(folder).as_posix()
+        found[name] = Local(path=path, size=size, sha256=large.hexdigest(), blob=git.hexdigest())
+    return found
+
+
+def same(local: Local, remote: RepoFile | None) -> bool:
+    """Whether the Hub holds just these bytes, by its own word."""
+    if remote is None or remote.size != local.size:
+        return False
+    return bool(remote.lfs.sha256 == local.sha256 if remote.lfs else remote.blob_id == local.blob)
+
+
+def settle(target: Target, state: State, files: dict[str, Local], *, force: bool, confirm: Confirm) -> list[str]:
+    """Asks before other content is replaced. Returns paths to remove with the commit. Raises PublishError on a no."""
+    stale = sorted(n for n in state.files if n not in files and LOADED.fullmatch(n))
+    other = sorted(n for n in files if n in state.files and not same(files[n], state.files[n]))
+    unknown = sorted(n for n in state.files if n not in files and n not in stale and n != GIT_ATTRIBUTES)
+    lines = [f"{n} (replaced)" for n in other] + [f"{n} (removed)" for n in stale] + [f"{n} (kept)" for n in unknown]
+    if lines and (other or stale or not any(n in state.files for n in files)) and not force:
+        question = f"{target.repo_id} ({target.branch}) holds other content:{some(lines, 30)}\n"
+        if not confirm(question + "Publish over it?"):
+            raise PublishError(f"{question}{NOTHING}. --force publishes over it; another --repo_id leaves it alone")
+    return stale
+
+
+def upload(
+    target: Target, state: State, files: dict[str, Local], stale: list[str], message: str, progress: Progress
+) -> Published:
+    """One commit with all files, on top of `state`; then reads it back. Raises PublishError."""
+    api = _api(target)
+    if state.head and not stale and all(same(local, state.files.get(name)) for name, local in files.items()):
+        progress("already there; nothing to transfer")
+        return Published(url=_url(target, api, state.head), commit=state.head, changed=False)
+    with told(target, "creating the repository"):
+        head = state.head or _prepared(api, target, state)
+    additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=str(file.path)) for n, file in files.items()]
+    removals = [CommitOperationDelete(path_in_repo=name) for name in stale]
+    progress(f"{len(files)} files")
+    commit: str | None = None
+    try:
+        with told(target, "uploading"):
+            _patiently(
+                lambda: api.preupload_lfs_files(
+                    target.repo_id, additions=additions, revision=target.branch, free_memory=False
+                )
+            )
+            commit = _patiently(
+                lambda: api.create_commit(
+                    target.repo_id,
+                    operations=[*additions, *removals],
+                    commit_message=message,
+                    revision=target.branch,
+                    parent_commit=head,
+                ),
+                commits=True,
+            ).oid
+    except PublishError:
+        commit = _committed_all_the_same(target, head, files, stale)
+        if commit is None:
+            raise
+    assert commit is not None
+    progress("reading back")
+    read_back(target, commit, files, stale)
+    return Published(url=_url(target, api, commit), commit=commit, changed=True)
+
+
+def _prepared(api: HfApi, target: Target, state: State) -> str:
+    """Makes the repository and branch that are missing, both empty. Returns the head."""
+    if not state.exists:
+        _patiently(lambda: api.create_repo(target.repo_id, private=target.private or None, exist_ok=True))
+    if target.revision and target.revision != "main":
+        _patiently(lambda: api.create_branch(target.repo_id, branch=target.branch, exist_ok=True))
+    return str(_patiently(lambda: api.repo_info(target.repo_id, revision=target.branch)).sha)
+
+
+def _committed_all_the_same(target: Target, head: str, files: dict[str, Local], stale: list[str]) -> str | None:
+    """The commit whose answer was lost on the way, if it was made: a new head that holds just what was sent."""
+    with contextlib.suppress(PublishError):
+        state = look(target)
+        whole = all(same(local, state.files.get(name)) for name, local in files.items())
+        if state.head and state.head != head and whole and not any(name in state.files for name in stale):
+            return state.head
+    return None
+
+
+def read_back(target: Target, commit: str, files: dict[str, Local], stale: list[str]) -> None:
+    """Raises PublishError unless the commit holds every file with its hash, and small files come back byte by byte."""
+    api = _api(target)
+    with told(target, f"reading back commit {commit}", f"Commit {commit} was made, but is not known to be whole"):
+        tree = _patiently(lambda: list(api.list_repo_tree(target.repo_id, recursive=True, revision=commit)))
+        remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+        wrong = [f"{name}: not what was sent" for name, local in files.items() if not same(local, remote.get(name))]
+        wrong += [f"{name}: still there" for name in stale if name in remote]
+        with tempfile.TemporaryDirectory(prefix="llavavit-readback-") as scratch:
+            for name, local in files.items():
+                if name in remote and not remote[name].lfs and not _returned(target, commit, name, local, scratch):
+                    wrong.append(f"{name}: other bytes came back")
+    if wrong:
+        raise PublishError(
+            f"{target.repo_id} at commit {commit} is not what was sent:{some(wrong)}\nTell nobody to use it: run the same "
+            "command again, or go back to the commit before it in the repository's history"
+        )
+
+
+def _returned(target: Target, commit: str, name: str, local: Local, scratch: str) -> bool:
+    file = _patiently(
+        lambda: hf_hub_download(
+            target.repo_id, name, revision=commit, token=target.token, endpoint=target.endpoint, cache_dir=scratch
+        )
+    )
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() == local.sha256
+
+
+def _url(target: Target, api: HfApi, commit: str) -> str:
+    return f"{api.endpoint}/{target.repo_id}/tree/{commit}"
+
+
+def _api(target: Target) -> HfApi:
+    return HfApi(endpoint=target.endpoint, token=target.token)
+
+
+# --- what can go wrong ------------------------------------------------------------------------------------------------
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what is behind it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _response(error: BaseException) -> Any:
+    """The Hub's answer behind an error, None where there is none."""
+    found = (getattr(e, "response", None) for e in _chain(error))
+    return next((r for r in found if getattr(r, "status_code", None) is not None), None)
+
+
+def status(error: BaseException) -> int | None:
+    """The HTTP status behind an error, its causes included."""
+    response = _response(error)
+    return None if response is None else int(response.status_code)
+
+
+def _passes(error: Exception, commits: bool) -> bool:
+    """Whether the same request may go well later. A commit that failed otherwise than with a 429 may have been made."""
+    code = status(error)
+    if code is not None:
+        return code == 429 or (code >= 500 and not commits)
+    roots = {type(e).__module__.partition(".")[0].rstrip("2") for e in _chain(error)}
+    return not commits and bool(roots & {"requests", "urllib3", "httpx", "httpcore"})
+
+
+def _patiently(call: Callable[[], T], *, commits: bool = False) -> T:
+    """`call`, again where it failed for a while: which requests a client tries again by itself differs by version."""
+    for tried in range(MOST_TRIES):
+        try:
+            return call()
+        except Exception as error:
+            if tried + 1 == MOST_TRIES or not _passes(error, commits):
+                raise
+            response = _response(error)
+            text = "" if response is None else response.headers.get("Retry-After", "")
+            wait = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 2.0**tried
+        time.sleep(min(wait, LONGEST_WAIT))
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def told(target: Target, doing: str, outcome: str = NOTHING) -> Iterator[None]:
+    """Turns whatever the Hub or the way to it does into a PublishError that says what happened and what to do. The
+    original error is not kept: it holds the request, and the request holds the token."""
+    try:
+        yield
+    except PublishError:
+        raise
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        code = status(error)
+        reason = scrub(_reason(error), target.token)
+        advice = _advice(code, target)
+    else:
+        return
+    raise PublishError(f"{doing}: {advice} ({reason}). {outcome}.")
+
+
+def _reason(error: Exception) -> str:
+    seen: BaseException = error
+    while not isinstance(seen, HfHubHTTPError) and seen.__cause__ is not None:
+        seen = seen.__cause__  # "Error while uploading" says less than what is behind it
+    lines = [line.strip() for line in str(seen).splitlines() if line.strip()]
+    return f"{type(seen).__name__}: {' '.join(lines)[:500]}"
+
+
+def _advice(code: int | None, target: Target) -> str:
+    again = "run the same command again; what is already stored there is not sent again"
+    if code == 401:
+        return (
+            f"the Hub does not accept this token (or hides {target.repo_id} from it); make a new one with write access"
+        )
+    if code == 403:
+        return f"this token may not write to {target.repo_id}; use one with write access, or ask its owner"
+    if code == 404:
+        return f"the Hub does not know {target.repo_id} at {target.branch}"
+    if code in (409, 412):
+        return f"{target.repo_id} changed meanwhile; look at what is there and {again}"
+    if code == 429:
+        return f"the Hub has had too many requests; wait, then {again}"
+    if code is not None and code >= 500:
+        return f"the Hub is in trouble; {again}"
+    if code is not None:
+        return "the Hub refused the request"
+    return f"the connection failed; {again}"

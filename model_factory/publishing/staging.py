@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the folder that is published: all of it or nothing.
+
+Weights go from the checkpoint to safetensors shard by shard, so that no more than one shard is ever in memory beside
+the mapped checkpoint. The same checkpoint gives the same bytes each time, which is what lets an upload go on after a cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+import llavavit
+
+from .card import card, example
+from .checkpoint import Checkpoint
+from .errors import PublishError, some
+from .models import hub_config
+
+CODE = ("configuration_llava_vit.py", "modeling_llava_vit.py")
+WEIGHTS = "model{suffix}.safetensors"
+INDEX = "model.safetensors.index.json"
+SMALL_FILES = ("README.md", "config.json", "example.py", "preprocessor_config.json", *CODE)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+DEFAULT_SHARD = "2GB"
+SPARE = 2**20
+"""Bytes for the small files and file headers."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is staged. source: what the card tells AutoModel to load. shard: largest weight file, such as "2GB"."""
+
+    model_name: str
+    source: str
+    dtype: torch.dtype
+    shard: str = DEFAULT_SHARD
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+
+def stage(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress = lambda what: None) -> list[Path]:
+    """Writes `folder` and returns its files. What an earlier staging left there is replaced.
+
+    Raises PublishError where the folder holds anything else, the disk is full, or a weight is not finite; then `folder`
+    is as it was.
+    """
+    _check_target(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    needed = sum(t.numel() for t in checkpoint.tensors.values()) * plan.dtype.itemsize + SPARE
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise PublishError(f"{folder}: staging needs {_size(needed)} and {_size(free)} are free there")
+    with whole(folder) as fresh:
+        write_weights(checkpoint.tensors, plan.dtype, plan.shard, fresh, progress)
+        progress("configuration, code and card")
+        _write_small(checkpoint, plan, fresh)
+    return sorted(folder.iterdir())
+
+
+@contextlib.contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder to write in, which takes the place of `folder` if all goes well and else leaves nothing behind.
+
+    Raises PublishError where the disk does not take it.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise PublishError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    try:
+        fresh.chmod(0o755)
+        yield fresh
+        _replace(folder, fresh)
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise PublishError(f"{folder}: cannot be written: {reason}; nothing is left there of it") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check_target(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise PublishError(f"{folder}: is a file; name a folder with --output_dir")
+    foreign = [f.name for f in folder.iterdir() if not _ours(f)] if folder.is_dir() else []
+    if foreign:
+        raise PublishError(
+            f"{folder}: holds files that staging would not write; name an empty folder:{some(foreign, 20)}"
+        )
+
+
+def _ours(file: Path) -> bool:
+    weights = file.name.startswith("model") and file.name.endswith((".safetensors", ".safetensors.index.json"))
+    return file.is_file() and (weights or file.name in SMALL_FILES)
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        folder.rename(old / "old")
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        fresh.rename(folder)
+
+
+def write_weights(
+    tensors: Mapping[str, Tensor], dtype: torch.dtype | None, shard: int | str, folder: Path, progress: Progress
+) -> None:
+    """Tensors as safetensors of at most `shard` each, with an index where there are several.
+
+    dtype: cast to it, and raise PublishError where a value is not finite; None keeps each tensor as it is.
+    """
+    meta = {name: torch.empty_like(t, device="meta", dtype=dtype or t.dtype) for name, t in tensors.items()}
+    try:
+        split = split_torch_state_dict_into_shards(meta, filename_pattern=WEIGHTS, max_shard_size=shard)
+    except ValueError as error:
+        raise PublishError(f"--max_shard_size {shard}: {error}") from None
+    for file, names in split.filename_to_tensors.items():
+        progress(file)
+        part = {}
+        for name in names:
+            tensor = tensors[name]
+            part[name] = _own(tensor.to(dtype or tensor.dtype).contiguous())
+            if dtype is not None:
+                _check_finite(name, tensor, part[name])
+        save_file(part, folder / file, metadata={"format": "pt"})
+        (folder / file).chmod(0o644)
+        del part
+    if split.is_sharded:
+        index = {"metadata": dict(split.metadata), "weight_map": dict(split.tensor_to_filename)}
+        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A tensor that shares its memory with no other, which safetensors wants: a view of a larger one is copied."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _check_finite(name: str, before: Tensor, after: Tensor) -> None:
+    """A sum, which is fast, is not finite where an element is not; only then is each looked at, for sums may overflow."""
+    if after.is_floating_point() and not torch.isfinite(after.sum()):
+        bad = int((~torch.isfinite(after)).sum())
+        if bad:
+            why = (
+                "" if not torch.isfinite(before).all() else f": {after.dtype} cannot hold them; choose another --dtype"
+            )
+            raise PublishError(f"{name}: {bad} of {after.numel()} values are not finite{why}")
+
+
+def _write_small(checkpoint: Checkpoint, plan: Plan, folder: Path) -> None:
+    config = hub_config(plan.model_name, plan.dtype)
+    config.save_pretrained(folder)
+    for file in CODE:
+        shutil.copyfile(Path(llavavit.__file__).parent / file, folder / file)
+    preprocessor = preprocessing(config.image_size)
+    text = json.dumps(preprocessor, indent=2) + "\n"
+    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    parameters = sum(t.numel() for t in checkpoint.tensors.values())
+    readme = card(config, plan.model_name, plan.source, parameters, plan.dtype_name, preprocessor)
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    (folder / "example.py").write_text(example(), encoding="utf-8")
+
+
+def preprocessing(image_size: int) -> dict[str, Any]:
+    """preprocessor_config.json: how pixels are made of images. image_size: side in pixels."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"height": image_size, "width": image_size},
+        "resample": 3,
+        "do_center_crop": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
+    }
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads to a Hub on loopback: what arrives, what is sent again, and what a Hub in trouble leaves behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_hub import Fault, File, cut, status
+
+HERE = Path(__file__).resolve().parent
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def published(fake, folder: Path, branch: str = "main") -> bool:
+    """Whether a branch holds just the folder."""
+    held = fake.files("user/model", branch)
+    held.pop(".gitattributes")
+    return held == contents(folder)
+
+
+def untouched(fake) -> bool:
+    """Whether no commit was made beside the one that the Hub makes itself."""
+    found = fake.repositories.get("user/model")
+    return found is None or found.messages == ["initial commit"]
+
+
+def test_a_folder_arrives_in_one_commit(fake, publish, folder):
+    done = publish(folder)
+    assert done.code == 0, done.output
+    assert done.changed
+    assert published(fake, folder)
+    assert fake.repositories["user/model"].messages == ["initial commit", "Upload a model"]
+    assert done.url == f"{fake.endpoint}/user/model/tree/{done.commit}"
+    assert fake.repositories["user/model"].private is False
+
+
+def test_what_is_there_already_is_not_sent_again(fake, publish, folder):
+    first = publish(folder)
+    sent, commits = len(fake.received), fake.count("/commit/")
+    again = publish(folder)
+    assert again.code == 0, again.output
+    assert again.changed is False
+    assert again.commit == first.commit
+    assert len(fake.received) == sent
+    assert fake.count("/commit/") == commits
+    assert fake.count("PUT") == sent
+
+
+def test_large_files_in_parts(fake, publish, folder):
+    fake.multipart_above, fake.part_size = 100_000, 128_000
+    assert publish(folder).code == 0
+    assert published(fake, folder)
+    assert fake.count(r"PUT /storage/\w+/3") == 2
+    assert fake.count("/complete") == 2
+
+
+def test_private_and_revision(fake, publish, folder):
+    done = publish(folder, "--private", "--revision=trial")
+    assert done.code == 0, done.output
+    assert fake.repositories["user/model"].private
+    assert published(fake, folder, "trial")
+    assert set(fake.files("user/model")) == {".gitattributes"}
+
+
+def test_private_is_not_published_in_public(fake, publish, folder):
+    fake.add("user/model")
+    done = publish(folder, "--private")
+    assert done.code == 1
+    assert "exists and is public" in done.error
+    assert untouched(fake)
+
+
+# --- what is there already --------------------------------------------------------------------------------------------
+
+
+def test_other_content_needs_force(fake, publish, folder):
+    old = {"model.safetensors": b"old weights", "README.md": b"# Mine\n", "notes.txt": b"keep me"}
+    fake.add("user/model", old)
+    done = publish(folder)
+    assert done.code == 1
+    for line in ("README.md (replaced)", "model.safetensors (removed)", "notes.txt (kept)", "--force"):
+        assert line in done.error
+    assert fake.files("user/model")["README.md"] == b"# Mine\n"
+    assert fake.count("PUT") == 0
+
+    forced = publish(folder, "--force")
+    assert forced.code == 0, forced.output
+    held = fake.files("user/model")
+    assert "model.safetensors" not in held, "weights of before would be loaded beside or instead of the new ones"
+    assert held["notes.txt"] == b"keep me"
+    assert all(held[name] == data for name, data in contents(folder).items())
+    assert fake.repositories["user/model"].messages == ["initial commit", "first files", "Upload a model"]
+
+
+def test_a_repository_with_only_other_files_needs_force(fake, publish, folder):
+    fake.add("user/model", {"thesis.txt": b"something else"})
+    done = publish(folder)
+    assert done.code == 1
+    assert "thesis.txt (kept)" in done.error
+    assert set(fake.files("user/model")) == {".gitattributes", "thesis.txt"}
+
+
+def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
+    """It comes after the look at the repository and before the commit."""
+    found = fake.add("user/model")
+
+    def somebody(handler):
+        files = dict(found.commits[found.branches["main"]])
+        found.commit("main", {**files, "config.json": File(b"{}", lfs=False)}, "somebody else")
+        handler.fail(503, "busy")  # the client tries again
+
+    fake.faults.append(Fault("POST .*/preupload/", somebody))
+    done = publish(folder)
+    assert done.code == 1
+    assert "changed meanwhile" in done.error
+    assert "Nothing was published" in done.error
+    assert found.messages == ["initial commit", "somebody else"]
+    assert fake.files("user/model")["config.json"] == b"{}"
+
+
+# --- a Hub in trouble, and the way to it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault", "advice"),
+    [
+        ("GET /api/whoami", status(401), "does not accept this token"),
+        ("POST /api/repos/create", status(403), "may not write to user/model"),
+        ("POST .*/preupload/", status(403), "may not write to user/model"),
+        ("POST .*/objects/batch", status(403), "may not write to user/model"),
+        ("POST .*/commit/", status(403), "may not write to user/model"),
+        ("POST .*/commit/", status(409), "changed meanwhile"),
+        ("POST .*/commit/", status(412), "changed meanwhile"),
+        ("POST .*/commit/", status(500), "the Hub is in trouble"),
+        ("POST .*/commit/", status(503), "the Hub is in trouble"),
+        ("POST .*/commit/", cut, "the connection failed"),
+        ("PUT /storage/", status(400), "the Hub refused the request"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_trouble_publishes_nothing(fake, publish, folder, request_, fault, advice):
+    fake.faults.append(Fault(request_, fault, times=10**6))
+    done = publish(folder)
+    assert done.code == 1
+    assert advice in done.error, done.error
+    assert "Nothing was published" in done.error
+    assert untouched(fake)
+    assert fake.writer not in done.output
+
+
+@pytest.mark.parametrize("fault", [status(500), status(503), status(429, Retry_After="0"), cut])
+@pytest.mark.parametrize("request_", ["POST .*/preupload/", "PUT /storage/"])
+def test_trouble_that_passes_is_waited_for(fake, publish, folder, request_, fault):
+    fake.faults.append(Fault(request_, fault))
+    done = publish(folder)
+    assert done.code == 0, done.output
+    assert published(fake, folder)
+    assert fake.faults[0].times == 0
+
+
+def test_too_many_requests_at_the_commit(fake, publish, folder):
+    """No client repeats a commit by itself; one that got a 429 was not made."""
+    fake.faults.append(Fault("POST .*/commit/", status(429, Retry_After="0"), times=2))
+    done = publish(folder)
+    assert done.code == 0, done.output
+    assert published(fake, folder)
+    assert fake.repositories["user/model"].messages == ["initial commit", "Upload a model"]
+
+
+def test_too_many_requests_for_ever(fake, publish, folder):
+    fake.faults.append(Fault("POST .*/commit/", status(429, Retry_After="0"), times=10**6))
+    done = publish(folder)
+    assert done.code == 1
+    assert "too many requests" in done.error
+    assert untouched(fake)
+
+
+def test_an_upload_that_was_killed_goes_on_where_it_was(fake, publish, folder, variables):
+    """The first large file arrives, then the client is killed. The second run sends only the other one."""
+    waiting: list[str] = []
+
+    def hang(handler):
+        waiting.append(handler.path)
+        time.sleep(600)
+
+    fake.faults.append(Fault("PUT /storage/", hang, skip=1, times=10**6))
+    program = [sys.executable, str(HERE / "publish_folder.py"), str(folder), "user/model"]
+    running = subprocess.Popen(
+        program, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (waiting and fake.received) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert waiting
+        assert len(fake.received) == 1
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    assert untouched(fake)
+
+    fake.faults.clear()
+    done = publish(folder)
+    assert done.code == 0, done.output
+    assert published(fake, folder)
+    sent = [oid for oid, _ in fake.received]
+    assert len(sent) == len(set(sent)) == 2, "each large file was sent once"
+
+
+def test_a_commit_whose_answer_is_lost_counts(fake, publish, folder):
+    """The commit is made and the connection closes before the answer: what is there decides."""
+
+    def lost(handler):
+        handler.body = handler.read_body()
+        handler.wfile, real = open(os.devnull, "wb"), handler.wfile  # noqa: SIM115
+        repo, revision = re.search(r"/api/models/(.+)/commit/(\w+)", handler.path).groups()
+        handler.on_commit(repo, revision)
+        handler.wfile.close()
+        handler.wfile = real
+        handler.close_connection = True
+        handler.connection.close()
+
+    fake.faults.append(Fault("POST .*/commit/", lost))
+    done = publish(folder)
+    assert done.code == 0, done.output
+    assert published(fake, folder)
+    assert fake.repositories["user/model"].messages == ["initial commit", "Upload a model"]
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "config.json"])
+def test_a_hub_that_holds_other_bytes_is_told(fake, publish, folder, name):
+    """Of the same size, so that only the hash tells."""
+    fake.corrupt = lambda path, file: File(file.data[:-1] + b"!", file.lfs) if path == name else file
+    done = publish(folder)
+    assert done.code == 1
+    assert f"{name}: not what was sent" in done.error
+    assert "Tell nobody to use it" in done.error
+
+
+def test_a_hub_whose_hashes_are_right_and_bytes_are_not(fake, publish, folder):
+    real = "config.json"
+
+    def spoiled(handler):
+        handler.body = handler.read_body()
+        right = (folder / real).read_bytes()
+        found = fake.repositories["user/model"]
+        blob = File(right, lfs=False).blob
+        handler.ranged(b"!" + right[1:], X_Repo_Commit=found.branches["main"], ETag=f'"{blob}"')
+
+    fake.faults.append(Fault(f"GET .*/resolve/.*/{real}", spoiled, times=10**6))
+    done = publish(folder)
+    assert done.code == 1
+    assert f"{real}: other bytes came back" in done.error
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_that_may_only_read(fake, publish, folder):
+    """The Hub's answer echoes it; the client's error and the tool's message come from that answer."""
+    done = publish(folder, HF_TOKEN=fake.reader)
+    assert done.code == 1
+    assert "may not write" in done.error
+    assert "The token [token] may not write" in done.error
+    assert fake.reader not in done.output
+    assert fake.repositories == {}
+
+
+def test_a_token_that_is_not_valid_is_not_shown(fake, publish, folder):
+    secret = "hf_" + "x" * 34
+    done = publish(folder, HF_TOKEN=secret)
+    assert done.code == 1
+    assert "does not accept this token" in done.error
+    assert secret not in done.output
+
+
+def test_no_token(fake, publish, folder, variables):
+    done = publish(folder, HF_TOKEN="")
+    assert done.code == 1
+    for way in ("HF_TOKEN", "hf auth login", "--token"):
+        assert way in done.error
+    assert fake.requests == []
+
+
+def test_the_stored_login_is_found(fake, publish, folder, variables):
+    home = Path(variables["HF_HOME"])
+    home.mkdir()
+    (home / "token").write_text(fake.writer)
+    assert publish(folder, HF_TOKEN="").code == 0
+    assert published(fake, folder)

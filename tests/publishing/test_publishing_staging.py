@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The staged folder: whole, exact, the same each time, true in its card; and never half there."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import llavavit
+from model_factory.publishing import checkpoint, models, staging
+from model_factory.publishing.errors import PublishError
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "hf_llava_vit_small_ln"
+
+
+def plan(**values) -> staging.Plan:
+    return staging.Plan(**{"model_name": NAME, "source": "user/model", "dtype": torch.float32, **values})
+
+
+def held(weights) -> checkpoint.Checkpoint:
+    return checkpoint.Checkpoint(tensors=weights)
+
+
+def loaded(folder: Path) -> dict[str, torch.Tensor]:
+    return {n: t for file in sorted(folder.glob("*.safetensors")) for n, t in load_file(file).items()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_the_folder_holds_what_loading_needs_and_no_more(staged):
+    assert {file.name for file in staged.iterdir()} == {
+        "README.md", "config.json", "configuration_llava_vit.py", "example.py", "model-00001-of-00003.safetensors",
+        "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors", "model.safetensors.index.json",
+        "modeling_llava_vit.py", "preprocessor_config.json",
+    }  # fmt: skip
+    assert all((staged / f).read_bytes() == (ROOT / "llavavit" / f).read_bytes() for f in staging.CODE)
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in staged.glob("*.safetensors"))
+
+
+def test_weights_are_the_checkpoints_to_the_bit(staged, weights):
+    found = loaded(staged)
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+    index = json.loads((staged / "model.safetensors.index.json").read_text())
+    assert index["weight_map"].keys() == weights.keys()
+    assert index["metadata"]["total_size"] == sum(t.nbytes for t in weights.values())
+
+
+def test_staging_twice_gives_the_same_bytes(staged, trained, tmp_path):
+    staging.stage(checkpoint.load(trained), plan(shard="20MB"), tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(staged)
+
+
+def test_one_file_where_it_fits(weights, tmp_path):
+    staging.stage(held(weights), plan(), tmp_path / "folder")
+    assert (tmp_path / "folder" / "model.safetensors").is_file()
+    assert not (tmp_path / "folder" / "model.safetensors.index.json").exists()
+
+
+def test_the_configuration_is_what_save_pretrained_writes(staged, tmp_path):
+    model = llavavit.LlavaViTModel(models.hub_config(NAME, torch.float32))
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text()) == json.loads((staged / "config.json").read_text())
+
+
+def test_another_dtype(weights, tmp_path):
+    staging.stage(held(weights), plan(dtype=torch.bfloat16), tmp_path / "folder")
+    found = loaded(tmp_path / "folder")
+    assert all(torch.equal(found[name], tensor.bfloat16()) for name, tensor in weights.items())
+    assert json.loads((tmp_path / "folder" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+# --- card, example, preprocessing -------------------------------------------------------------------------------------
+
+
+def test_the_card_says_what_the_configuration_says(staged, weights):
+    text = (staged / "README.md").read_text()
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert metadata["library_name"] == "transformers"
+    assert metadata["tags"] == ["custom_code", "llava_vit", "vision"]
+    assert not metadata.keys() & {"license", "datasets", "metrics", "model-index", "language"}, "claims of nobody's"
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE))
+    config = json.loads((staged / "config.json").read_text())
+    assert rows["parameters"] == f"{sum(t.numel() for t in weights.values()):,}" == "12,716,928"
+    for row, key in (
+        ("hidden size", "hidden_size"),
+        ("layers", "num_hidden_layers"),
+        ("MLP size", "intermediate_size"),
+    ):
+        assert rows[row] == str(config[key])
+    assert rows["stored as"].startswith(config["dtype"])
+
+
+def test_the_cards_example_runs(staged):
+    (block,) = re.findall(r"```python\n(.*?)```", (staged / "README.md").read_text(), re.DOTALL)
+    assert '"user/model"' in block
+    names: dict[str, object] = {}
+    exec(block.replace("user/model", str(staged)), names)
+    told = re.search(r"output\.last_hidden_state  # (\(.*\))", block)[1]
+    assert str(tuple(names["output"].last_hidden_state.shape)) == told
+
+
+def test_the_example_runs_beside_the_weights(staged, command):
+    done = command(sys.executable, staged / "example.py", HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "image tokens (1, 16, 384) pooled (1, 384)",
+        "video tokens (1, 48, 384) pooled (1, 384)",
+    ]
+
+
+def test_preprocessing_is_clips_at_the_models_size(staged):
+    found = json.loads((staged / "preprocessor_config.json").read_text())
+    readme = (ROOT / "llavavit" / "README.md").read_text()
+    for values in (found["image_mean"], found["image_std"]):
+        assert f"({', '.join(map(str, values))})" in readme
+    assert found["size"] == dict.fromkeys(("height", "width"), llavavit.LlavaViTConfig().image_size)
+    assert found["rescale_factor"] == 1 / 255
+
+
+# --- what stops it ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite(weights, tmp_path, value):
+    spoiled = weights["head.probe"].clone()
+    spoiled[0, 0, 3] = value
+    with pytest.raises(PublishError, match=r"head\.probe: 1 of 384 values are not finite$"):
+        staging.stage(held({**weights, "head.probe": spoiled}), plan(), tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_float16_cannot_hold(weights, tmp_path):
+    grown = {**weights, "layernorm_pre.weight": weights["layernorm_pre.weight"] * 1e6}
+    with pytest.raises(PublishError, match="cannot hold them; choose another --dtype"):
+        staging.stage(held(grown), plan(dtype=torch.float16), tmp_path / "folder")
+
+
+def test_a_shard_size_that_is_none(weights, tmp_path):
+    with pytest.raises(PublishError, match="--max_shard_size huge"):
+        staging.stage(held(weights), plan(shard="huge"), tmp_path / "folder")
+
+
+def test_a_folder_with_other_things_is_left_alone(weights, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(PublishError, match=r"(?s)staging would not write.*thesis\.txt"):
+        staging.stage(held(weights), plan(), tmp_path)
+    assert contents(tmp_path) == {"thesis.txt": b"mine"}
+    with pytest.raises(PublishError, match="is a file"):
+        staging.stage(held(weights), plan(), tmp_path / "thesis.txt")
+
+
+def test_an_earlier_staging_is_replaced_whole(weights, tmp_path):
+    staging.stage(held(weights), plan(shard="20MB"), tmp_path / "folder")
+    staging.stage(held(weights), plan(), tmp_path / "folder")
+    assert [f.name for f in sorted((tmp_path / "folder").glob("model*")) if f.suffix != ".py"] == ["model.safetensors"]
+    assert [f.name for f in tmp_path.iterdir()] == ["folder"]
+
+
+def test_too_little_room_is_seen_before_anything_is_written(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    with pytest.raises(PublishError, match=r"needs 0\.05 GB and 0\.00 GB are free"):
+        staging.stage(held(weights), plan(), tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+SCRIPT = """
+import sys
+import torch
+from pathlib import Path
+from model_factory.publishing import checkpoint, staging
+from model_factory.publishing.errors import PublishError
+
+plan = staging.Plan(model_name=sys.argv[3], source="user/model", dtype=torch.float32, shard="20MB")
+if "unseen" in sys.argv:  # the room is taken by somebody else after it was looked at
+    import shutil
+
+    shutil.disk_usage = lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12)
+try:
+    staging.stage(checkpoint.load(Path(sys.argv[1])), plan, Path(sys.argv[2]))
+except PublishError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+def test_a_disk_that_takes_no_more_in_the_middle(trained, tmp_path, command):
+    """The system refuses to write past 30 MB a file; an earlier staging stays whole."""
+    target = tmp_path / "place" / "folder"
+    assert command(sys.executable, "-c", SCRIPT, trained, target, NAME).returncode == 0
+    before = contents(target)
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10 * 2**20, 10 * 2**20))
+
+    arguments = [sys.executable, "-c", SCRIPT, str(trained), str(target), NAME]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        arguments, preexec_fn=limited, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 3, done.stderr
+    assert "cannot be written" in done.stdout
+    assert "File too large" in done.stdout
+    assert contents(target) == before
+    assert [f.name for f in target.parent.iterdir()] == ["folder"]
+
+
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+CAN_MOUNT = (
+    shutil.which("unshare")
+    and not subprocess.run(
+        [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    ).returncode
+)
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="no user namespaces here, so no small disk can be mounted")
+@pytest.mark.parametrize("unseen", [False, True])
+def test_a_full_disk(trained, tmp_path, command, unseen):
+    """A real disk of 30 MB, for 51 MB of weights."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    shell = f'mount -t tmpfs -o size=30m tmpfs {disk} && {{ "$@"; code=$?; ls -A {disk}; exit $code; }}'
+    program = [sys.executable, "-c", SCRIPT, trained, disk / "folder", NAME, *(["unseen"] if unseen else [])]
+    done = command(*NAMESPACE, "sh", "-c", shell, "sh", *program)
+    assert done.returncode == 3, done.stderr
+    told, *rest = done.stdout.splitlines()
+    assert ("No space left on device" if unseen else "are free there") in told
+    assert rest == [], "nothing is left of it"
