@@ -259,6 +259,13 @@ class Operations(Form):
     tensors: list[Tensor]
 
 
+class Reached(Form):
+    """Lines that ran, by file, and modules that were imported."""
+
+    lines: dict[Name, list[Count]]
+    modules: list[Name]
+
+
 FORMS: dict[str, type[Form]] = {
     "environment": Environment,
     "configuration": Configuration,
@@ -274,6 +281,7 @@ FORMS: dict[str, type[Form]] = {
     "save": Saved,
     "load": Loaded,
     "operations": Operations,
+    "reached": Reached,
 }
 
 

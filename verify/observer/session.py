@@ -27,6 +27,7 @@ from . import (
     modules,
     operations,
     precision,
+    reached,
     roundtrip,
     settings,
     signature,
@@ -53,11 +54,13 @@ OPERATIONS: dict[str, Operation] = {
     "save": roundtrip.save,
     "load": roundtrip.load,
     "operations": operations.observe,
+    "reached": reached.observe,
 }
 
 
 def serve(channel_fd: int, about: dict[str, Any]) -> None:
-    """Runs one side. about: path, config, model, factory, kwargs, renames, seed, device, scratch."""
+    """Runs one side. about: path, config, model, factory, kwargs, renames, seed, device, scratch; and for the
+    self-test fault (see `perturb`) and watch (whether to note which lines run)."""
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
     channel = socket.socket(fileno=channel_fd)
@@ -68,6 +71,8 @@ def serve(channel_fd: int, about: dict[str, Any]) -> None:
     sys.argv = ["llavavit-verify"]
     roots = [about["path"]]
     builder = Builder(about)
+    if about.get("watch"):
+        reached.watch([about["path"], about["scratch"]])
     for line in _lines(channel):
         ask = json.loads(line)
         torch.set_num_threads(ask["threads"])
