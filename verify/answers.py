@@ -259,6 +259,12 @@ class Operations(Form):
     tensors: list[Tensor]
 
 
+class Preprocessing(Forward):
+    """An image made ready: one output."""
+
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=1)]
+
+
 class Reached(Form):
     """Lines that ran, by file, and modules that were imported."""
 
@@ -278,6 +284,7 @@ FORMS: dict[str, type[Form]] = {
     "gradients": Gradients,
     "training": Training,
     "precision": Forward,
+    "preprocessing": Preprocessing,
     "save": Saved,
     "load": Loaded,
     "operations": Operations,

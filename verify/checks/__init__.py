@@ -27,6 +27,7 @@ ORDER = (
     "buffers",
     "initialisation",
     "source",
+    "preprocessing",
     "forward",
     "outputs",
     "determinism",
