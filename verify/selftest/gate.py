@@ -28,11 +28,11 @@ LEFT_OUT = ("source",)
 LAST = ("roundtrip", "precision")
 """Checks that cost most: run when no other has found anything."""
 
-PLACES = ("location", "own_location", "frames", "line")
+PLACES = ("location", "own_location", "frames", "line", "lifted", "note")
 
-Status = Literal["caught", "stopped", "survived", "unmoved", "unreached", "equivalent"]
-"""caught: reported as different. stopped: could not be decided, exit code 2. survived: values moved and the gate called
-it equal. unmoved: every value of every case is equal to the bit. unreached: no case runs the changed lines. equivalent:
+Status = Literal["caught", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent"]
+"""caught: reported as different. stopped: could not be decided, exit code 2. noted: told in a note, which changes no
+verdict. survived: values moved and the gate called it equal. unmoved: every value of every case is equal to the bit. unreached: no case runs the changed lines. equivalent:
 the same instructions."""
 
 
@@ -78,6 +78,8 @@ class Gate:
     """Lines of the candidate's files that ran, by file."""
     imports: list[str] = field(default_factory=list)
     """Library modules that the candidate needed."""
+    notes: set[str] = field(default_factory=set)
+    """Notes on the pair as it is."""
 
     @property
     def reference(self) -> Trace:
@@ -103,6 +105,7 @@ class Gate:
             pair.observe(self.sides, stage.asks, progress)
             self._note_reached()
             for outcome in available()[stage.check].compare(stage.job, self.reference, self.candidate):
+                self.notes.update(_notes(outcome))
                 if outcome.verdict in (Verdict.DIFFERENT, Verdict.ERROR):
                     first = _loudest(outcome)
                     raise NotEqual(f"{stage.check} {outcome.name}: {first or 'nothing was compared'}")
@@ -172,6 +175,7 @@ class Gate:
 
     def _judged(self, side: Side) -> Judged:
         undecided: Judged | None = None
+        noted: Judged | None = None
         for stage in self.stages:
             side.observe(stage.asks, lambda role, ask: None)
             for outcome in available()[stage.check].compare(stage.job, self.reference, side.trace):
@@ -180,10 +184,19 @@ class Gate:
                     return Judged(status="caught", by=stage.check, finding=_loudest(outcome), raised=raised)
                 if outcome.verdict == Verdict.ERROR and undecided is None:
                     undecided = Judged(status="stopped", by=stage.check, finding=_loudest(outcome))
+                new = [note for note in _notes(outcome) if note not in self.notes]
+                if new and noted is None:
+                    noted = Judged(status="noted", by=stage.check, finding=new[0])
         if undecided is not None:
             return undecided
+        if noted is not None:
+            return noted
         moved = _moved(self.candidate, side.trace)
         return Judged(status="survived" if moved else "unmoved", moved=moved)
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    return [f"{f.case} {f.subject}: {f.message}" for f in outcome.findings if f.verdict == Verdict.NOTE]
 
 
 def _loudest(outcome: Outcome) -> str:
@@ -218,7 +231,7 @@ def _apart(old: Answer, new: Answer) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """An answer without the lines of source that it names."""
+    """An answer without the lines of source that it names and how it was computed."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items() if k not in PLACES}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

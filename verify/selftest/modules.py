@@ -24,7 +24,7 @@ OF_BUFFER = (
 )  # fmt: skip
 HARMLESS = ("output-copied", "output-other-strides", "output-kept", "input-copied")
 TELLS_ONLY = {"in_features", "out_features", "in_channels", "out_channels", "normalized_shape", "inplace"}
-"""Settings that no library module computes with: hidden changes of them do nothing."""
+"""Settings that library modules tell and do not compute with."""
 
 
 @dataclass
@@ -125,10 +125,10 @@ def _of_settings(calls: Mapping[str, Called], settings: Mapping[str, Any]) -> It
         path = module["path"]
         for name, value in module["settings"].items():
             other = _other(value)
-            if other is None:
+            if other is None or name in TELLS_ONLY:
                 continue
             yield _mutant("setting-changed", path, name=name, value=other)
-            if path in calls and name not in TELLS_ONLY and isinstance(value, bool | float):
+            if path in calls and isinstance(value, bool | float):
                 yield _mutant("setting-hidden", path, name=name, value=other)
 
 

@@ -31,7 +31,7 @@ class Mutant:
         """What is changed: a diff of the source without context, or the fault's place in words."""
         if self.edit is None:
             about = self.fault or {}
-            return " ".join(f"{k}={v}" for k, v in about.items() if k != "kind" and v not in ("", None))
+            return " ".join(f"{k}={v}" for k, v in about.items() if k != "kind" and v is not None)
         before, after = (s.decode("utf-8", "replace").splitlines() for s in (source, self.edit.apply(source)))
         lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
         return "\n".join(line for line in lines if not line.startswith("@@"))

@@ -36,6 +36,7 @@ class Kind(Value):
     caught: int
     raised: int = Field(description="Of those caught, how many showed by an exception alone.")
     stopped: int
+    noted: int
     survived: int
     unmoved: int
     unreached: int
@@ -95,7 +96,10 @@ def by_kind(faults: Iterable[Seeded]) -> list[Kind]:
             kind=kind,
             run=sum(f.status not in NOT_RUN for f in group),
             raised=sum(f.raised for f in group),
-            **{s: sum(f.status == s for f in group) for s in ("caught", "stopped", "survived", "unmoved", *NOT_RUN)},
+            **{
+                s: sum(f.status == s for f in group)
+                for s in ("caught", "stopped", "noted", "survived", "unmoved", *NOT_RUN)
+            },
         )
         for kind, group in sorted(groups.items())
     ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from verify.selftest.mutant import SOURCE_KINDS, Mutant, compiles, in_turn, of_s
 from verify.selftest.result import Result, Seeded, by_kind
 from verify.selftest.syntax import same_program
 from verify.side import Server, Servers, SideError, cpus
-from verify.spec import Spec, SpecError
+from verify.spec import Spec
 from verify.trace import Ask
 
 Progress = Callable[[str], None]
@@ -58,32 +58,19 @@ def selftest(spec: Spec, base: Path, options: Options, progress: Progress = lamb
     Raises SpecError for names that the spec or this module does not have, NotEqual where the pair differs as it is.
     """
     started, spent = time.perf_counter(), _cpu_seconds()
-    variant = chosen([options.variant] if options.variant else [spec.first_variant], spec.variants, "variant")[0]
-    names = available()
-    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
-    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
     kinds = chosen(options.kinds, KINDS, "kind of fault")
-    with ExitStack() as stack:
-        sides, scratch = stack.enter_context(
-            pair.started(spec, base, None, seed=options.seed, device=options.device, timeout=options.timeout)
-        )
-        gate = gate_of(spec, base, sides, scratch, variant, checks, options.seed)
-        progress("the pair as it is")
-        gate.prepare(cases, options.depth, lambda role, what: progress(f"{role} {what}"))
-        sites = _sites(gate)
-        for side in sides:
-            side.stop()
-        server = _warmed(stack.enter_context(Servers(gate.imports)), gate, stack)
+    with opened(spec, base, options, progress) as seeder:
+        sites = seeder.sites()
         faults = [s for s in sites if not s.harmless and s.kind in kinds]
         harmless = [s for s in sites if s.harmless]
-        seeder = _Seeder(gate, server, options.jobs or cpus(), progress)
         found = seeder.run(in_turn(faults, options.seed), options.budget)
         quiet = seeder.run(in_turn(harmless, options.seed), int(options.budget * REWRITES_PER_FAULT))
+        gate = seeder.gate
     return Result(
         tool_version=__version__,
         seed=options.seed,
         budget=options.budget,
-        variant=variant,
+        variant=gate.job.variant,
         depth=options.depth,
         checks=gate.checks,
         seconds=round(time.perf_counter() - started, 2),
@@ -93,6 +80,24 @@ def selftest(spec: Spec, base: Path, options: Options, progress: Progress = lamb
         faults=found,
         rewrites=quiet,
     )
+
+
+@contextmanager
+def opened(spec: Spec, base: Path, options: Options, progress: Progress = lambda text: None) -> Iterator[Seeder]:
+    """The gate on this pair, observed as it is, ready for changed candidates. Raises as `selftest` does."""
+    variant = chosen([options.variant] if options.variant else [spec.first_variant], spec.variants, "variant")[0]
+    names = available()
+    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
+    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
+    with ExitStack() as stack:
+        sides, scratch = stack.enter_context(
+            pair.started(spec, base, None, seed=options.seed, device=options.device, timeout=options.timeout)
+        )
+        gate = gate_of(spec, base, sides, scratch, variant, checks, options.seed)
+        progress("the pair as it is")
+        gate.prepare(cases, options.depth, lambda role, what: progress(f"{role} {what}"))
+        server = _warmed(stack.enter_context(Servers(gate.imports)), gate, stack)
+        yield Seeder(gate, server, options.jobs or cpus(), progress)
 
 
 def _cpu_seconds() -> float:
@@ -112,30 +117,7 @@ def _warmed(servers: Servers, gate: Gate, stack: ExitStack) -> Server:
     return server
 
 
-def _sites(gate: Gate) -> list[Mutant]:
-    """Everything that can be seeded into this candidate."""
-    root = Path(gate.sides[1].settings.path)
-    found = [
-        site
-        for file in sorted(gate.lines)
-        if (root / file).is_file()
-        for site in of_source(file, (root / file).read_bytes())
-    ]
-    models: dict[str, Ask] = {}
-    for (check, case), scene in sorted(
-        gate.job.scenes.items(), key=lambda item: batch(item[1].case, item[1].values) or 1
-    ):
-        if check == "forward":  # of each model the case with the most rows
-            models[str(sorted(scene.values.items()))] = gate.job.ask("modules", check, case, "calls")
-    calls = modules.called([gate.look(ask) for ask in models.values()])
-    about = [
-        gate.look(Ask(key=f"selftest/{op}", op=op, args={"values": dict(gate.job.values)}))
-        for op in ("structure", "settings")
-    ]
-    return [*found, *modules.sites(calls, *about)]
-
-
-class _Seeder:
+class Seeder:
     """Runs the gate on changed candidates, several at once."""
 
     def __init__(self, gate: Gate, server: Server, jobs: int, progress: Progress) -> None:
@@ -143,8 +125,30 @@ class _Seeder:
         self._root = Path(gate.sides[1].settings.path)
         self._sources: dict[str, bytes] = {}
 
-    def run(self, sites: Iterator[Mutant], budget: int) -> list[Seeded]:
+    def sites(self) -> list[Mutant]:
+        """Everything that can be seeded into this candidate."""
+        files = [file for file in sorted(self.gate.lines) if (self._root / file).is_file()]
+        found = [site for file in files for site in of_source(file, (self._root / file).read_bytes())]
+        job = self.gate.job
+        models: dict[str, Ask] = {}
+        for (check, case), scene in sorted(
+            job.scenes.items(), key=lambda place: batch(place[1].case, place[1].values) or 1
+        ):
+            if check == "forward":  # of each model the case with the most rows
+                models[str(sorted(scene.values.items()))] = job.ask("modules", check, case, "calls")
+        calls = modules.called([self.gate.look(ask) for ask in models.values()])
+        whole = {"values": dict(job.values)}
+        about = [self.gate.look(Ask(key=f"selftest/{op}", op=op, args=whole)) for op in ("structure", "settings")]
+        for side in self.gate.sides:
+            side.end()
+        return [*found, *modules.sites(calls, *about)]
+
+    def run(self, sites: Iterable[Mutant], budget: int) -> list[Seeded]:
         """Takes sites until the gate was run on `budget` of them. What needs no run is told with its reason."""
+        return [said for _, said in self.judged(sites, budget)]
+
+    def judged(self, sites: Iterable[Mutant], budget: int) -> list[tuple[Mutant, Seeded]]:
+        """As `run`, with the changes themselves."""
         picked: list[tuple[Mutant, Judged | None]] = []
         left = budget
         for site in sites:
@@ -176,7 +180,7 @@ class _Seeder:
 
         pool = ThreadPoolExecutor(self.jobs)
         try:
-            return list(pool.map(seeded, picked))
+            return [(site, said) for (site, _), said in zip(picked, pool.map(seeded, picked), strict=True)]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -195,6 +199,3 @@ class _Seeder:
         if site.file and site.file not in self._sources:
             self._sources[site.file] = (self._root / site.file).read_bytes()
         return self._sources.get(site.file, b"")
-
-
-__all__ = ["KINDS", "Options", "SpecError", "selftest"]

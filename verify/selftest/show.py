@@ -11,12 +11,13 @@ from verify.selftest.result import Kind, Result, Seeded
 from verify.sinks.text import clean
 
 WORDS = {
+    "noted": "told in a note, which changes no verdict",
     "survived": "values moved, and the gate called it equal",
     "unmoved": "no value of any case moved by a bit: no case tells, or the change is none",
     "unreached": "no case runs these lines",
     "equivalent": "the same instructions",
 }
-COLUMNS = ("run", "caught", "raised", "stopped", "survived", "unmoved", "unreached", "equivalent")
+COLUMNS = ("run", "caught", "raised", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent")
 MOST_SHOWN = 20
 
 
@@ -50,12 +51,13 @@ def summary(result: Result) -> list[str]:
     """The sums, in sentences."""
     run, caught = len(result.run), len(result.caught)
     survived = sum(f.status == "survived" for f in result.faults)
+    noted = sum(f.status == "noted" for f in result.faults)
     raised = sum(f.raised for f in result.caught)
     quiet = sum(r.status not in ("unreached", "equivalent") for r in result.rewrites)
     share = f"{caught / (caught + survived):.1%}" if caught + survived else "none"
     return [
         f"{caught} of {caught + survived} faults that moved a value were caught ({share}), {raised} of them by an "
-        f"exception alone; {run - caught - survived} more moved none",
+        f"exception alone; {noted} more were noted, {run - caught - survived - noted} more moved none",
         f"{sum(f.status == 'unreached' for f in result.faults)} more in lines that no case runs, "
         f"{sum(f.status == 'equivalent' for f in result.faults)} more that change no instruction",
         f"{len(result.false_alarms)} false alarms on {quiet} harmless rewrites",
@@ -74,5 +76,6 @@ def _change(fault: Seeded, console: Console) -> None:
     for line in clean(fault.change, 2000).splitlines():
         style = "red" if line.startswith("-") else "green" if line.startswith("+") else None
         console.print(Text(f"    {line}"), style=style, soft_wrap=True)
-    if fault.moved and fault.status == "survived":
-        console.print(Text(f"    {clean(fault.moved)}"), style="dim")
+    why = fault.moved if fault.status == "survived" else fault.finding if fault.status == "noted" else ""
+    if why:
+        console.print(Text(f"    {clean(why)}"), style="dim")

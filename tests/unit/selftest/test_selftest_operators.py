@@ -188,7 +188,7 @@ def test_a_change_of_comments_and_lines_is_the_same_program_and_a_number_is_not(
 def test_the_text_of_a_mutant_is_its_diff():
     (mutant,) = sites("flip-boolean", b"a = 1\nb = True\n")
     assert mutant.text(b"a = 1\nb = True\n") == "-b = True\n+b = False"
-    live = Mutant(kind="module-skipped", place="a.b", fault={"kind": "module-skipped", "path": "a.b", "name": ""})
+    live = Mutant(kind="module-skipped", place="a.b", fault={"kind": "module-skipped", "path": "a.b", "name": None})
     assert live.text(b"") == "path=a.b"
 
 

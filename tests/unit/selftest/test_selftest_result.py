@@ -29,7 +29,7 @@ def result(*faults: Seeded, rewrites: tuple[Seeded, ...] = ()) -> Result:
     ("faults", "rewrites", "code"),
     [
         (["caught"], [], 0),
-        (["caught", "stopped", "unmoved", "unreached", "equivalent"], ["survived", "unmoved"], 0),
+        (["caught", "stopped", "noted", "unmoved", "unreached", "equivalent"], ["survived", "unmoved"], 0),
         (["caught", "survived"], [], 1),
         (["caught"], ["caught"], 1),
         (["caught"], ["stopped"], 1),
@@ -46,13 +46,13 @@ def test_kinds_are_counted():
     states = ("caught", "caught", "survived", "unmoved", "unreached", "equivalent", "stopped")
     (kind,) = by_kind([seeded(s, raised=s == "stopped") for s in states])
     assert kind.model_dump() == {
-        "kind": "lost-factor", "run": 5, "caught": 2, "raised": 1, "stopped": 1, "survived": 1, "unmoved": 1,
+        "kind": "lost-factor", "run": 5, "caught": 2, "raised": 1, "stopped": 1, "noted": 0, "survived": 1, "unmoved": 1,
         "unreached": 1, "equivalent": 1,
     }  # fmt: skip
 
 
 def test_nothing_that_was_not_caught_is_left_out_of_what_is_shown():
-    states = ("survived", "unmoved", "unreached", "equivalent")
+    states = ("noted", "survived", "unmoved", "unreached", "equivalent")
     faults = [seeded(s, kind=f"kind-{s}", place=f"{s}.py:1") for s in states]
     alarm = seeded("caught", harmless=True, kind="renamed-local", by="forward", finding="it moved \x1b[31m")
     console = Console(record=True, width=120)
