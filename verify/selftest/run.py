@@ -181,8 +181,12 @@ class Seeder:
         pool = ThreadPoolExecutor(self.jobs)
         try:
             return [(site, said) for (site, _), said in zip(picked, pool.map(seeded, picked), strict=True)]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.server.close()  # ends what still runs, so that no thread waits for it
+            raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=True)
 
     def _without_a_run(self, site: Mutant) -> Judged | None:
         """What can be said of a change of source without running it."""
