@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests e2e lock bench localisation publishing picture schema format clean
+.PHONY: verify test lint types tests e2e lock bench localisation detection false-alarms publishing picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,13 @@ localisation: $(READY)  ## how often the first divergence is the line at fault, 
 publishing: $(READY)  ## memory and speed of staging and verifying the giant variant (14 GB of disk)
 	$(BIN)/python benchmarks/publishing.py
 
+detection: $(READY)  ## how many seeded faults are caught, and how many by what people use otherwise (half an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .detection -r requirements/detection.txt
+	$(BIN)/python benchmarks/detection.py
+
+false-alarms: $(READY)  ## the real pair with 200 seeds; none may be called different
+	$(BIN)/python benchmarks/false_alarms.py
+
 picture: $(READY)  ## docs/different.svg, the README's picture, from a real run
 	$(BIN)/python docs/picture.py
 
@@ -56,4 +63,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-e2e build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-e2e .detection build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

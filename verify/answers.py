@@ -279,6 +279,19 @@ class Operations(Form):
     tensors: list[Tensor]
 
 
+class Preprocessing(Forward):
+    """An image made ready: one output."""
+
+    outputs: Annotated[list[Output], Field(min_length=1, max_length=1)]
+
+
+class Reached(Form):
+    """Lines that ran, by file, and modules that were imported."""
+
+    lines: dict[Name, list[Count]]
+    modules: list[Name]
+
+
 FORMS: dict[str, type[Form]] = {
     "environment": Environment,
     "code": Code,
@@ -292,9 +305,11 @@ FORMS: dict[str, type[Form]] = {
     "gradients": Gradients,
     "training": Training,
     "precision": Forward,
+    "preprocessing": Preprocessing,
     "save": Saved,
     "load": Loaded,
     "operations": Operations,
+    "reached": Reached,
 }
 
 

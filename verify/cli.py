@@ -249,6 +249,80 @@ def sync(
     return code
 
 
+@app.command(
+    help_epilogue=examples(
+        "llavavit-verify selftest --variant small", "llavavit-verify selftest --budget 300 --json selftest.json"
+    )
+)
+def selftest(
+    *,
+    spec_file: Annotated[Path | None, Parameter(name="--spec", group=CHOICE)] = None,
+    variant: Annotated[str | None, Parameter(group=CHOICE)] = None,
+    depth: Annotated[int | None, Parameter(group=CHOICE, converter=whole, validator=validators.Number(gte=1))] = 2,
+    check: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
+    case: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
+    kinds: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
+    budget: Annotated[int, Parameter(group=CHOICE, converter=whole, validator=validators.Number(gte=1))] = 100,
+    seed: Annotated[int, Parameter(group=CHOICE, converter=whole)] = 0,
+    jobs: Annotated[int | None, Parameter(converter=whole, validator=validators.Number(gte=1))] = None,
+    timeout: Annotated[float, Positive] = 120.0,
+    json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], group=OUTPUT, negative="")] = False,
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], group=OUTPUT, negative="")] = False,
+) -> int:
+    """Seed faults into the candidate and tell which of them the comparison catches.
+
+    Exit code: 0 when every fault that moved a value was caught and no harmless rewrite was reported, 1 when not so, 2 when
+    nothing could be seeded or the two implementations differ as they are.
+
+    Parameters
+    ----------
+    spec_file
+        YAML file that says what is compared with what. Default: as for a comparison.
+    variant
+        Size of the model, by its name in the spec. Default: the spec's default_variant.
+    depth
+        Layers in forward passes.
+    check
+        Use only this check. Repeatable. Default: all that the spec lists.
+    case
+        Run forward passes only on this input scenario of the spec. Repeatable. Default: all.
+    kinds
+        Seed only this kind of fault. Repeatable. Default: all.
+    budget
+        How many faults to run the comparison on; a fifth as many harmless rewrites come on top.
+    seed
+        Which faults are chosen, and the seed of weights and inputs.
+    jobs
+        How many changed candidates run at once. Default: one for each processor.
+    timeout
+        Seconds that one side may take for one step.
+    json
+        Also write all that was seeded and what became of it here (format: docs/selftest.md).
+    verbose
+        Show every fault that was not caught.
+    quiet
+        Show no progress.
+    """
+    from verify.selftest import command  # most runs need none of it
+
+    console, errors = terminal.output(), terminal.errors()
+    options = command.Options(
+        variant=variant, depth=depth, checks=tuple(check or ()), cases=tuple(case or ()), kinds=tuple(kinds or ()),
+        budget=budget, seed=seed, jobs=jobs, timeout=timeout,
+    )  # fmt: skip
+    with Display(errors, "en", quiet=quiet) as progress:
+        try:
+            found, base = loaded(spec_file)
+            result = command.selftest(found, base, options, lambda text: progress("candidate", text))
+        except (SpecError, command.NotEqual) as error:
+            complain(errors, str(error))
+            return ERROR
+    code = max(result.exit_code, command.write(result, json, lambda text: tell(errors, text)))
+    command.show(result, console, verbose=verbose)
+    return code
+
+
 def observed(
     file: Path | None, options: Options, progress: Progress, errors: Console, lang: Language
 ) -> tuple[Report, int]:

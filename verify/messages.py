@@ -155,6 +155,11 @@ FINDINGS: dict[str, Text] = {
         "{side}: {what} is not what it runs here; it fell back to {instead}",
         "{side}：此处无法使用 {what}，已退回 {instead}",
     ),
+    # preprocessing
+    "pixels": Text(
+        "{different} of {count} values differ; worst at {where}: {candidate}, the reference has {reference}",
+        "{count} 个值中有 {different} 个不同；最大差异位于 {where}：{candidate}，参考为 {reference}",
+    ),
     # roundtrip
     "tensor-lost": Text("{side}: after save and load {subject} {what}", "{side}：保存再加载后 {subject} 与原值不符：{what}"),
     "load-report": Text("{side}: the load report lists {subject} under {what}", "{side}：加载报告在 {what} 中列出 {subject}"),
@@ -268,6 +273,7 @@ LABELS: dict[str, Text] = {
     "determinism": Text("determinism", "确定性"),
     "gradients": Text("gradients", "梯度"),
     "training": Text("training mode", "训练模式"),
+    "preprocessing": Text("preprocessing", "图像预处理"),
     "precision": Text("precision", "数值精度"),
     "backends": Text("backends", "注意力后端"),
     "roundtrip": Text("save and load", "保存与加载"),

@@ -72,6 +72,8 @@ class Settings:
     seed: int
     device: str
     scratch: str
+    fault: Mapping[str, Any] | None = None  # a fault of a live module, see `observer/perturb.py`
+    watch: bool = False  # whether the lines that run are noted, see `observer/reached.py`
 
 
 def environment(scratch: str) -> dict[str, str]:

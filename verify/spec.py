@@ -184,6 +184,34 @@ class ParameterRule(Strict):
         return self
 
 
+class ProcessorSpec(Strict):
+    """What turns an image into the model's input on one side."""
+
+    make: Target = Field(description="Class or function that gives it when called with `kwargs`, or the thing itself.")
+    kwargs: Plain = Field({}, description="Keyword arguments of `make`.")
+    arguments: Plain = Field({}, description="Keyword arguments of every call, beside the image.")
+    output: str = Field(
+        "", description="Where in the result the image is; default: pixel_values, or the result itself."
+    )
+
+
+ImageMode = Literal["RGB", "L", "RGBA", "LA", "P", "CMYK", "I;16", "1"]
+Side = Annotated[int, Field(ge=1, le=8192)]
+
+
+class PreprocessingSpec(Strict):
+    """Two processors and the images that go through both. Needs Pillow."""
+
+    reference: ProcessorSpec
+    candidate: ProcessorSpec
+    sizes: Annotated[list[Annotated[list[Side], Field(min_length=2, max_length=2)]], Field(min_length=1)] = Field(
+        [[448, 448], [640, 480], [333, 500], [97, 31], [20, 600], [7, 5]], description="Widths and heights."
+    )
+    modes: Annotated[list[ImageMode], Field(min_length=1)] = Field(
+        ["RGB", "L", "RGBA", "P", "CMYK", "I;16"], description="Pillow's modes."
+    )
+
+
 class MappingSpec(Strict):
     """How the candidate's names follow from the reference's. Names that no rule matches stand for themselves."""
 
@@ -212,6 +240,9 @@ class Spec(Strict):
     mapping: MappingSpec = Field(
         default_factory=lambda: MappingSpec.model_validate({}),
         description="Where the candidate names things otherwise.",
+    )
+    preprocessing: PreprocessingSpec | None = Field(
+        None, description="What turns images into inputs on each side, for the check of that name."
     )
     copies: dict[str, str] = Field(
         {}, description="Files that are copies of others, copy: original, both relative to the spec's folder."
@@ -409,7 +440,7 @@ def _siblings(where: tuple[Any, ...]) -> list[str]:
     """The keys that are allowed at a place."""
     fields: dict[str, type[BaseModel]] = {
         "reference": SideSpec, "candidate": SideSpec, "tolerance": ToleranceSpec, "checks": CheckSpec,
-        "mapping": MappingSpec,
+        "mapping": MappingSpec, "preprocessing": PreprocessingSpec,
     }  # fmt: skip
     model: type[BaseModel] = Spec
     if where:
@@ -418,6 +449,8 @@ def _siblings(where: tuple[Any, ...]) -> list[str]:
             model = InputSpec if len(where) == 4 else CaseSpec
         if where[:2] == ("mapping", "parameters"):
             model = ParameterRule
+        if where[0] == "preprocessing" and len(where) > 1:
+            model = ProcessorSpec
     return list(model.model_fields)
 
 

@@ -218,6 +218,8 @@ def test_readme_opens_with_what_it_does_a_picture_and_two_commands():
         ("Mapping", spec.MappingSpec),
         ("Parameter rules", spec.ParameterRule),
         ("Checks", spec.CheckSpec),
+        ("Preprocessing", spec.PreprocessingSpec),
+        ("Processors", spec.ProcessorSpec),
         ("Tolerance", spec.ToleranceSpec),
     ],
 )
@@ -270,6 +272,8 @@ def test_every_model_of_the_spec_is_documented():
         "ParameterRule",
         "CheckSpec",
         "ToleranceSpec",
+        "PreprocessingSpec",
+        "ProcessorSpec",
     }
     assert {m.__name__ for m in models} == documented
 

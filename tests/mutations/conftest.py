@@ -61,15 +61,16 @@ def servers() -> Iterator[Servers]:
 def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Report]:
     """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
 
-    Unless the change names its cases, a rewrite runs on those that share one model, and a fault on a few and its own. A
-    rewrite runs every check; a fault that shows without a forward pass runs those without one, one that another check
+    Unless the change names its cases, it runs on those that share one model, and on a fault's own; one that `forward` must
+    find on a few and its own. A rewrite runs every check; a fault that shows without a forward pass runs those without one, one that another check
     than `forward` must find runs that check, and one that only a forward pass shows runs `forward` beside those without.
     """
 
     def usual(change: Rewrite) -> tuple[str, ...]:
-        if isinstance(change, Fault):
+        if isinstance(change, Fault) and change.check == "forward":
             return tuple(name for name in tiny.cases if name in (*FEW, change.case))
-        return tuple(name for name, case in tiny.cases.items() if not case.config)
+        own = change.case if isinstance(change, Fault) else ""
+        return tuple(name for name, case in tiny.cases.items() if not case.config or name == own)
 
     def chosen(change: Rewrite) -> tuple[str, ...]:
         if not isinstance(change, Fault):

@@ -28,6 +28,7 @@ ORDER = (
     "buffers",
     "initialisation",
     "source",
+    "preprocessing",
     "forward",
     "outputs",
     "determinism",

@@ -89,6 +89,10 @@ def _format(
     lacking = next((a.fault for a in pair if a.fault and a.fault.kind == "setup"), None)
     if lacking:
         return Outcome(name=make.group, skipped=True, reason=str(lacking))
+    refused = [a.fault for a in pair if a.fault and a.fault.kind == "raised"]
+    if form != "fp32" and len(refused) == len(pair):
+        reason = f"neither side runs in {form}: {refused[0]} / {refused[1]}"
+        return Outcome(name=make.group, skipped=True, reason=reason)
     for two in (pair, function):
         if two[0].result is None or two[1].result is None:
             return Outcome(name=make.group, findings=list(faults(make, *two)))
@@ -125,6 +129,8 @@ def _output(
     names = [f"{draw}/{path}" for draw in range(DRAWS)]
     if any(n not in side.values or side.values[n].shape != sides[0].values[n].shape for n in names for side in sides):
         return  # `forward` and `outputs` report it
+    if not sides[0].values[names[0]].size:
+        return  # no value has an error
     floor = FORMATS[form] / 64
     left, right = ([_error(sides[2].values[n], side.values[n]) for n in names] for side in sides[:2])
     if not all(map(math.isfinite, left)):

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..weights import compose, draw
+from . import perturb
 from .arithmetic import exact
 from .faults import ImportFailed, Unresolved, Unusable
 from .origins import Origins
@@ -149,6 +150,8 @@ class Builder:
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
         self.made = type(model)
+        if fault := self.settings.get("fault"):
+            perturb.apply(model, fault)
         return model
 
     def outline(self, values: dict[str, Any]) -> tuple[nn.Module, str]:

@@ -28,6 +28,8 @@ from . import (
     modules,
     operations,
     precision,
+    preprocessing,
+    reached,
     roundtrip,
     settings,
     signature,
@@ -52,14 +54,17 @@ OPERATIONS: dict[str, Operation] = {
     "gradients": gradients.observe,
     "training": training.observe,
     "precision": precision.observe,
+    "preprocessing": preprocessing.observe,
     "save": roundtrip.save,
     "load": roundtrip.load,
     "operations": operations.observe,
+    "reached": reached.observe,
 }
 
 
 def serve(channel_fd: int, about: dict[str, Any]) -> None:
-    """Runs one side. about: path, config, model, factory, kwargs, renames, seed, device, scratch."""
+    """Runs one side. about: path, config, model, factory, kwargs, renames, seed, device, scratch; and for the
+    self-test fault (see `perturb`) and watch (whether to note which lines run)."""
     pid = os.getpid()
     os.set_inheritable(channel_fd, False)
     channel = socket.socket(fileno=channel_fd)
@@ -71,6 +76,8 @@ def serve(channel_fd: int, about: dict[str, Any]) -> None:
     _plain_arithmetic()
     roots = [about["path"]]
     builder = Builder(about)
+    if about.get("watch"):
+        reached.watch([about["path"], about["scratch"]])
     for line in _lines(channel):
         ask = json.loads(line)
         torch.set_num_threads(ask["threads"])

@@ -1,0 +1,249 @@
+"""The gate as the self-test runs it: the reference is observed once, a changed candidate until the first finding."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from verify import pair, scenes
+from verify.checks import available, signature
+from verify.checks.base import Job, Outcome
+from verify.compare import gap
+from verify.pair import Progress
+from verify.report import Verdict
+from verify.selftest import shadow
+from verify.selftest.mutant import Mutant
+from verify.side import Server, Side
+from verify.spec import Spec, SpecError
+from verify.trace import Answer, Ask, Trace
+
+LEFT_OUT = ("source",)
+"""Checks that look at files and not at what they do: every change of a declared copy's original would count."""
+
+LAST = ("roundtrip", "precision")
+"""Checks that cost most: run when no other has found anything."""
+
+PLACES = ("location", "own_location", "frames", "line", "lifted", "note")
+
+Status = Literal["caught", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent"]
+"""caught: reported as different. stopped: could not be decided, exit code 2. noted: told in a note, which changes no
+verdict. survived: values moved and the gate called it equal. unmoved: every value of every case is equal to the bit. unreached: no case runs the changed lines. equivalent:
+the same instructions."""
+
+
+class NotEqual(Exception):
+    """The pair differs as it is, so that no seeded fault can be told from what is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What the gate says of one changed candidate. by: the check; finding: its message; raised: by an exception alone.
+
+    moved: where nothing was reported, how far values moved and where most.
+    """
+
+    status: Status
+    by: str = ""
+    finding: str = ""
+    raised: bool = False
+    moved: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a run: a check, or one case of `forward`."""
+
+    check: str
+    job: Job
+    asks: list[Ask]
+
+
+@dataclass
+class Gate:
+    """Judges changed candidates. `prepare` observes the pair as it is; then `judge` may be called by several threads."""
+
+    spec: Spec
+    base: Path
+    sides: list[Side]
+    scratch: Path
+    checks: list[str]
+    job: Job
+    stages: list[Stage] = field(default_factory=list)
+    lines: dict[str, set[int]] = field(default_factory=dict)
+    """Lines of the candidate's files that ran, by file."""
+    imports: list[str] = field(default_factory=list)
+    """Library modules that the candidate needed."""
+    notes: set[str] = field(default_factory=set)
+    """Notes on the pair as it is."""
+
+    @property
+    def reference(self) -> Trace:
+        return self.sides[0].trace
+
+    @property
+    def candidate(self) -> Trace:
+        return self.sides[1].trace
+
+    def prepare(self, cases: Mapping[str, Any], depth: int | None, progress: Progress) -> None:
+        """Observes both sides. Raises NotEqual where the gate does not pass the pair as it is."""
+        modules = available()
+        runners = [name for name in self.checks if modules[name].RUNS_CASES]
+        early = [ask for name in self.checks for ask in modules[name].plan(self.job) if not ask.fresh]
+        pair.observe(self.sides, early, progress)
+        if runners:
+            depth, _ = scenes.depth_of(self.job, depth, self.sides, {})
+            made = scenes.make(self.job, runners, cases, depth, self.sides, self.scratch, progress)
+            accepted = signature.accepted(self.job, self.reference, self.candidate)
+            self.job = replace(self.job, scenes=made.ready, accepted=accepted)
+        self.stages = list(self._stages())
+        for stage in self.stages:
+            pair.observe(self.sides, stage.asks, progress)
+            self._note_reached()
+            for outcome in available()[stage.check].compare(stage.job, self.reference, self.candidate):
+                self.notes.update(_notes(outcome))
+                if outcome.verdict in (Verdict.DIFFERENT, Verdict.ERROR):
+                    first = _loudest(outcome)
+                    raise NotEqual(f"{stage.check} {outcome.name}: {first or 'nothing was compared'}")
+        self.look(Ask(key="reached/end", op="reached", args={"stop": True}))
+
+    def _stages(self) -> Iterator[Stage]:
+        modules = available()
+        quick = [name for name in self.checks if not modules[name].RUNS_CASES and name not in LAST]
+        slow = [name for name in self.checks if name not in quick and name not in LAST]
+        for name in [*quick, *slow, *(name for name in LAST if name in self.checks)]:
+            if name == "forward":
+                for place in sorted((p for p in self.job.scenes if p[0] == name), key=self._model_of):
+                    yield self._stage(name, replace(self.job, scenes={place: self.job.scenes[place]}))
+            elif not modules[name].RUNS_CASES or self.job.cases(name):
+                yield self._stage(name, self.job)
+
+    def _model_of(self, place: tuple[str, str]) -> tuple[int, str]:
+        """The cases of one model together; the model with the most cases first."""
+        values = str(sorted(self.job.scenes[place].values.items()))
+        alike = sum(str(sorted(s.values.items())) == values for (c, _), s in self.job.scenes.items() if c == place[0])
+        return -alike, values
+
+    def _stage(self, check: str, job: Job) -> Stage:
+        asks = available()[check].plan(job)
+        return Stage(check=check, job=job, asks=sorted(asks, key=lambda ask: (ask.fresh, ask.group)))
+
+    def _note_reached(self) -> None:
+        side = self.sides[1]
+        if not side.settings.watch:
+            return
+        result = side.ask(Ask(key="reached", op="reached")).result or {}
+        for file, lines in result.get("lines", {}).items():
+            self.lines.setdefault(file, set()).update(lines)
+        self.imports = list(dict.fromkeys([*self.imports, *result.get("modules", [])]))
+
+    def look(self, ask: Ask) -> Mapping[str, Any]:
+        """What the candidate answers to one more ask."""
+        return self.sides[1].ask(ask).result or {}
+
+    def reached(self, mutant: Mutant) -> bool:
+        """Whether some case runs a line that the mutant changes."""
+        if mutant.edit is None:
+            return True
+        ran = self.lines.get(mutant.file, set()) | self.lines.get(Path(mutant.file).name, set())
+        return any(line in ran for line in range(mutant.edit.line, mutant.edit.last + 1))
+
+    def judge(self, mutant: Mutant, server: Server) -> Judged:
+        """Runs the checks on the candidate with one change, until one reports it."""
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            settings = self.sides[1].settings
+            home = folder / "home"
+            home.mkdir()
+            path = settings.path
+            if mutant.edit is not None:
+                source = (Path(path) / mutant.file).read_bytes()
+                shadow.make(Path(path), folder / "shadow", {mutant.file: mutant.edit.apply(source)})
+                path = str(folder / "shadow")
+            settings = replace(settings, path=path, scratch=str(home), fault=mutant.fault, watch=False)
+            side = Side(settings=settings, server=server, timeout=self.sides[1].timeout)
+            try:
+                return self._judged(side)
+            finally:
+                side.stop()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _judged(self, side: Side) -> Judged:
+        undecided: Judged | None = None
+        noted: Judged | None = None
+        for stage in self.stages:
+            side.observe(stage.asks, lambda role, ask: None)
+            for outcome in available()[stage.check].compare(stage.job, self.reference, side.trace):
+                if outcome.verdict == Verdict.DIFFERENT:
+                    raised = all(f.kind == "fault-one" for f in outcome.findings if f.verdict == Verdict.DIFFERENT)
+                    return Judged(status="caught", by=stage.check, finding=_loudest(outcome), raised=raised)
+                if outcome.verdict == Verdict.ERROR and undecided is None:
+                    undecided = Judged(status="stopped", by=stage.check, finding=_loudest(outcome))
+                new = [note for note in _notes(outcome) if note not in self.notes]
+                if new and noted is None:
+                    noted = Judged(status="noted", by=stage.check, finding=new[0])
+        if undecided is not None:
+            return undecided
+        if noted is not None:
+            return noted
+        moved = _moved(self.candidate, side.trace)
+        return Judged(status="survived" if moved else "unmoved", moved=moved)
+
+
+def _notes(outcome: Outcome) -> list[str]:
+    return [f"{f.case} {f.subject}: {f.message}" for f in outcome.findings if f.verdict == Verdict.NOTE]
+
+
+def _loudest(outcome: Outcome) -> str:
+    loud = sorted(outcome.findings, key=lambda f: -f.verdict.weight)
+    return loud[0].message if loud else ""
+
+
+def _moved(before: Trace, after: Trace) -> str:
+    """How the answers of a changed candidate differ from those of the unchanged one. Empty where no bit does."""
+    worst, where, count = 0.0, "", 0
+    for key, answer in after.answers.items():
+        old = before.get(key)
+        for name in _apart(old, answer):
+            count += 1
+            if name in old.arrays and name in answer.arrays and old.arrays[name].shape == answer.arrays[name].shape:
+                distance = gap(old.arrays[name], answer.arrays[name]).relative
+                if distance >= worst:
+                    worst, where = distance, f"{key} {name}".strip()
+            else:
+                where = where or f"{key} {name}".strip()
+    return f"{count} values moved, most by {worst:.1e} ({where})" if count else ""
+
+
+def _apart(old: Answer, new: Answer) -> Iterator[str]:
+    """Names of what is not equal to the bit."""
+    if _plain(old.result) != _plain(new.result):
+        yield ""
+    for name in [*old.arrays, *(n for n in new.arrays if n not in old.arrays)]:
+        a, b = old.arrays.get(name), new.arrays.get(name)
+        if a is None or b is None or a.shape != b.shape or a.tobytes() != b.tobytes():
+            yield name
+
+
+def _plain(value: Any) -> Any:
+    """An answer without the lines of source that it names and how it was computed."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items() if k not in PLACES}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def gate_of(
+    spec: Spec, base: Path, sides: list[Side], scratch: Path, variant: str, checks: list[str], seed: int
+) -> Gate:
+    """A gate over these sides, of which the candidate notes the lines that run. Raises SpecError for no checks."""
+    kept = [name for name in checks if name not in LEFT_OUT]
+    if not kept:
+        raise SpecError(f"the self-test needs another check than {', '.join(LEFT_OUT)}")
+    sides[1].settings = dataclasses.replace(sides[1].settings, watch=True)
+    job = Job(spec=spec, base=base, variant=variant, seed=seed)
+    return Gate(spec=spec, base=base, sides=sides, scratch=scratch, checks=kept, job=job)

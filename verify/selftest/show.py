@@ -1,0 +1,81 @@
+"""A self-test's result on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from verify.selftest.result import Kind, Result, Seeded
+from verify.sinks.text import clean
+
+WORDS = {
+    "noted": "told in a note, which changes no verdict",
+    "survived": "values moved, and the gate called it equal",
+    "unmoved": "no value of any case moved by a bit: no case tells, or the change is none",
+    "unreached": "no case runs these lines",
+    "equivalent": "the same instructions",
+}
+COLUMNS = ("run", "caught", "raised", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent")
+MOST_SHOWN = 20
+
+
+def show(result: Result, console: Console, *, verbose: bool = False) -> None:
+    """Prints counts by kind, what was not caught with its change and reason, false alarms, and the sums last."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("kind")
+    for name in COLUMNS:
+        table.add_column(name, justify="right")
+    for kind in result.kinds:
+        table.add_row(escape(kind.kind), *(_count(kind, name) for name in COLUMNS))
+    console.print(table)
+    for status, why in WORDS.items():
+        group = [f for f in result.faults if f.status == status]
+        if group:
+            console.print(f"\n[bold]{len(group)} {status}[/bold]: {why}", highlight=False)
+        for fault in group if verbose else group[:MOST_SHOWN]:
+            _change(fault, console)
+        if len(group) > MOST_SHOWN and not verbose:
+            console.print(f"  … {len(group) - MOST_SHOWN} more: --verbose, or --json FILE", style="dim")
+    for alarm in result.false_alarms:
+        console.print(f"\n[bold red]false alarm[/bold red]: {escape(clean(alarm.by))} reports a harmless rewrite")
+        _change(alarm, console)
+        console.print(Text(f"    {clean(alarm.finding)}"))
+    console.print()
+    for line in summary(result):
+        console.print(line, highlight=False, markup=False)
+
+
+def summary(result: Result) -> list[str]:
+    """The sums, in sentences."""
+    run, caught = len(result.run), len(result.caught)
+    survived = sum(f.status == "survived" for f in result.faults)
+    noted = sum(f.status == "noted" for f in result.faults)
+    raised = sum(f.raised for f in result.caught)
+    quiet = sum(r.status not in ("unreached", "equivalent") for r in result.rewrites)
+    share = f"{caught / (caught + survived):.1%}" if caught + survived else "none"
+    return [
+        f"{caught} of {caught + survived} faults that moved a value were caught ({share}), {raised} of them by an "
+        f"exception alone; {noted} more were noted, {run - caught - survived - noted} more moved none",
+        f"{sum(f.status == 'unreached' for f in result.faults)} more in lines that no case runs, "
+        f"{sum(f.status == 'equivalent' for f in result.faults)} more that change no instruction",
+        f"{len(result.false_alarms)} false alarms on {quiet} harmless rewrites",
+        f"seed {result.seed}, {len(result.kinds)} kinds, {result.sites} places for faults, {result.seconds:.0f} s "
+        f"({result.cpu_seconds:.0f} s of processor time)",
+    ]
+
+
+def _count(kind: Kind, name: str) -> str:
+    number = int(getattr(kind, name))
+    return "[dim]·[/dim]" if not number else f"[bold red]{number}[/bold red]" if name == "survived" else str(number)
+
+
+def _change(fault: Seeded, console: Console) -> None:
+    console.print(Text(f"  {clean(fault.kind)}  {clean(fault.place)}"), style="cyan")
+    for line in clean(fault.change, 2000).splitlines():
+        style = "red" if line.startswith("-") else "green" if line.startswith("+") else None
+        console.print(Text(f"    {line}"), style=style, soft_wrap=True)
+    why = fault.moved if fault.status == "survived" else fault.finding if fault.status == "noted" else ""
+    if why:
+        console.print(Text(f"    {clean(why)}"), style="dim")
