@@ -61,9 +61,10 @@ def servers() -> Iterator[Servers]:
 def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Report]:
     """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
 
-    Unless the change names its cases, it runs on those that share one model, and on a fault's own; one that `forward` must
-    find on a few and its own. A rewrite runs every check; a fault that shows without a forward pass runs those without one, one that another check
-    than `forward` must find runs that check, and one that only a forward pass shows runs `forward` beside those without.
+    Unless the change names its cases, it runs on those that share one model, and on a fault's own; one that `forward`
+    must find runs on a few and its own. A rewrite runs every check; a fault that shows without a forward pass runs
+    those without one, one that another check than `forward` must find runs that check, and one that only a forward pass
+    shows runs `forward` beside those without.
     """
 
     def usual(change: Rewrite) -> tuple[str, ...]:
