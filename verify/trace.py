@@ -20,8 +20,9 @@ BOTH: tuple[Role, ...] = ("reference", "candidate")
 FaultKind = Literal[
     "raised", "import", "setup", "case", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"
 ]
-"""raised: by the model itself; the only kind that can prove a difference. import: the code cannot be loaded. setup:
-what the spec asks for cannot be had here. case: the reference's forward does not take what the spec gives it. exit, signal: how the process ended. disk: no room to write."""
+"""raised: by the model itself; on one side alone it proves a difference. import: the code cannot be loaded. setup: what
+is asked for cannot be had here. case: the reference's forward does not take what the spec gives it. exit, signal: how
+the process ended. disk: no room to write."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,9 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(f for d in ("docs", "llavavit", "model_factory") for f in ROOT.glob(f"{d}/*.md"))]
 )
-LATER = {"docs/performance.md"}
-"""Documents that are linked and come with the work that they describe."""
-
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 document = pytest.mark.parametrize("file", DOCUMENTS, ids=lambda f: str(f.relative_to(ROOT)))
 
@@ -154,8 +151,6 @@ def test_links_lead_somewhere(file):
             continue
         path, _, anchor = target.partition("#")
         there = (file.parent / path).resolve() if path else file
-        if there.is_relative_to(ROOT) and str(there.relative_to(ROOT)) in LATER and not there.exists():
-            continue
         assert there.is_relative_to(ROOT), target
         assert there.exists(), target
         if anchor:
