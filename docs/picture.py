@@ -25,6 +25,8 @@ FILE = "llavavit/modeling_llava_vit.py"
 RIGHT = "nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)"
 WRONG = "nn.LayerNorm(config.hidden_size)"
 CASE = "image"
+CHECKS = ("structure", "forward")
+COMMAND = " ".join(["llavavit-verify", *(f"--check {check}" for check in CHECKS), f"--case {CASE}"])
 
 
 def edited(folder: Path) -> tuple[int, str, str]:
@@ -46,7 +48,7 @@ def draw(report: Report, line: tuple[int, str, str]) -> str:
     console.print(f"{FILE}:{number}", style="bold", markup=False)
     console.print(f"- {before}", style="red", markup=False)
     console.print(f"+ {after}\n", style="green", markup=False)
-    console.print(f"$ llavavit-verify --case {CASE}", style="bold", markup=False)
+    console.print(f"$ {COMMAND}", style="bold", markup=False)
     terminal.show(report, console)
     svg = console.export_svg(title="llavavit-verify", theme=MONOKAI, unique_id="llavavit-verify")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
@@ -56,7 +58,7 @@ def draw(report: Report, line: tuple[int, str, str]) -> str:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         line = edited(Path(folder))
-        report = run(spec.load(spec.PRESET), Path(folder), Options(cases=(CASE,)))
+        report = run(spec.load(spec.PRESET), Path(folder), Options(checks=CHECKS, cases=(CASE,)))
     PICTURE.write_text(draw(report, line), encoding="utf-8")
     print(f"{PICTURE.relative_to(ROOT)}: {report.verdict.value}, {report.seconds:.0f} s")
 

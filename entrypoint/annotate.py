@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from entrypoint.commands import Commands, Level
 from entrypoint.inputs import Settings
 from entrypoint.outcome import Outcome, Place, place
-from entrypoint.report import Finding
+from entrypoint.report import Finding, Location, Report
 from entrypoint.text import line, number
 
 
@@ -47,7 +47,7 @@ def _spots(settings: Settings, outcome: Outcome) -> Iterator[_Spot]:
     first = report.first_divergence
     if first is not None:
         at = place(settings, report, "candidate", first.candidate)
-        other = _where(first.reference)
+        other = _where(settings, report, "reference", first.reference)
         spots[("candidate", at)] = _Spot(
             bad,
             f"first divergence: {first.check}, {first.subject or 'the model'}",
@@ -60,7 +60,7 @@ def _spots(settings: Settings, outcome: Outcome) -> Iterator[_Spot]:
             spots[("reference", there)] = _Spot(
                 "notice",
                 f"reference of the first divergence: {first.subject or 'the model'}",
-                f"the candidate's counterpart is at {_where(first.candidate)}",
+                f"the candidate's counterpart is at {_where(settings, report, 'candidate', first.candidate)}",
                 there,
             )
     for finding in outcome.findings:
@@ -86,7 +86,8 @@ def _add(
     if key in spots:
         spots[key].more += 1
         return
-    look = _where(finding.reference if role == "candidate" else finding.candidate)
+    others = {"candidate": ("reference", finding.reference), "reference": ("candidate", finding.candidate)}
+    look = _where(settings, outcome.report, *others[role])
     spots[key] = _Spot(
         "notice" if finding.verdict in ("note", "equal", "skipped") else bad,
         f"{finding.check}: {finding.subject}",
@@ -102,5 +103,9 @@ def _figures(measured: float | str | None, allowed: float | str | None) -> str:
     return f"; measured {number(measured)}" + (f", allowed {number(allowed)}" if allowed is not None else "")
 
 
-def _where(location: object) -> str:
-    return line(f"{location.file}:{location.line}", 300) if location is not None else ""  # type: ignore[attr-defined]
+def _where(settings: Settings, report: Report, role: str, location: Location | None) -> str:
+    """A place from the repository's root on, where it is one; else as the report tells it."""
+    if location is None:
+        return ""
+    at = place(settings, report, role, location)
+    return line(str(at) if at else f"{location.file}:{location.line}", 300)

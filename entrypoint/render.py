@@ -12,6 +12,7 @@ from entrypoint.outcome import Outcome, Place, excerpt, place
 from entrypoint.report import Divergence, Location, Report
 from entrypoint.words import MARKS, word
 
+MOST_BARS = 40
 _PLAIN_PATH = re.compile(r"[\w./+-]+")
 SAFETY = {
     "user": "another user",
@@ -115,23 +116,50 @@ def trouble(settings: Settings, outcome: Outcome) -> Iterator[str]:
 
 
 def chart(settings: Settings, report: Report) -> Iterator[str]:
-    """Largest relative difference by case, against what was allowed, in powers of ten."""
-    groups = [g for g in report.groups if _positive(g.measured) and _positive(g.allowed)][:40]
+    """The relative difference in powers of ten: by layer up to where the sides part and on, else by case."""
+    first = report.first_divergence
+    if first is not None and any(_positive(layer.error) for layer in first.layers):
+        yield from _by_layer(settings, first)
+    else:
+        yield from _by_case(settings, report)
+
+
+def _by_layer(settings: Settings, first: Divergence) -> Iterator[str]:
+    """Each layer's output against the reference's. A layer that agrees to the bit stands at the foot."""
+    layers = first.layers[:MOST_BARS]
+    errors = [math.log10(layer.error) for layer in layers if _positive(layer.error)]
+    low = math.floor(min(errors)) - 1
+    bars = [math.log10(layer.error) if _positive(layer.error) else low for layer in layers]
+    limits = [math.log10(first.allowed)] * len(layers) if _positive(first.allowed) else []  # type: ignore[arg-type]
+    title = f"{word('error-by-layer', settings.language)}: {text.markdown(first.case)}"
+    yield from _bars(title, [layer.path for layer in layers], bars, limits, low)
+
+
+def _by_case(settings: Settings, report: Report) -> Iterator[str]:
+    """The largest of each case against what was allowed."""
+    groups = [g for g in report.groups if _positive(g.measured) and _positive(g.allowed)][:MOST_BARS]
     if not groups:
         return
-    names = [re.sub(r"[^\w.-]+", "-", text.line(g.name, 40)) or "case" for g in groups]
     measured = [math.log10(float(g.measured)) for g in groups if g.measured is not None]
     allowed = [math.log10(float(g.allowed)) for g in groups if g.allowed is not None]
-    low, high = math.floor(min(measured + allowed)), math.ceil(max(measured + allowed))
-    yield f"### {word('error-by', settings.language)}"
+    low = math.floor(min(measured + allowed))
+    yield from _bars(word("error-by", settings.language), [g.name for g in groups], measured, allowed, low)
+
+
+def _bars(title: str, names: list[str], bars: list[float], limits: list[float], low: int) -> Iterator[str]:
+    """A mermaid chart. names: untrusted; they are cut to what a label in quotes may hold."""
+    labels = [re.sub(r"[^\w.-]+", "-", text.line(name, 40)) or "-" for name in names]
+    high = math.ceil(max(bars + limits))
+    yield f"### {title}"
     yield ""
     yield "```mermaid"
     yield "xychart-beta"
-    yield '    title "log10 of the relative difference; the line is what is allowed"'
-    yield f"    x-axis [{', '.join(chr(34) + n + chr(34) for n in names)}]"
+    yield f'    title "log10 of the relative difference{"; the line is what is allowed" if limits else ""}"'
+    yield f"    x-axis [{', '.join(chr(34) + label + chr(34) for label in labels)}]"
     yield f"    y-axis {low} --> {high + (low == high)}"
-    yield f"    bar [{', '.join(f'{v:.2f}' for v in measured)}]"
-    yield f"    line [{', '.join(f'{v:.2f}' for v in allowed)}]"
+    yield f"    bar [{', '.join(f'{v:.2f}' for v in bars)}]"
+    if limits:
+        yield f"    line [{', '.join(f'{v:.2f}' for v in limits)}]"
     yield "```"
 
 

@@ -71,6 +71,11 @@ class Check(_Read):
     groups: list[Group] = []
 
 
+class LayerError(_Read):
+    path: Short
+    error: float
+
+
 class Divergence(_Read):
     check: Short
     variant: Short
@@ -82,6 +87,7 @@ class Divergence(_Read):
     allowed: Number = None
     reference: Location | None = None
     candidate: Location | None = None
+    layers: list[LayerError] = []
 
 
 class Skipped(_Read):

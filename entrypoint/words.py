@@ -22,6 +22,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "changed": ("Since the last run", "与上次运行相比"),
     "last": ("Last lines of the log", "日志末尾"),
     "error-by": ("Error by case", "各场景误差"),
+    "error-by-layer": ("Error by layer (estimated)", "各层误差（估计值）"),
     "safety": ("Isolation of model code", "模型代码的隔离"),
 }
 MARKS = {"equal": "✅", "different": "❌", "error": "⚠️", "skipped": "⏭️", "note": "ℹ️"}

@@ -57,10 +57,12 @@ class Tensor(Form):
 
 class Parameter(Tensor):
     requires_grad: bool
+    made: Place | None = None
 
 
 class Buffer(Tensor):
     persistent: bool
+    made: Place | None = None
 
 
 class Module(Form):
@@ -105,6 +107,9 @@ class Forward(Form):
     outputs: list[Output]
     container: Name
     ordered: bool
+    exact: bool = True
+    lifted: Count = 0
+    note: str = ""
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:
@@ -148,8 +153,8 @@ Setting = bool | int | float | str | None
 
 class Held(Module):
     library: bool
-    stateful: bool = True
     settings: dict[Name, Setting | list[Setting]]
+    made: dict[Name, Place | None] = {}
 
 
 class Settings(Form):
@@ -253,6 +258,21 @@ class Environment(Form):
     packages: dict[str, str | None]
 
 
+class Target(Form):
+    """Where one thing that the spec names was loaded from."""
+
+    place: Place | None
+    real: Annotated[str, Field(max_length=4096)]
+    name: Name
+    outside: bool
+    held: bool
+
+
+class Code(Form):
+    targets: dict[Name, Target]
+    made: Annotated[str, Field(max_length=8192)]
+
+
 class Operations(Form):
     """A pass of operations. What it records is read by `divergence.graph`, which trusts it no more than this does."""
 
@@ -274,6 +294,7 @@ class Reached(Form):
 
 FORMS: dict[str, type[Form]] = {
     "environment": Environment,
+    "code": Code,
     "configuration": Configuration,
     "structure": Structure,
     "settings": Settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Group, Parameter, Token, validators
+from cyclopts import App, CycloptsError, Group, Parameter, Token, UnusedCliTokensError, validators
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -21,9 +22,10 @@ from verify.messages import Language
 from verify.pair import Progress
 from verify.report import Report
 from verify.run import Interrupted, Options, run, unusable
-from verify.sinks import console as terminal
-from verify.sinks import json_file, junit, markdown
+from verify.sinks import console as screen
+from verify.sinks import json_file, junit, markdown, terminal
 from verify.sinks.progress import Progress as Display
+from verify.sinks.terminal import complain, tell
 from verify.sinks.text import clean
 from verify.spec import Spec, SpecError
 
@@ -33,8 +35,9 @@ app = App(
     name="llavavit-verify",
     version=__version__,
     help="Proves that two implementations of a neural network are the same model, or names where they part.\n\n"
-    "Without a command it runs the comparison. Exit code: 0 equal, 1 different, 2 could not be decided; "
-    "130 and 143 when Ctrl-C or SIGTERM ended it, after the reports of what was found until then.",
+    "Without a command it runs the comparison: `llavavit-verify --variant small` is `llavavit-verify run --variant "
+    "small`. Exit code: 0 equal, 1 different, 2 could not be decided; 130 and 143 when Ctrl-C or SIGTERM ended it, after "
+    "the reports of what was found until then.",
     help_epilogue="Checks:\n\n"
     + "\n".join(f"- {name}: {check.SUMMARY}" for name, check in available().items())
     + "\n\nExamples:\n\n"
@@ -50,6 +53,11 @@ CHOICE = Group("What is compared", sort_key=1)
 LONGEST_TIMEOUT = 1e9
 """Seconds. Sockets and locks take no more than a few of these."""
 Positive = Parameter(validator=validators.Number(gt=0, lte=LONGEST_TIMEOUT))
+
+
+def examples(*lines: str) -> str:
+    """Command lines, for the end of a help page."""
+    return "Examples:\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def whole(type_: Any, tokens: Sequence[Token]) -> int:
@@ -71,7 +79,7 @@ def run_command(
     case: Annotated[list[str] | None, Parameter(group=CHOICE, negative="")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=CHOICE)] = "auto",
     seed: Annotated[int, Parameter(group=CHOICE, converter=whole)] = 0,
-    timeout: Annotated[float, Positive] = 600.0,
+    timeout: Annotated[float, Positive, Parameter(group=CHOICE)] = 600.0,
     json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     junit: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     markdown: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
@@ -80,6 +88,8 @@ def run_command(
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], group=OUTPUT, negative="")] = False,
 ) -> int:
     """Compare the two implementations that a spec names.
+
+    Exit code: 0 equal, 1 different, 2 could not be decided; 130 and 143 when Ctrl-C or SIGTERM ended it.
 
     Parameters
     ----------
@@ -123,65 +133,78 @@ def run_command(
         timeout=timeout,
         seed=seed,
     )
-    console, errors = Terminal(highlight=False), Terminal(stderr=True, highlight=False)
-    with Display(errors, quiet=quiet) as progress:
-        report, code = observed(spec_file, options, progress, errors)
+    console, errors = terminal.output(), terminal.errors()
+    with Display(errors, lang, quiet=quiet) as progress:
+        report, code = observed(spec_file, options, progress, errors, lang)
     code = max(code, publish(report, {"json": json, "junit": junit, "markdown": markdown}, lang, errors))
     if report.checks[0].name != "spec":
-        terminal.show(report, console, lang, verbose=verbose)
+        screen.show(report, console, lang, verbose=verbose)
     return code
 
 
-@app.command(help_epilogue="")
+@app.command(
+    help_epilogue=examples(
+        "llavavit-verify --json report.json",
+        "llavavit-verify explain report.json",
+        "llavavit-verify explain report.json --finding 3 --lang zh",
+    )
+)
 def explain(file: Path, /, *, finding: int = 1, lang: Language = "en") -> int:
     """Tell all that a report knows of where the implementations part.
+
+    That is: one finding; then the first divergence, with both sources, the values there, the calls and the data flow
+    that led to it, how the two functions differ, and the difference of each output. Runs nothing. Exit code: 0, or 2
+    where the file is no report or has no such finding.
 
     Parameters
     ----------
     file
         A report that --json wrote.
     finding
-        Which of the findings, from 1. Where the implementations first part is told with it.
+        Which of the findings, from 1, in the order of the report. Where the implementations first part is told with it.
     lang
         Language of the text.
     """
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    console, errors = terminal.output(), terminal.errors()
     try:
         report = Report.model_validate_json(file.read_bytes())
     except OSError as error:
-        tell(errors, f"error: {file}: {error.strerror}; --json FILE of a run writes a report", style="bold red")
+        complain(errors, f"{file}: {error.strerror}; --json FILE of a run writes a report", lang)
         return ERROR
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        tell(errors, f"error: {file}: not a report of this version: {where}: {first['msg']}", style="bold red")
+        where = ".".join(map(str, first["loc"])) or "the file"
+        complain(errors, f"{file}: not a report of this version: {where}: {first['msg']}", lang)
         return ERROR
     if not 1 <= finding <= max(len(report.findings), 1):
-        tell(errors, f"error: --finding {finding}: the report has {len(report.findings)} findings", style="bold red")
+        complain(errors, f"--finding {finding}: the report has {len(report.findings)} findings", lang)
         return ERROR
-    terminal.explain_finding(report, finding - 1, console, lang)
+    screen.explain_finding(report, finding - 1, console, lang)
     return 0
 
 
-@app.command(help_epilogue="")
+@app.command(help_epilogue=examples("llavavit-verify schema spec > spec.schema.json", "llavavit-verify schema report"))
 def schema(what: Literal["report", "spec"] = "report", /) -> int:
-    """Print the JSON schema of the report (--json) or of the spec (--spec).
+    """Print the JSON schema of the report that --json writes, or of a spec.
+
+    That of the spec lets an editor complete and check llavavit-verify.yml.
 
     Parameters
     ----------
     what
-        Which of the two.
+        report or spec.
     """
     found = Report.model_json_schema(mode="serialization") if what == "report" else Spec.model_json_schema()
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return 0
 
 
-@app.command(help_epilogue="")
+@app.command(help_epilogue=examples("llavavit-verify sync", "llavavit-verify sync --check"))
 def sync(
     *,
     spec_file: Annotated[Path | None, Parameter(name="--spec")] = None,
     check: Annotated[bool, Parameter(negative="")] = False,
+    lang: Language = "en",
 ) -> int:
     """Write the files that a spec declares as copies anew from their originals.
 
@@ -194,33 +217,45 @@ def sync(
         YAML file with `copies`. Default: as for a comparison.
     check
         Write nothing; only tell which copies differ.
+    lang
+        Language of the text.
     """
-    console, errors = Terminal(highlight=False), Terminal(stderr=True, highlight=False)
+    console, errors = terminal.output(), terminal.errors()
     try:
         found, base = loaded(spec_file)
     except SpecError as error:
-        tell(errors, f"error: {error}", style="bold red")
+        complain(errors, str(error), lang)
         return ERROR
-    if not found.copies:
-        tell(console, "the spec declares no copies")
-    code = 0
+    code, alike = 0, 0
     for copy, original in sorted(found.copies.items()):
         try:
             line = copies.first_difference(base, copy, original)
             if line is not None and not check:
                 copies.write(base, copy, original)
         except copies.CopyError as error:
-            tell(errors, f"error: {error}", style="bold red")
+            complain(errors, str(error), lang)
             code = ERROR
             continue
-        if line is not None:
-            place = f"from line {line}" if line else "not there"
-            tell(console, f"{copy}: {f'differs ({place})' if check else f'written anew ({place})'} · {original}")
-            code = max(code, int(check))
+        if line is None:
+            alike += 1
+            continue
+        what = (f"differs from line {line} on" if line else "is missing") if check else "written anew"
+        tell(console, f"{copy}: {what}; the original is {original}", lang)
+        code = max(code, int(check))
+    if not found.copies:
+        tell(console, "the spec declares no copies", lang)
+    elif alike == len(found.copies):
+        tell(console, f"in step: all {alike} copies are as their originals", lang)
     return code
 
 
-@app.command(help_epilogue="")
+@app.command(
+    help_epilogue=examples(
+        "llavavit-verify selftest --variant small",
+        "llavavit-verify selftest --spec pair.yml --budget 200 --json selftest.json",
+        "llavavit-verify selftest --kinds lost-factor --verbose",
+    )
+)
 def selftest(
     *,
     spec_file: Annotated[Path | None, Parameter(name="--spec", group=CHOICE)] = None,
@@ -273,7 +308,7 @@ def selftest(
     """
     from verify.selftest import command  # most runs need none of it
 
-    console, errors = Terminal(highlight=False), Terminal(stderr=True, highlight=False)
+    console, errors = terminal.output(), terminal.errors()
     options = command.Options(
         variant=variant, depth=depth, checks=tuple(check or ()), cases=tuple(case or ()), kinds=tuple(kinds or ()),
         budget=budget, seed=seed, jobs=jobs, timeout=timeout,
@@ -283,44 +318,44 @@ def selftest(
             found, base = loaded(spec_file)
             result = command.selftest(found, base, options, lambda text: progress("candidate", text))
         except (SpecError, command.NotEqual) as error:
-            tell(errors, f"error: {error}", style="bold red")
+            complain(errors, str(error))
             return ERROR
-    code = max(result.exit_code, command.write(result, json, lambda text: tell(errors, text)))
+    code = max(result.exit_code, command.write(result, json, lambda text: complain(errors, text)))
     command.show(result, console, verbose=verbose)
     return code
 
 
-class Terminal(Console):
-    """A console whose reader may go away (`| head`): the verdict is in the exit code all the same."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
-def observed(file: Path | None, options: Options, progress: Progress, errors: Console) -> tuple[Report, int]:
+def observed(
+    file: Path | None, options: Options, progress: Progress, errors: Console, lang: Language
+) -> tuple[Report, int]:
     """The report and the exit code. One about a spec that cannot be used, or of an interrupted run, is told at once."""
     try:
         found, base = loaded(file)
         report = run(found, base, options, progress)
     except SpecError as error:
-        tell(errors, f"error: {error}", style="bold red")
+        complain(errors, str(error), lang)
         report = unusable(str(error), options)
     except Interrupted as error:
-        tell(errors, f"{error}; both sides were ended")
+        tell(errors, f"{error}; both sides were ended", lang)
         return error.report, error.exit_code
     return report, report.exit_code
 
 
 def loaded(file: Path | None) -> tuple[Spec, Path]:
     """The spec that is asked for and the folder from which its paths count. Raises SpecError."""
-    found = spec.find(file, Path.cwd())
-    return spec.load(found), Path.cwd() if found == spec.PRESET else found.resolve().parent
-
-
-def tell(errors: Console, text: str, style: str | None = None) -> None:
-    """Text on standard error as it is, if anything can be written there."""
-    with contextlib.suppress(OSError):
-        errors.print(clean(text), markup=False, style=style, soft_wrap=True)
+    here = Path.cwd()
+    found = spec.find(file, here)
+    read = spec.load(found)
+    if found != spec.PRESET:
+        return read, found.resolve().parent
+    parts = sorted({str(side.model or side.factory).partition(".")[0] for side in (read.reference, read.candidate)})
+    if any(not (here / part).is_dir() for part in parts):
+        raise SpecError(
+            f"there is no {spec.DEFAULT_NAME} in this folder, and the built-in preset compares "
+            f"{' and '.join(f'{part}/' for part in parts)}, which are not here; write a spec (docs/spec.md) or name one "
+            "with --spec FILE"
+        )
+    return read, here
 
 
 def publish(report: Report, files: dict[str, Path | None], lang: Language, errors: Console) -> int:
@@ -338,7 +373,7 @@ def publish(report: Report, files: dict[str, Path | None], lang: Language, error
             writers[kind](file)
         except Exception as error:
             why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-            tell(errors, f"error: --{kind} {file}: {why}; the verdict is {report.verdict.value} all the same")
+            complain(errors, f"--{kind} {file}: {why}; the verdict is {report.verdict.value} all the same", lang)
             code = ERROR
     return code
 
@@ -348,7 +383,10 @@ def main() -> None:
     interrupt.heed_termination()
     processes.keep_private()
     try:
-        code = int(app() or 0)
+        code = int(app(sys.argv[1:], exit_on_error=False) or 0)
+    except CycloptsError as error:  # it is printed already
+        code = ERROR
+        hint(error)
     except KeyboardInterrupt as error:
         reason, code = interrupt.describe(error)
         with contextlib.suppress(OSError):
@@ -358,6 +396,17 @@ def main() -> None:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"error: the result could not be shown: {error.strerror}\n")
     sys.exit(max(code, flushed()))
+
+
+def hint(error: CycloptsError) -> None:
+    """What was probably meant by a word that no command takes."""
+    words = (isinstance(error, UnusedCliTokensError) and error.unused_tokens) or []
+    for word in words[:1]:
+        near = difflib.get_close_matches(word, [name for name in app if not name.startswith("-")], n=1)
+        if word.endswith((".yml", ".yaml")):
+            sys.stderr.write(f"hint: a spec is named with --spec: llavavit-verify --spec {clean(word, 200)}\n")
+        elif near:
+            sys.stderr.write(f"hint: did you mean the command {near[0]}?\n")
 
 
 def flushed() -> int:

@@ -16,7 +16,8 @@ MISSING = object()
 class Gap:
     """How far one array lies from another of the same shape.
 
-    relative: largest |candidate - reference| over the root mean square of the reference. where: index of that element.
+    relative: largest |candidate - reference| over the root mean square of the reference; of the candidate, where the
+    reference is all zeros, so that it is 1 at least and finite. where: index of that element.
     different: how many elements are not equal to the bit. finite: whether all elements of both are finite.
     """
 
@@ -49,7 +50,7 @@ def gap(reference: NDArray[Any], candidate: NDArray[Any]) -> Gap:
     where = np.unravel_index(int(np.argmax(distance)), distance.shape)
     worst = float(distance[where])
     return Gap(
-        relative=0.0 if worst == 0 else _over_rms(worst, r),
+        relative=0.0 if worst == 0 else _over_rms(worst, r if r.any() else c),
         absolute=worst,
         where=tuple(int(i) for i in where),
         reference=float(r[where]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from verify import pair
 from verify.checks.base import Job
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
+from verify.divergence.layers import by_layer
 from verify.divergence.search import Round, Search, Unreadable
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, judge
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
-from verify.report import Divergence, Finding, Line, Location
+from verify.report import Divergence, Finding, LayerError, Line, Location
 from verify.side import Side
 from verify.trace import BOTH, Ask, Role
 
@@ -66,12 +67,18 @@ class Explainer:
     progress: Progress
     sources: dict[str, Sources] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _layers: list[LayerError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
 
     def explain(self, finding: Finding) -> Divergence | None:
         """What is known of where a finding comes from; None where nothing is."""
+        self._layers = []
+        found = self._found(finding)
+        return found.model_copy(update={"layers": self._layers}) if found else None
+
+    def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
         try:
             return self._operation(finding, found) or found
@@ -88,7 +95,12 @@ class Explainer:
             return found  # a place that cannot be found takes nothing from the finding
 
     def _module(self, finding: Finding) -> Divergence | None:
-        match = self._first_module(finding) or self._first_module(finding, after=self._earlier(finding))
+        try:
+            match = self._first_module(finding, "modules")
+            if match is None and (earlier := self._earlier(finding)):
+                match = self._first_module(finding, "modules-again", earlier)
+        except Exception:  # an answer of a form that nobody foresaw
+            return None
         if match is None:
             return None
         place = (finding.check, finding.variant, finding.case)
@@ -99,22 +111,21 @@ class Explainer:
         own = self.job.ask("forward", finding.check, finding.case)
         cases = self.job.cases(finding.check)
         earlier = [self.job.ask("forward", finding.check, case) for case in cases[: cases.index(finding.case)]]
-        number = next(self._numbers)
-        asks = [replace(ask, key=f"{ask.key}/again-{number}") for ask in earlier if ask.group == own.group]
+        asks = [replace(ask, key=f"{ask.key}/before/{finding.case}") for ask in earlier if ask.group == own.group]
         return [
             replace(ask, fresh=ask is asks[0]) for ask in asks
         ]  # the passes before must be all that a model has seen
 
     def _first_module(
-        self, finding: Finding, after: Iterable[Ask] = ()
+        self, finding: Finding, kind: str, after: Sequence[Ask] = ()
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        ask = self.job.ask("modules", finding.check, finding.case, f"modules-{next(self._numbers)}")
+        """The first calls that differ, candidate's and reference's. LookupError where a side gives no record."""
+        ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
-        answers = [side.trace.get(ask.key).result for side in self.sides]
-        try:
-            return first_module(answers[0]["calls"], answers[1]["calls"], _allowed(finding)) if all(answers) else None  # type: ignore[index]
-        except Exception:
-            return None
+        reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
+        match = first_module(reference["calls"], candidate["calls"], _allowed(finding))
+        self._layers = by_layer(reference["calls"], candidate["calls"])
+        return match
 
     def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
         origins: dict[str, Any] = {}

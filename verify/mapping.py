@@ -112,10 +112,14 @@ class Recipe:
 
 @dataclass(kw_only=True)
 class Resolved:
-    """A mapping worked out: recipes by candidate name, and what does not fit, by candidate name."""
+    """A mapping worked out: recipes by candidate name, and what does not fit, by candidate name.
+
+    rules: places of the rules that some candidate name matched.
+    """
 
     recipes: dict[str, Recipe] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    rules: set[int] = field(default_factory=set)
 
     def to_wire(self) -> dict[str, Any]:
         return {name: recipe.to_wire() for name, recipe in self.recipes.items()}
@@ -128,6 +132,7 @@ def resolve(mapping: MappingSpec, reference: Mapping[str, Shape], candidate: Map
         rule, sources = _sources(mapping.parameters, name)
         if rule is None:
             continue
+        found.rules.add(mapping.parameters.index(rule))
         missing = [s for s in sources if s not in reference]
         if missing:
             found.problems[name] = f"the mapping makes it of {', '.join(missing)}, which the reference does not have"

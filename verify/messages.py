@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from verify.chinese import chinese
+
 Language = Literal["en", "zh", "both"]
+SIDES = ("reference", "candidate")
 
 
 class Text(NamedTuple):
@@ -26,11 +29,22 @@ FINDINGS: dict[str, Text] = {
         "从第 {position} 项起顺序不同：候选为 {candidate}，参考为 {reference}；优化器状态与展平向量依赖该顺序",
     ),
     "fault-one": Text("{side} failed where the other side did not: {fault}", "{side} 失败而另一侧正常：{fault}"),
-    "fault-both": Text("both sides failed: {reference} / {candidate}", "两侧均失败：{reference} / {candidate}"),
+    "fault-both": Text("both sides failed, fed {fed}", "两侧均失败，输入为 {fed}"),
+    "fault-alike": Text("both sides failed alike, fed {fed}: {fault}", "两侧以相同方式失败，输入为 {fed}：{fault}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
     "no-inputs": Text("the inputs of this case could not be made: {fault}", "无法生成该场景的输入：{fault}"),
+    # run
+    "same-code": Text(
+        "both sides run one and the same {name} of {file}: a model compared with itself proves nothing",
+        "两侧运行的是 {file} 中的同一个 {name}：与自身比较不能证明任何结论",
+    ),
+    "code-shadowed": Text(
+        "the {side}'s {target} was loaded from {file}; its folder holds a module of that name, which did not run",
+        "{side}的 {target} 加载自 {file}；其目录中的同名模块并未运行",
+    ),
+    "code-outside": Text("the {side}'s {target} was loaded from outside its folder: {file}", "{side}的 {target} 加载自其目录之外：{file}"),
     # buffers
     "buffer-values": Text(
         "{different} of {count} values differ; worst at {where}: {candidate}, the reference has {reference}",
@@ -45,6 +59,11 @@ FINDINGS: dict[str, Text] = {
     "tied": Text("shares its tensor with {candidate}; in the reference with {reference}", "与 {candidate} 共享张量；参考实现中为 {reference}"),
     # signature
     "method-one-side": Text("a public method, only in the {side}", "公共方法，仅存在于{side}"),
+    # settings
+    "settings-together": Text(
+        "no path says which is which; all modules of this class together have {candidate}, in the reference {reference}",
+        "无法按路径对应；该类的全部模块合计为 {candidate}，参考实现为 {reference}",
+    ),
     # initialisation
     "initialisation": Text(
         "the {what} of its initial values is {candidate}; the reference has {reference}",
@@ -71,7 +90,23 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
     ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    "not-exact": Text(
+        "the {side} cannot be built in exact arithmetic ({why}); what it computes in float32 leaves differences near 1e-7",
+        "{side}无法在精确算术中构建（{why}）；其 float32 计算会留下约 1e-7 的差异",
+    ),
+    "lifted": Text(
+        "{count} operations of the {side} that compute in a narrower type were computed in float64, to compare exactly",
+        "{side}中有 {count} 个较窄类型的运算改用 float64 计算，以便精确比较",
+    ),
+    "all-zero": Text(
+        "{subject} is all zeros in the reference: that a candidate agrees with it proves little",
+        "参考实现的 {subject} 全为零：候选实现与之一致也证明不了什么",
+    ),
     # outputs
+    "not-comparable": Text(
+        "{subject} is a {class_name} on both sides; of such objects nothing but the class is compared",
+        "两侧的 {subject} 均为 {class_name}；此类对象只比较类名",
+    ),
     "output-order": Text(
         "the outputs come in the order {candidate}; in the reference {reference}",
         "输出顺序为 {candidate}；参考实现为 {reference}",
@@ -191,6 +226,18 @@ FINDINGS: dict[str, Text] = {
     ),
 }  # fmt: skip
 
+BY_SIDE = frozenset({"fault-both"})
+"""Kinds whose sentence goes on with a line for each side."""
+
+PROSE: dict[str, tuple[str, ...]] = {
+    "initialisation": ("what", "reference", "candidate"),
+    "tensor-lost": ("what",),
+    "draws": ("reference", "candidate"),
+    "first-module": ("candidate_path", "reference_path"),
+}
+"""Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
+ALWAYS_PROSE = ("side", "fault", "why")
+
 LABELS: dict[str, Text] = {
     "equal": Text("equal", "一致"),
     "different": Text("different", "不一致"),
@@ -245,27 +292,67 @@ LABELS: dict[str, Text] = {
     "values": Text("values", "数值"),
     "no-divergence": Text("no place is known where the implementations part", "未知两个实现的分歧位置"),
     "other-faults": Text("independent faults after it", "其后的独立错误"),
-    "layers": Text("largest difference by output", "各输出的最大差异"),
+    "outputs-apart": Text("largest difference by output", "各输出的最大差异"),
+    "layers": Text("relative difference by layer (estimated)", "各层的相对差异（估计值）"),
     "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
     "nothing-found": Text(
         "the checks that ran found no difference; the forward pass was not compared",
         "已运行的检查未发现差异；未比较前向传播",
     ),
     "not-same-model": Text("the two implementations differ", "两个实现不一致"),
-    "more-in-json": Text("more: the JSON report has them all", "项未列出：JSON 报告包含全部"),
-    "more-by-flag": Text("more; --verbose or --json FILE shows all", "项未列出；--verbose 或 --json FILE 显示全部"),
+    "more-in-json": Text("{count} more: the JSON report has them all", "另有 {count} 项未列出：JSON 报告包含全部"),
+    "more-by-flag": Text(
+        "{count} more; --verbose or --json FILE shows all", "另有 {count} 项未列出；--verbose 或 --json FILE 显示全部"
+    ),
+    "notes-by-flag": Text(
+        "{count} of note; --verbose or --json FILE shows all", "另有 {count} 项提示；--verbose 或 --json FILE 显示全部"
+    ),
     "undecided": Text("could not be decided", "无法判定"),
 }
 
 
-def say(kind: str, details: Mapping[str, str], language: Literal["en", "zh"] = "en") -> str:
-    """The sentence of a finding. Details are inserted as they are: the sink escapes."""
-    return getattr(FINDINGS[kind], language).format_map(details)  # type: ignore[no-any-return]
+def say(kind: str, details: Mapping[str, str], language: Language = "en") -> str:
+    """The sentence of a finding. Details are inserted as they are: the sink escapes.
+
+    One line; of a kind of BY_SIDE two lines more. In both languages one after the other.
+    """
+    if language == "both":
+        head = f"{_sentence(kind, details, 'en')} / {_sentence(kind, details, 'zh')}"
+    else:
+        head = _sentence(kind, details, language)
+    if kind not in BY_SIDE:
+        return head
+    return "\n".join([head, *(f"{label(side, language)}: {translated(details[side], language)}" for side in SIDES)])
 
 
-def label(key: str, language: Language = "en") -> str:
+def _sentence(kind: str, details: Mapping[str, str], language: Literal["en", "zh"]) -> str:
+    prose = (*ALWAYS_PROSE, *PROSE.get(kind, ())) if language == "zh" else ()
+    said = {key: chinese(value) if key in prose else value for key, value in details.items()}
+    return getattr(FINDINGS[kind], language).format_map(said)  # type: ignore[no-any-return]
+
+
+def translated(text: str, language: Language = "en") -> str:
+    """An English text of ours, or one that holds such, in a language; in both, one after the other, line by line."""
+    if language == "en":
+        return text
+    said = chinese(text)
+    if language == "zh" or said == text:
+        return said
+    pairs = zip(text.split("\n"), said.split("\n"), strict=True)
+    return "\n".join(en if en == zh else f"{en} / {zh}" for en, zh in pairs)
+
+
+def label(key: str, language: Language = "en", **fields: object) -> str:
     """A short word; in both languages "English / 中文". A key without a translation is shown as it is."""
     text = LABELS.get(key, Text(key, key))
+    en, zh = (part.format(**fields) if fields else part for part in text)
     if language == "both":
-        return text.en if text.en == text.zh else f"{text.en} / {text.zh}"
-    return text.zh if language == "zh" else text.en
+        return en if en == zh else f"{en} / {zh}"
+    return zh if language == "zh" else en
+
+
+def check_name(name: str, language: Language = "en") -> str:
+    """A check by the name that --check takes; in Chinese with its translation beside it."""
+    if language == "en" or name not in LABELS:
+        return name
+    return f"{name} {LABELS[name].zh}"

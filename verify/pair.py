@@ -42,7 +42,8 @@ def environment(side: Side) -> dict[str, Any]:
     answer = side.trace.get("environment")
     if answer.result is None:
         return {"fault": str(answer.fault)}
-    return {**answer.result, "peak_memory": side.peak_memory}
+    peaks = {"peak_memory": side.peak_memory, "peak_device_memory": side.peak_device_memory}
+    return {**answer.result, **peaks}
 
 
 @contextmanager

@@ -56,7 +56,13 @@ class Location(Value):
 
     file: str = Field(description="Path relative to the side's folder, or from a library's package on.")
     line: int
-    name: str = Field("", description="Class or function at that line.")
+    name: str = Field(default="", description="Class or function at that line.")
+    path: str = Field(default="", description="The file as one opens it where the verifier ran. Empty for a library's.")
+
+    @property
+    def at(self) -> str:
+        """path:line, or file:line where there is no file to open."""
+        return f"{self.path or self.file}:{self.line}"
 
 
 class Finding(Value):
@@ -109,6 +115,13 @@ class Line(Value):
     marked: bool = False
 
 
+class LayerError(Value):
+    """How far one layer's output is from the reference's."""
+
+    path: str = Field(description="Module path in the candidate.")
+    error: float = Field(description="|candidate - reference| / |reference|, estimated from random projections.")
+
+
 class Divergence(Value):
     """Where the two implementations first part, as far as is known."""
 
@@ -138,6 +151,7 @@ class Divergence(Value):
     excerpts: dict[str, list[Line]] = Field(default_factory=dict, description="By side: the source around the line.")
     flow: list[str] = Field(default_factory=list, description="What was computed into the operation, nearest first.")
     hints: list[str] = Field(default_factory=list, description="What else helps: a setting, how the functions differ.")
+    layers: list[LayerError] = Field(default_factory=list, description="By layer, in order of execution.")
     others: list[Divergence] = Field(default_factory=list, description="Independent faults after this one, in order.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -10,19 +9,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from verify import __version__, pair, scenes
+from verify import __version__, code, pair, scenes
 from verify.checks import available, signature
 from verify.checks.base import Job, Maker, Outcome
 from verify.explain import Explainer
+from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
+from verify.places import Places
 from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
 from verify.side import Servers, Side
-from verify.spec import CaseSpec, Spec, SpecError
+from verify.spec import CaseSpec, Spec, SpecError, unknown
 from verify.trace import BOTH, Ask, Role, Trace
 
 MOST_EXPLAINED = 3
-"""Cases for which the first diverging module is sought; the rest of the differing cases name it too."""
+"""Cases for which the first diverging module or operation is sought."""
+
+
+FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
+EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
+"""Faults of the process, which can say the same of two mistakes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,9 @@ class _Tally:
     divergences: list[Divergence] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    files: dict[Role, dict[str, str]] = field(default_factory=dict)
+    faults: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """Where each fault was told first, by what it says."""
     stops: list[str] = field(default_factory=list)
     """Why the run did not come to its end. With one of these the verdict is never equal."""
 
@@ -66,9 +75,7 @@ def chosen(asked: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     known = list(known)
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SpecError(f"there is no {what} {name!r}{hint} (there are: {', '.join(known)})")
+            raise SpecError(unknown(what, name, known))
     wanted = set(asked)
     return [name for name in known if name in wanted] if wanted else known
 
@@ -88,6 +95,10 @@ def run(
     """
     started = time.perf_counter()
     names = available()
+    if options.depth is not None and spec.depth_key is None:
+        raise SpecError(
+            f"--depth {options.depth}: the spec names no `depth_key`, the configuration key that counts layers"
+        )
     if spec.checks:
         chosen(spec.checks, names, "check")
     checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
@@ -97,7 +108,7 @@ def run(
     cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
     for variant in variants:
         scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
-    tally = _Tally()
+    tally, idle = _Tally(), Idle(spec)
     interrupted: tuple[str, int] | None = None
     try:
         with pair.started(spec, base, servers, seed=options.seed, device=options.device, timeout=options.timeout) as (
@@ -106,13 +117,17 @@ def run(
         ):
             try:
                 pair.observe(sides, [Ask(key="environment", op="environment")], progress)
-                for variant in variants:
-                    job = Job(spec=spec, base=base, variant=variant, seed=options.seed)
-                    _variant(job, cases, checks, options.depth, sides, scratch, tally, progress)
+                for number, variant in enumerate(variants):
+                    due = [name for name in checks if not (number and getattr(names[name], "ONCE", False))]
+                    job = Job(spec=spec, base=base, variant=variant, seed=options.seed, matched=idle.matched)
+                    _variant(job, cases, due, options.depth, sides, scratch, tally, progress)
+                    idle.look(job, {side.settings.role: side.trace for side in sides})
+                    _code(job, sides, tally)
             finally:
                 for side in sides:
                     own = pair.side_spec(spec, side.settings.role).path
-                    tally.environment[side.settings.role] = {"path": own, **pair.environment(side)}
+                    files = {"files": tally.files.get(side.settings.role, {})}
+                    tally.environment[side.settings.role] = {"path": own, **pair.environment(side), **files}
     except SpecError:
         raise
     except KeyboardInterrupt as error:
@@ -120,7 +135,12 @@ def run(
         tally.stops.append(f"{interrupted[0]}; what had been compared until then is kept")
     except Exception as error:
         tally.stops.append(_broken(error))
-    results = [_result(name, tally) for name in checks] + [_stopped(reason) for reason in tally.stops]
+    run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
+    results = [_result(name, tally) for name in [*checks, *run_as_a_whole]]
+    results += [_stopped(reason) for reason in tally.stops]
+    ended = [r.name for r in results if r.verdict in (Verdict.EQUAL, Verdict.DIFFERENT)]
+    tally.skipped += idle.told([] if tally.stops else ended)
+    places = Places(base=base, folders={role: pair.side_spec(spec, role).path for role in BOTH})
     report = Report(
         tool_version=__version__,
         verdict=worst(r.verdict for r in results if r.verdict != Verdict.SKIPPED),
@@ -129,8 +149,8 @@ def run(
         sides={role: pair.title(pair.side_spec(spec, role)) for role in BOTH},
         seconds=round(time.perf_counter() - started, 3),
         checks=results,
-        findings=sorted(tally.findings, key=lambda f: -f.verdict.weight),
-        first_divergence=tally.divergences[0] if tally.divergences else None,
+        findings=[places.finding(f) for f in sorted(tally.findings, key=lambda f: -f.verdict.weight)],
+        first_divergence=places.divergence(tally.divergences[0]) if tally.divergences else None,
         skipped=tally.skipped,
         environment=tally.environment,
         facts=tally.facts,
@@ -201,6 +221,7 @@ def _variant(
             accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
             job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
+        pair.observe(sides, [code.ask(job)], progress)
         pair.observe(sides, _asks(job, checks, fresh=True), progress)
     except KeyboardInterrupt as error:
         interrupt = error
@@ -218,6 +239,19 @@ def _variant(
     if interrupt is not None:
         raise interrupt
     _explain(job, sides, scratch, tally, progress)
+
+
+def _code(job: Job, sides: list[Side], tally: _Tally) -> None:
+    """Notes which files the sides ran, the first time they tell, and what is wrong with that."""
+    if tally.files:
+        return
+    traces = {side.settings.role: side.trace for side in sides}
+    tally.files = {role: files for role, trace in traces.items() if (files := code.files(job, trace))}
+    outcome = Outcome(name="code", findings=list(code.findings(job, traces)))
+    if any(f.verdict == Verdict.ERROR for f in outcome.findings):
+        _count_outcomes(code.CHECK, job, [outcome], 0.0, tally)
+    else:
+        tally.findings += outcome.findings
 
 
 def _asks(job: Job, checks: list[str], *, fresh: bool = False) -> list[Ask]:
@@ -262,9 +296,10 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
         reason = f"the spec ignores {', '.join(patterns)}"
         tally.skipped.append(Skipped(check=name, variant=job.variant, case="", reason=reason))
     for outcome in outcomes:
-        if outcome.verdict == Verdict.ERROR and not outcome.findings:
+        if outcome.verdict == Verdict.ERROR and all(f.verdict == Verdict.NOTE for f in outcome.findings):
             outcome.reason = "nothing was compared" + (": the spec ignores all of it" if patterns else "")
-        tally.findings += outcome.findings
+        verdict = outcome.verdict
+        tally.findings += _told_once(outcome, tally)
         if outcome.skipped:
             tally.skipped.append(Skipped(check=name, variant=job.variant, case=outcome.name, reason=outcome.reason))
         tally.groups.append(
@@ -272,7 +307,7 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
                 check=name,
                 variant=job.variant,
                 name=outcome.name,
-                verdict=outcome.verdict,
+                verdict=verdict,
                 compared=outcome.compared,
                 measured=outcome.measured,
                 allowed=outcome.allowed,
@@ -280,6 +315,21 @@ def _count_outcomes(name: str, job: Job, outcomes: list[Outcome], seconds: float
                 seconds=round(seconds / len(outcomes), 4),
             )
         )
+
+
+def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
+    """The findings of a group without faults that another group has told: then its reason says where, and no more."""
+    kept = []
+    for finding in outcome.findings:
+        said = (finding.details.get(part, "") for part in ("side", "fault", "reference", "candidate"))
+        key = (finding.kind, finding.verdict.value, *said)
+        same = finding.kind in FAULTS and not {finding.measured, finding.allowed} & EACH_ITS_OWN
+        place = f"{finding.check} {finding.variant}/{finding.case}"
+        if same and tally.faults.setdefault(key, place) != place:
+            outcome.reason = f"not compared: see {tally.faults[key]}"
+        else:
+            kept.append(finding)
+    return kept
 
 
 def _result(name: str, tally: _Tally) -> CheckResult:
@@ -301,23 +351,35 @@ def _result(name: str, tally: _Tally) -> CheckResult:
 
 
 def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress: Progress) -> None:
-    """The second pass, only where values differ: which operation or module is the first, and its place on the findings."""
-    todo = [
-        f
-        for f in tally.findings
-        if f.variant == job.variant and f.kind in ("output-values", "not-finite") and (f.check, f.case) in job.scenes
-    ]
+    """The second pass, only where outputs differ: which operation or module is the first, and its place on the findings.
+
+    A place belongs to its case. The findings of further cases get none: nobody has looked there.
+    """
+    cases: dict[tuple[str, str], list[Finding]] = {}
+    for finding in tally.findings:
+        if finding.variant == job.variant and _of_outputs(finding) and (finding.check, finding.case) in job.scenes:
+            cases.setdefault((finding.check, finding.case), []).append(finding)
+    found = [sorted(findings, key=_by_shape) for findings in cases.values()]
+    found.sort(key=lambda findings: _by_shape(findings[0]))
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
-    found: Divergence | None = None
-    for finding in todo[:MOST_EXPLAINED]:
-        explained = explainer.explain(finding)
+    for findings in found[:MOST_EXPLAINED]:
+        explained = explainer.explain(findings[0])
         if explained is not None:
-            found = explained
-            tally.divergences.append(found)
-            _place(tally, finding, found)
-    for finding in todo[MOST_EXPLAINED:]:
-        if found is not None:
-            _place(tally, finding, found)
+            tally.divergences.append(explained)
+            for finding in findings:
+                _place(tally, finding, explained)
+
+
+def _of_outputs(finding: Finding) -> bool:
+    """Whether a finding of a case is about an output: its values, or its shape or kind."""
+    return finding.kind in ("output-values", "not-finite") or (
+        finding.kind == "value" and finding.subject != "container"
+    )
+
+
+def _by_shape(finding: Finding) -> bool:
+    """Whether it is about no value. Such come last: where a value differs, more can be found."""
+    return finding.kind == "value"
 
 
 def _place(tally: _Tally, finding: Finding, found: Divergence) -> None:

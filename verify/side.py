@@ -315,6 +315,7 @@ class Side:
     trace: Trace = field(init=False)
     restarts: int = 0
     peak_memory: int = 0  # bytes, as the side tells
+    peak_device_memory: int = 0  # likewise, on the GPU
     output: Tail = field(default_factory=Tail)
     _pid: int = 0
     _channel: socket.socket | None = None
@@ -383,8 +384,8 @@ class Side:
             raise ValueError(f"it is about {str(reply.get('key'))[:100]!r}; {ask.key!r} was asked")
         if "fault" in reply:
             return Answer(key=ask.key, fault=Fault.from_wire(reply["fault"]))
-        peak = reply.get("memory")
-        self.peak_memory = max(self.peak_memory, peak if type(peak) is int and peak < 2**53 else 0)
+        self.peak_memory = max(self.peak_memory, _count(reply.get("memory")))
+        self.peak_device_memory = max(self.peak_device_memory, _count(reply.get("device_memory")))
         try:
             result, arrays = checked(ask, reply["result"], self._files, configured=bool(self.settings.config))
             return Answer(key=ask.key, result=result, arrays=arrays)
@@ -507,3 +508,8 @@ def interpreter(python: str | None, base: Path) -> str:
     if os.sep in python and not os.path.isabs(python):
         return str(base / python)
     return python
+
+
+def _count(value: Any) -> int:
+    """A number of bytes as a side tells it; 0 for nonsense."""
+    return value if type(value) is int and 0 <= value < 2**53 else 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 PRESET = Path(__file__).parent / "presets" / "llavavit.yml"
 DEFAULT_NAME = "llavavit-verify.yml"
 
-Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", description="package.module:Name")]
+TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+Target = Annotated[str, Field(pattern=TARGET, description="package.module:Name")]
 Size = int | str
 Plain = Annotated[dict[str, Any], BeforeValidator(lambda value: _plain(value))]
 """Values that travel to the sides as JSON. A date, a set or a number as a key does not."""
@@ -29,6 +30,22 @@ MOST_VALUES = 100_000
 
 class SpecError(Exception):
     """The spec cannot be used. The message has a line for each thing that is wrong, with its place and the fix."""
+
+
+class Misplaced(ValueError):
+    """A value that does not fit another one. where: the path of the key that holds it."""
+
+    def __init__(self, message: str, *where: str) -> None:
+        super().__init__(message)
+        self.where = where
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """That a name is none of the known ones, with the nearest and all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"there is no {what} {name!r}{hint} (there are: {', '.join(known)})"
 
 
 class Strict(BaseModel):
@@ -235,6 +252,13 @@ class Spec(Strict):
     )
     tolerance: ToleranceSpec = Field(default_factory=lambda: ToleranceSpec.model_validate({}))
 
+    @field_validator("cases", mode="before")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        if not value and (value is None or isinstance(value, dict)):
+            raise ValueError("at least one case is needed, such as `image: {inputs: {x: {shape: [1, 3, 32, 32]}}}`")
+        return value
+
     @field_validator("checks", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
@@ -259,13 +283,11 @@ class Spec(Strict):
     @model_validator(mode="after")
     def _known_names(self) -> Spec:
         if self.default_variant is not None and self.default_variant not in self.variants:
-            raise ValueError(f"default_variant {self.default_variant!r} is none of {sorted(self.variants)}")
+            raise Misplaced(unknown("variant", self.default_variant, self.variants), "default_variant")
         for check, options in self.checks.items():
             for case in options.cases:
                 if case not in self.cases:
-                    raise ValueError(
-                        f"checks.{check}.cases: there is no case {case!r}{_suggest(case, list(self.cases))}"
-                    )
+                    raise Misplaced(unknown("case", case, self.cases), "checks", check, "cases")
         return self
 
     def options(self, check: str) -> CheckSpec:
@@ -301,7 +323,7 @@ def load(path: Path) -> Spec:
             _plain_tree(path, node, {}, set())
         data = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{path}: not valid YAML: {error}") from error
+        raise SpecError(_syntax(path, error)) from error
     if not isinstance(data, dict):
         raise SpecError(
             f"{path}: a spec is a mapping with the keys {', '.join(Spec.model_fields)}; this is {_kind(data)}"
@@ -310,6 +332,15 @@ def load(path: Path) -> Spec:
         return Spec.model_validate(data)
     except ValidationError as error:
         raise SpecError("\n".join(f"{path}:{place}" for place in _explain(error, node))) from error
+
+
+def _syntax(path: Path, error: Exception) -> str:
+    """What is wrong with the YAML, after file, line and column where they are known."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    parts = [getattr(error, name, None) for name in ("context", "problem")]
+    what = ", ".join(part for part in parts if part) or " ".join(str(error).split())
+    place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{path}"
+    return f"{place}: not valid YAML: {what}"
 
 
 def _plain(value: Any, where: str = "") -> Any:
@@ -378,17 +409,31 @@ def _line(node: yaml.Node | None, where: tuple[Any, ...]) -> int:
 def _explain(error: ValidationError, node: yaml.Node | None) -> Iterator[str]:
     for fault in error.errors():
         where = fault["loc"][:-1] if fault["loc"][-1:] in (("int",), ("str",)) else fault["loc"]
+        where += getattr(fault.get("ctx", {}).get("error"), "where", ())
         line = _line(node, where)
         dotted = ".".join(map(str, where)) or "the spec"
         if fault["type"] == "extra_forbidden":
             yield f"{line}: {dotted}: unknown key{_suggest(str(where[-1]), _siblings(where[:-1]))}"
         elif fault["type"] == "missing":
             yield f"{line}: {dotted}: this key is missing"
+        elif isinstance(fault.get("ctx", {}).get("error"), Misplaced):
+            yield f"{line}: {dotted}: {fault['ctx']['error']}"
         else:
             given = repr(fault["input"])
             shown = given if len(given) <= 60 else given[:57] + "..."
-            message = re.sub(r"^Value error, ", "", fault["msg"])
+            message = _form(fault) or re.sub(r"^Value error, ", "", fault["msg"])
             yield f"{line}: {dotted}: {message}; got {shown}"
+
+
+def _form(fault: Any) -> str:
+    """What a text of another form should be; empty for other faults."""
+    if fault["type"] != "string_pattern_mismatch":
+        return ""
+    if fault["ctx"]["pattern"] != TARGET:
+        return "a name has 1 to 100 characters and no slash"
+    module, _, name = str(fault["input"]).replace("/", ".").removesuffix(".py").rpartition(".")
+    near = f"{module}:{name}"
+    return "expected package.module:Name" + (f", such as {near}" if re.fullmatch(TARGET, near) else "")
 
 
 def _siblings(where: tuple[Any, ...]) -> list[str]:

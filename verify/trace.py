@@ -7,7 +7,6 @@ comes back is trusted: what has the wrong form is a fault of the side, not of th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,9 +17,11 @@ Role = Literal["reference", "candidate"]
 FRAMES_SHOWN = 5
 LONGEST_LINE_NUMBER = 9
 BOTH: tuple[Role, ...] = ("reference", "candidate")
-FaultKind = Literal["raised", "import", "setup", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"]
+FaultKind = Literal[
+    "raised", "import", "setup", "case", "exit", "signal", "timeout", "memory", "disk", "protocol", "not-run"
+]
 """raised: by the model itself; the only kind that can prove a difference. import: the code cannot be loaded. setup:
-what the spec asks for cannot be had here. exit, signal: how the process ended. disk: no room to write."""
+what the spec asks for cannot be had here. case: the reference's forward does not take what the spec gives it. exit, signal: how the process ended. disk: no room to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class Fault:
         if not isinstance(data, dict):
             return cls(kind="protocol", message="the side answered with something that is no fault")
         kinds: dict[str, FaultKind] = {
-            "raised": "raised", "import": "import", "setup": "setup", "memory": "memory", "disk": "disk", "exit": "exit"
+            "raised": "raised", "import": "import", "setup": "setup", "case": "case", "memory": "memory", "disk": "disk", "exit": "exit"
         }  # fmt: skip
         frames = data.get("frames")
         missing = data.get("missing")
@@ -129,8 +130,3 @@ class Trace:
         """The answer to `key`; one that was never asked is a fault, so that it cannot pass for equal."""
         found = self.answers.get(key)
         return found or Answer(key=key, fault=Fault(kind="not-run", message="this was not observed"))
-
-
-def to_wire(value: Any) -> Any:
-    """A JSON-ready copy of a dataclass."""
-    return dataclasses.asdict(value)

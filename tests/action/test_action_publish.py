@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -32,6 +33,14 @@ def test_the_first_divergence_is_annotated_on_both_lines(settings, outcome, caps
     assert "and 1 more findings at this line" in first[2]
     assert second[0] == "notice"
     assert "file=factory/model.py,line=4" in second[1]
+
+
+def test_the_other_sides_place_counts_from_the_repository(settings, outcome, capsys):
+    first = {**document("different")["first_divergence"], "reference": {"file": "model.py", "line": 4}}
+    annotate.publish(
+        settings(), outcome(first_divergence=first, environment={"reference": {"path": "factory"}}), Commands()
+    )
+    assert "compare with the reference at factory/model.py:4" in lines(capsys)[0][2]
 
 
 def test_worst_first_within_the_limits_and_the_rest_is_counted(settings, outcome, capsys):
@@ -79,6 +88,27 @@ def test_the_summary_has_everything(settings, outcome):
                    "no comment was written", "✓ another user", "✗ no network", ">   12  line 12", ">    4  reference 4",
                    "https://github.com/octo/models/blob/" + "b" * 40 + "/llavavit/model.py#L12"):  # fmt: skip
         assert wanted in made
+
+
+def test_the_summary_charts_the_error_by_layer_where_it_is_known(settings, outcome):
+    by_case = summary.compose(settings(), outcome(), 0, [])
+    assert "### Error by case" in by_case
+    layers = [
+        {"path": "embed", "error": 0.0},
+        {"path": 'l.0"]\n  click A', "error": 1e-3},
+        {"path": "l.1", "error": 0.5},
+    ]
+    made = outcome()
+    assert made.report is not None
+    first = made.report.first_divergence
+    assert first is not None
+    read = type(first).model_validate({**first.model_dump(), "layers": layers})
+    report = made.report.model_copy(update={"first_divergence": read})
+    shown = summary.compose(settings(), dataclasses.replace(made, report=report), 0, [])
+    assert "### Error by layer (estimated)" in shown
+    assert 'x-axis ["embed", "l.0-click-A", "l.1"]' in shown
+    assert "bar [-4.00, -3.00, -0.30]" in shown
+    assert "### Error by case" not in shown
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "both"])

@@ -103,8 +103,6 @@ def test_command(where, line, guide_help):
         assert (ROOT / rest[2]).exists()
     elif program == "python" and rest[0] == "verify_architecture_alignment.py":
         assert all(option in guide_help for option in rest[1:] if option.startswith("-"))
-    elif program == "cp":
-        assert all((ROOT / name).exists() for name in rest)
     else:
         assert line == ". .venv/bin/activate", f"{where}: no test knows what to do with {line!r}"
 
@@ -171,6 +169,12 @@ def test_both_readmes_have_the_same_parts():
     assert tables[0] == tables[1]
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_readme_lists_every_check(name):
+    heading = {"README.md": "What is compared", "README.zh-CN.md": "比较什么"}[name]
+    assert [code(row[0]) for row in rows(read(name), heading)] == list(available())
+
+
 def test_readme_opens_with_what_it_does_a_picture_and_two_commands():
     text = read("README.md")
     first, picture, two = (text.index(part) for part in ("Proves that", "![", "```sh\nmake verify\nmake test\n"))
@@ -217,6 +221,19 @@ def defaults(model: type[BaseModel]) -> dict[str, str]:
         plain = default.model_dump() if isinstance(default, BaseModel) else default
         found[name] = "required" if key.is_required() else f"`{json.dumps(plain)}`"
     return found
+
+
+def test_what_each_check_proves_is_told_with_its_options():
+    found = {code(row[0]): row[2] for row in rows(read("docs/spec.md"), "What each check proves")}
+    checks = available()
+    assert list(found) == list(checks)
+    for name, options in found.items():
+        source = read(f"verify/checks/{name}.py")
+        assert ("`cases`" in options) == checks[name].RUNS_CASES, name
+        assert ("`vary`" in options) == (".vary" in source), name
+        assert ("`config`" in options) == (checks[name].RUNS_CASES or "values_of(" in source or ").config" in source), (
+            name
+        )
 
 
 def test_every_model_of_the_spec_is_documented():
@@ -305,8 +322,29 @@ def test_architecture_lists_every_file_of_the_verifier():
     house = section(text, "The house")
     listed = set(re.findall(r"[\w.]+\.(?:py|json)", house))
     files = {f.name for f in (ROOT / "verify").rglob("*") if f.suffix in (".py", ".json")} - {"__init__.py"}
+    for folder in ("benchmarks", "scripts"):
+        files |= {f.name for f in (ROOT / folder).glob("*.py")}
     assert files <= listed, "missing in docs/architecture.md"
     assert listed <= files | {"verify_architecture_alignment.py", "picture.py"}, "listed there and gone"
+
+
+def test_pages_list_every_folder_of_tests_and_the_house():
+    tests = {f.name for f in (ROOT / "tests").iterdir() if f.is_dir() and any(f.rglob("*.*"))} - {"data", "__pycache__"}
+    listed = {
+        code(row[0]).removeprefix("tests/").strip("/") for row in rows(read("CONTRIBUTING.md"), "Where tests are")
+    }
+    assert listed == tests
+    house = section(read("docs/architecture.md"), "The house")
+    assert all(
+        f"{name}/" in house for name in (*tests, "entrypoint", "benchmarks", "scripts", "llavavit", "model_factory")
+    )
+
+
+def test_the_action_section_names_files_that_are_there():
+    text = section(read("docs/architecture.md"), "The Action")
+    named = re.findall(r"`(\w+\.py)`", text)
+    assert len(named) > 5
+    assert all((ROOT / "entrypoint" / name).exists() for name in named)
 
 
 def test_paths_that_pages_name_exist():
@@ -368,8 +406,13 @@ def test_picture_shows_the_edit_and_what_was_found(picture):
     for text in tree.iter("{*}text"):
         lines[float(text.get("y"))] = lines.get(float(text.get("y")), "") + str(text.text)
     shown = " ".join(" ".join(lines.values()).replace("\xa0", " ").split())
-    for part in (picture.FILE, picture.RIGHT, picture.WRONG, "layernorm_pre", "the two implementations differ"):
+    for part in (picture.FILE, picture.RIGHT, picture.WRONG, f"$ {picture.COMMAND}", "layernorm_pre",
+                 "structure equal", "forward different", "the two implementations differ"):  # fmt: skip
         assert part in shown
+
+
+def test_picture_shows_a_command_that_parses(picture):
+    parse(shlex.split(picture.COMMAND)[1:])
 
 
 def test_picture_loads_nothing_from_elsewhere(picture):

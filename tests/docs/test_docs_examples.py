@@ -80,11 +80,49 @@ def test_the_readmes_pair_is_equal(equal):
     jsonschema.validate(equal, SCHEMA)
 
 
+def test_the_environment_is_as_documented(equal):
+    page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    table = page.partition("### Environment\n")[2].partition("\n### ")[0]
+    for side in ("reference", "candidate"):
+        assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(equal["environment"][side])
+
+
+def test_a_report_can_be_explained_in_each_language(different):
+    for language, told in (
+        ("en", "data flow into it"),
+        ("zh", "数据流（由近及远）"),
+        ("both", "data flow into it, nearest first / 数据流"),
+    ):
+        done = verifier(different, "explain", "report.json", "--lang", language)
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
+        assert "published/net.py:" in done.stdout
+
+
+ENGLISH = re.compile(r"\b(the|of|is|are|and|not|no|have|has|differ|error|more|done|by|with)\b")
+
+
+def test_chinese_output_is_chinese(pair, different):
+    """On an equal and on a broken pair; names, figures and lines of source stay as they are."""
+    for folder in (pair, different):
+        done = verifier(folder, "--lang", "zh", "--markdown", "zh.md", "--check", "forward", "--check", "roundtrip",
+                        "--check", "backends", "--check", "source", "--check", "structure")  # fmt: skip
+        texts = [done.stdout, done.stderr, (folder / "zh.md").read_text(encoding="utf-8")]
+        if folder == different:
+            texts.append(verifier(folder, "explain", "report.json", "--lang", "zh").stdout)
+        for text in texts:
+            assert [line for line in text.splitlines() if ENGLISH.search(line)] == []
+            assert re.search(r"[\u4e00-\u9fff]", text)
+
+
 def test_the_readmes_change_is_found_and_placed(different):
     found = json.loads((different / "report.json").read_text(encoding="utf-8"))
     jsonschema.validate(found, SCHEMA)
     assert found["first_divergence"]["subject"] == "act"
-    assert found["first_divergence"]["candidate"]["file"] == "net.py"
+    place = found["first_divergence"]["candidate"]
+    assert (place["file"], place["path"]) == ("net.py", "published/net.py")
+    assert (different / place["path"]).is_file()
+    assert place["path"] in found["first_divergence"]["message"]
 
 
 def test_python_examples_of_the_report_run(different, monkeypatch, capsys):
@@ -94,7 +132,7 @@ def test_python_examples_of_the_report_run(different, monkeypatch, capsys):
         exec(block, names)
     verdict, first, *_ = capsys.readouterr().out.splitlines()
     assert verdict == "different"
-    assert first.startswith("net.py:")
+    assert first.startswith("published/net.py:")
     assert names["schema"] == SCHEMA
 
 
@@ -103,7 +141,7 @@ def test_junit_is_as_documented(different):
     assert {"llavavit-verify.configuration", "llavavit-verify.forward"} <= set(suites)
     (case,) = suites["llavavit-verify.forward"]
     assert case.get("name") == "default/batch"
-    assert case.get("file") == "net.py"
+    assert case.get("file") == "published/net.py"
     assert case.find("failure") is not None
     assert suites["llavavit-verify.configuration"][0].find("skipped") is not None
 

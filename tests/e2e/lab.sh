@@ -3,12 +3,13 @@
 #
 #   lab.sh up | base | image FLAVOUR TAG | down
 #
-# Everything lives under $LAB (default /tmp/llavavit-verify-lab) and goes with `down`. No image registry is asked: where
+# Everything lives under $LAB, a folder of a short name, and goes with `down`. No image registry is asked: where
 # none can be reached, the base that the Dockerfile names is made here from Debian's packages and tagged like it.
 set -euo pipefail
-LAB=${LAB:-/tmp/llavavit-verify-lab}
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
+: "${LAB:?the folder to live in}"
+[ ${#LAB} -lt 95 ] || { echo "lab.sh: $LAB is too long for a socket in it; set LAB to a shorter folder" >&2; exit 2; }
 BASE=python:3.11-slim-bookworm
 DOCKER=${DOCKER:-/usr/bin/docker}
 export DOCKER_HOST=unix://$LAB/docker.sock DOCKER_BUILDKIT=1
@@ -42,6 +43,8 @@ base() {
     "$DOCKER" image inspect "$BASE" >/dev/null 2>&1 || {
         # the machine's own certificates and pip configuration travel in the stand-in, so that the Dockerfile needs none
         mmdebstrap --variant=minbase --quiet --aptopt='APT::Install-Recommends "false"' \
+            --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+            --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
             --include=ca-certificates,python3,python3-pip,python3-venv,python-is-python3 \
             --customize-hook='rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED' \
             --customize-hook='cp -r /usr/local/share/ca-certificates/. "$1"/usr/local/share/ca-certificates/ 2>/dev/null || true' \

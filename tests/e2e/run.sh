@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # `make e2e`: a docker daemon of its own, the image from the Dockerfile, act in consumer repositories, docker alone.
-# Leaves nothing behind. KEEP=1 keeps the daemon and its images for the next run.
+# Leaves nothing behind. KEEP=1 LAB=FOLDER keeps the daemon and its images there for the next run.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 VENV=$ROOT/.venv-e2e
-export LAB=${LAB:-/tmp/llavavit-verify-lab}
+LAB=${LAB:-$(mktemp -d)} # not below the repository, which is what images are built from
+export LAB
 export DOCKER=${DOCKER:-/usr/bin/docker} DOCKER_HOST=unix://$LAB/docker.sock DOCKER_BUILDKIT=1
 
 if [ ! -f "$VENV/.ready" ] || [ "$ROOT/requirements/e2e.txt" -nt "$VENV/.ready" ]; then

@@ -19,17 +19,51 @@ def test_a_forward_that_raises_on_one_side_only_is_a_difference(duo, kept, side)
     finding = kept(duo.run(), "different")
     role = {"left": "reference", "right": "candidate"}[side]
     assert f"{role} failed where the other side did not" in finding.message
-    assert "ValueError: no such trick (at model.py:" in finding.message
+    assert f"ValueError: no such trick (at {side}/model.py:" in finding.message
     place = getattr(finding, role)
-    assert (place.file, place.line) == ("model.py", 21)
+    assert (place.file, place.path, place.line) == ("model.py", f"{side}/model.py", 21)
+
+
+@pytest.mark.parametrize(
+    ("case", "text"),
+    [
+        ({"inputs": {"z": {"shape": [2, "width"]}}}, "missing a required argument: 'x'"),
+        ({"inputs": {"x": {"shape": [2, "width"]}}, "arguments": {"mask": None}}, "unexpected keyword argument 'mask'"),
+    ],
+)
+def test_a_case_that_the_references_forward_does_not_take_is_an_error_of_the_spec(duo, case, text):
+    file = duo.folder / "right" / "model.py"
+    file.write_text(file.read_text().replace("forward(self, x):", "forward(self, x=None, z=None, mask=None):"))
+    duo.spec(cases={"wrong": case}, checks=["forward", "gradients", "training"])
+    report = duo.run()
+    assert {g.verdict for c in report.checks for g in c.groups} <= {"error", "skipped"}
+    assert report.verdict == "error"
+    assert all(text in f.message and "the spec's case does not fit" in f.message for f in report.findings)
+
+
+def test_a_type_error_of_the_references_own_is_a_difference(duo, kept):
+    duo.write("left", trap="len(3)")
+    assert "TypeError: object of type 'int' has no len()" in kept(duo.run(), "different").message
 
 
 def test_a_forward_that_raises_on_both_sides_is_an_error(duo, kept):
     for side in ("left", "right"):
         duo.write(side, trap=RAISE)
     finding = kept(duo.run(), "error")
-    assert finding.message.startswith("both sides failed")
-    assert finding.message.count("no such trick") == 2
+    assert finding.message.startswith(
+        "both sides failed alike, fed x [3, 4]: ValueError: no such trick (at model.py:21"
+    )
+    assert [place.at for place in (finding.reference, finding.candidate)] == ["left/model.py:21", "right/model.py:21"]
+
+
+def test_two_faults_of_the_two_sides_are_both_told(duo, kept):
+    for side in ("left", "right"):
+        duo.write(side, trap=RAISE.replace("such", side))
+    finding = kept(duo.run(), "error")
+    head, *sides = finding.message.splitlines()
+    assert head.startswith("both sides failed, fed x [")
+    for line, role, folder in zip(sides, ("reference", "candidate"), ("left", "right"), strict=True):
+        assert line.startswith(f"{role}: ValueError: no {folder} trick (at {folder}/model.py:")
 
 
 def test_a_constructor_that_raises_on_one_side_is_a_difference(duo):
@@ -40,7 +74,7 @@ def test_a_constructor_that_raises_on_one_side_is_a_difference(duo):
         "configuration": "equal", "structure": "different", "buffers": "different", "forward": "different",
     }  # fmt: skip
     assert report.exit_code == 1
-    assert all("RuntimeError: cannot be built (at model.py:14 in __init__)" in f.message for f in report.findings)
+    assert all("RuntimeError: cannot be built (at right/model.py:14 in __init__)" in f.message for f in report.findings)
 
 
 def test_a_constructor_that_raises_on_both_sides_is_an_error(duo):
@@ -49,7 +83,29 @@ def test_a_constructor_that_raises_on_both_sides_is_an_error(duo):
     report = duo.run()
     assert report.verdict == "error"
     assert report.checks[0].verdict == "equal"
-    assert {f.kind for f in report.findings} == {"fault-both"}
+    assert [(f.kind, f.check) for f in report.findings] == [("fault-alike", "structure")]
+    later = {c.name: (c.verdict.value, c.reason) for c in report.checks[2:]}
+    seen = ("error", "not compared: see structure tiny/construct")
+    assert later == {"buffers": seen, "forward": seen}
+
+
+def test_one_mistake_is_told_once_and_no_check_is_equal_for_it(duo):
+    duo.write("right", head="import no_such_package_at_all")
+    duo.spec(variants={"tiny": {"width": 4}, "wide": {"width": 6}})
+    code, output, report = duo.command("--variant", "all")
+    assert code == 2
+    assert [f["check"] for f in report["findings"]] == ["configuration"]
+    assert {g["verdict"] for c in report["checks"] for g in c["groups"]} == {"error"}
+    reasons = [g["reason"] for c in report["checks"] for g in c["groups"]][1:]
+    assert set(reasons) == {"not compared: see configuration tiny/construct"}
+    assert output.count("no_such_package_at_all'") <= 3
+    assert "not compared: see configuration tiny/construct" in " ".join(output.split())
+
+
+def test_the_same_end_of_a_process_twice_is_told_twice(duo):
+    duo.write("right", trap="os._exit(3)")
+    duo.spec(cases={n: {"inputs": {"x": {"shape": [3, "width"]}}} for n in ("one", "two")}, checks=["forward"])
+    assert [(f.case, f.kind) for f in duo.run().findings] == [("one", "fault-run"), ("two", "fault-run")]
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
@@ -97,6 +153,30 @@ def test_an_exception_that_cannot_be_printed_is_told(duo, kept):
         trap="raise Odd",
     )
     assert "Odd: <the message itself raised RuntimeError>" in kept(duo.run(), "different").message
+
+
+def test_a_side_that_cannot_be_built_in_exact_arithmetic_is_told_with_the_reason(duo):
+    duo.write(
+        "right", init="if torch.zeros(1, dtype=torch.float32).dtype != torch.float32: raise TypeError('not mine')"
+    )
+    report = duo.run()
+    assert report.verdict == "equal"
+    (note,) = report.findings
+    assert (note.kind, note.verdict, note.subject) == ("not-exact", "note", "candidate")
+    assert "TypeError: not mine" in note.message
+
+
+def test_operations_that_are_lifted_are_told_once_a_side(duo):
+    for side in ("left", "right"):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        file.write_text(file.read_text().replace("self.linear(x)", "self.linear(x).float().to(x.dtype)"))
+    report = duo.run()
+    assert report.verdict == "equal"
+    assert [(f.kind, f.case, f.subject) for f in report.findings] == [
+        ("lifted", "one", "reference"), ("lifted", "one", "candidate"),
+    ]  # fmt: skip
+    assert report.findings[0].details["count"] == "1"
 
 
 def test_a_second_variant_is_compared_where_the_first_fails(duo):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -10,6 +11,8 @@ from test_bad_spec import spec_with
 
 from verify.side import Server, Servers, SideError
 
+ROLES = {"reference": "left", "candidate": "right"}
+OUTLINE = ("configuration", "structure", "buffers")
 VERDICTS = {"configuration": "error", "structure": "error", "buffers": "error", "forward": "error"}
 
 
@@ -45,7 +48,7 @@ def test_an_import_error_shows_the_users_frames_and_the_missing_package(duo):
         duo.run(),
         "candidate",
         "ModuleNotFoundError",
-        "(at model.py:5 in <module> > helper.py:2 in <module>)",
+        "(at right/model.py:5 in <module> > right/helper.py:2 in <module>)",
         "the package 'no_such_package_at_all' is not installed",
     )
 
@@ -53,8 +56,8 @@ def test_an_import_error_shows_the_users_frames_and_the_missing_package(duo):
 @pytest.mark.parametrize(
     ("head", "text"),
     [
-        ("def broken(:", "SyntaxError: invalid syntax (model.py, line 5) (at model.py:5 in <module>)"),
-        ("raise RuntimeError('not today')", "RuntimeError: not today (at model.py:5 in <module>)"),
+        ("def broken(:", "SyntaxError: invalid syntax (model.py, line 5) (at right/model.py:5 in <module>)"),
+        ("raise RuntimeError('not today')", "RuntimeError: not today (at right/model.py:5 in <module>)"),
         ("sys.exit(0)", "the code called sys.exit(0)"),
         ("1 / 0", "ZeroDivisionError"),
     ],
@@ -103,6 +106,60 @@ def test_the_command_line_still_writes_every_report_when_a_side_cannot_start(duo
     assert "/no/such/python3" in report["environment"]["candidate"]["fault"]
     for name in ("out.xml", "out.md"):
         assert "candidate" in (duo.folder / name).read_text()
+
+
+def test_a_model_compared_with_itself_is_an_error_and_a_note_where_the_spec_says_so(duo):
+    shutil.rmtree(duo.folder / "right")
+    (duo.folder / "right").symlink_to("left")
+    report = duo.run()
+    assert report.verdict == "equal"  # one folder by two names is still one path
+    (note,) = report.findings
+    assert (note.kind, note.verdict, note.check) == ("same-code", "note", "run")
+
+
+def test_a_side_whose_model_comes_from_the_other_sides_folder_is_an_error(duo, monkeypatch):
+    (duo.folder / "right" / "model.py").unlink()
+    monkeypatch.setenv("PYTHONPATH", str(duo.folder / "left"))
+    with Servers() as own:
+        report = duo.run(servers=own, checks=OUTLINE)
+    assert report.verdict == "error"
+    assert {c.name: c.verdict.value for c in report.checks} == {**dict.fromkeys(OUTLINE, "equal"), "run": "error"}
+    errors = {f.kind: f for f in report.findings if f.verdict == "error"}
+    assert set(errors) == {"same-code"}
+    assert str(duo.folder / "left" / "model.py") in errors["same-code"].message
+    assert {f.subject for f in report.findings if f.kind == "code-outside"} == {"candidate.config", "candidate.model"}
+
+
+def test_one_factory_that_makes_two_classes_is_no_model_compared_with_itself(duo, monkeypatch):
+    common = duo.folder / "common"
+    common.mkdir()
+    (common / "maker.py").write_text("def make(config):\n    import model\n    return model.Model(config)\n")
+    monkeypatch.setenv("PYTHONPATH", str(common))
+    sides = {s: {"path": p, "config": "model:Config", "factory": "maker:make"} for s, p in ROLES.items()}
+    duo.spec(**sides, checks=["structure"])
+    with Servers() as own:
+        report = duo.run(servers=own)
+    assert report.verdict == "equal"
+    assert {(f.kind, f.subject) for f in report.findings} == {("code-outside", f"{s}.factory") for s in ROLES}
+
+
+def test_an_installed_module_that_hides_the_sides_own_is_an_error(duo):
+    duo.spec(candidate={"path": "right", "config": "model:Config", "factory": "json.decoder:JSONDecoder"})
+    (duo.folder / "right" / "json").mkdir()
+    (duo.folder / "right" / "json" / "decoder.py").write_text("")
+    report = duo.run(checks=("structure",))
+    assert {c.name: c.verdict.value for c in report.checks}["run"] == "error"
+    (found,) = [f for f in report.findings if f.kind == "code-shadowed"]
+    assert (found.subject, found.details["target"]) == ("candidate.factory", "json.decoder:JSONDecoder")
+
+
+def test_the_files_that_were_loaded_are_in_the_report(duo):
+    report = duo.run(checks=("structure",))
+    files = {"config": "model.py", "model": "model.py"}
+    assert {role: side["files"] for role, side in report.environment.items()} == {
+        "reference": files,
+        "candidate": files,
+    }
 
 
 def test_one_that_waits_for_a_server_can_be_told_to_stop(tmp_path):

@@ -36,6 +36,11 @@ def test_a_malformed_spec_is_told(duo, text, message):
     assert message in str(told.value)
 
 
+def test_a_depth_without_the_key_that_counts_layers_is_told(duo):
+    with pytest.raises(SpecError, match=r"--depth 2: the spec names no `depth_key`"):
+        duo.run(depth=2)
+
+
 @pytest.mark.parametrize(
     ("key", "changes", "message"),
     [

@@ -40,7 +40,7 @@ def source(body: str, init: str = LINEARS) -> str:
 def compared(tmp_path: Path, servers) -> Callable[..., Report]:
     """compared(reference, candidate): the report on two models, given as whole modules."""
 
-    def run_it(reference: str, candidate: str, mapping: object = None, **case: object) -> Report:
+    def run_it(reference: str, candidate: str, mapping: object = None, cases: object = None, **case: object) -> Report:
         for side, text in (("left", reference), ("right", candidate)):
             (tmp_path / side).mkdir(exist_ok=True)
             (tmp_path / side / "net.py").write_text(text)
@@ -49,7 +49,8 @@ def compared(tmp_path: Path, servers) -> Callable[..., Report]:
             "reference": {"path": "left", "model": "net:Model"},
             "candidate": {"path": "right", "model": "net:Model"},
             "variants": {"tiny": {"width": 16}},
-            "cases": {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
+            "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
+            **({"checks": ["forward"]} if cases else {}),
             "mapping": mapping or {},
         }
         (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
@@ -281,3 +282,47 @@ def test_a_renamed_and_fused_model_is_aligned_by_value(compared, localise):
     assert [f for f in equal.findings if f.check == "forward" and f.kind == "output-values"] == []
     candidate = source(body.replace("torch.tanh(states @ w.T + a)", "torch.tanh(states @ w.T - a)  # here"), init)
     assert localise(reference, candidate, mapping=mapping).confidence == "confirmed"
+
+
+INNER = """
+class Inner(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.fc(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ("self.fc(x)[:, :-1]", True),
+        ("self.fc(x)[..., :-1].sum(-1)", True),
+        ("self.fc(x)[None]", False),  # the same values in another layout: inside a model that is no difference
+    ],
+)
+def test_an_output_of_another_shape_leads_to_its_module_where_values_tell(compared, change, known):
+    init = "def __init__(self, width):\n    super().__init__()\n    self.inner = Inner(width)\n"
+    body = "def forward(self, x):\n    return {'y': self.inner(x) + 0, 'z': x * 2}\n"
+    whole = source(body, init).replace("\n\nclass Model", f"\n{INNER}\n\nclass Model")
+    report = compared(whole, whole.replace("return self.fc(x)\n", f"return {change}\n"))
+    (finding,) = [f for f in report.findings if (f.check, f.case, f.subject) == ("forward", "x", "y")]
+    first = report.first_divergence
+    assert finding.kind == "value"
+    if not known:
+        assert (first, finding.candidate) == (None, None)
+        return
+    assert first.subject == "inner", first
+    assert (first.module.name, first.candidate.file) == ("Inner", "net.py"), first
+    assert finding.candidate == first.candidate
+
+
+def test_only_cases_that_were_looked_at_get_a_place(compared):
+    candidate = source(PLAIN.replace("torch.tanh(y)", "torch.tanh(y * 1.01)"))
+    case = {"inputs": {"x": {"shape": [3, 5, "width"]}}}
+    report = compared(source(PLAIN), candidate, cases={str(number): case for number in range(5)})
+    found = [f for f in report.findings if f.check == "forward"]
+    assert [f.case for f in found] == ["0", "1", "2", "3", "4"]
+    assert [f.candidate is not None for f in found] == [True] * 3 + [False] * 2

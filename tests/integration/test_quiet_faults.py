@@ -153,6 +153,13 @@ def test_an_edited_copy_is_found_and_its_line_named(compare):
     assert finding.reference.line == finding.candidate.line == 2
 
 
+def test_copies_are_compared_once_a_run(compare, tmp_path, servers):
+    compare(copy="one = 1\ntwo = 2\n", checks=["source"], variants={"tiny": {"width": 24}, "wide": {"width": 32}})
+    report = run(spec.load(tmp_path / "spec.yml"), tmp_path, Options(variants=("all",)), servers=servers)
+    assert [g.variant for c in report.checks for g in c.groups] == ["tiny"]
+    assert [f.kind for f in report.findings] == ["copy-differs"]
+
+
 def test_a_copy_that_is_not_there_is_found(compare):
     report = compare(copies={"left/other.py": "right/shared.py"})
     assert found(report) == {("source", "copy-missing", "left/other.py")}
@@ -196,6 +203,17 @@ def test_flags_of_the_spec_are_varied_and_unknown_ones_are_told(compare):
     (check,) = report.checks
     assert [g.name for g in check.groups] == ["gates", "batch", "batch, return_dict=false"]
     assert [(s.case, "both sides" in s.reason) for s in report.skipped] == [("gates", True)]
+
+
+def test_patterns_that_match_nothing_are_told(compare):
+    report = compare(
+        checks={
+            "structure": {"ignore": ["inner.*", "*.requires_grad", "iner.*", "*.bias"]},
+            "forward": {"ignore": ["y", "y.*"]},
+        }
+    )
+    told = [s.reason for s in report.skipped if "matches nothing" in s.reason]
+    assert told == ["`ignore: iner.*` matches nothing that this check compares"]
 
 
 def test_a_case_without_a_batch_says_so(compare):

@@ -124,6 +124,28 @@ def test_a_parameter_that_the_mapping_forgets_is_missing(compare):
     assert {"q_proj.weight", "qkv.weight"} <= missing
 
 
+def test_mapping_entries_that_do_nothing_are_told(compare):
+    rule = {"candidate": "blocks.{i}.{p}", "reference": "layers.{i}.{p}"}
+    report = compare(
+        mapping={
+            "parameters": [*yaml.safe_load(SPEC)["mapping"]["parameters"], rule],
+            "config": {"hidden_size": "dim", "hiden": "dmi"},
+            "inputs": {"hidden": "x", "mask": "x"},
+        }
+    )
+    told = {s.reason for s in report.skipped if s.check == "mapping"}
+    assert told == {
+        "the rule for `blocks.{i}.{p}` makes no parameter or buffer of the candidate",
+        "`config: {hiden: dmi}` names hiden, which the reference lacks",
+        "`config: {hiden: dmi}` names dmi, which the candidate lacks",
+        "`inputs: {mask: x}` names mask, which the reference lacks",
+    }
+
+
+def test_a_mapping_of_which_all_is_used_is_not_told(compare):
+    assert [s for s in compare().skipped if s.check == "mapping"] == []
+
+
 def test_a_mapping_that_does_not_fit_says_so(compare):
     report = compare(mapping={"parameters": [{"candidate": "qkv.{p}", "reference": ["q_proj.{p}", "k_proj.{p}"]}]})
     told = [f.message for f in report.findings if f.kind == "mapping"]

@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTLINE = ("configuration", "signature", "structure", "settings", "buffers", "initialisation", "source")
 """Checks that need no forward pass."""
 
+FEW = ("image", "video-2-frames")
+"""Cases that every fault runs on beside its own. Each one that differs is explained, which takes longest."""
+
 PRELOAD = (
     "torch",
     "safetensors.torch",
@@ -58,17 +61,21 @@ def servers() -> Iterator[Servers]:
 def gate(tmp_path: Path, servers: Servers, tiny: Spec) -> Callable[[Rewrite], Report]:
     """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
 
-    Unless the change names its cases, it runs on those that share one model, and a fault on its own too. A fault that
-    shows without a forward pass runs without one, and one that another check than `forward` must find with that check.
+    Unless the change names its cases, a rewrite runs on those that share one model, and a fault on a few and its own. A
+    rewrite runs every check; a fault that shows without a forward pass runs those without one, one that another check
+    than `forward` must find runs that check, and one that only a forward pass shows runs `forward` beside those without.
     """
 
     def usual(change: Rewrite) -> tuple[str, ...]:
-        own = change.case if isinstance(change, Fault) else ""
-        return tuple(name for name, case in tiny.cases.items() if not case.config or name == own)
+        if isinstance(change, Fault):
+            return tuple(name for name in tiny.cases if name in (*FEW, change.case))
+        return tuple(name for name, case in tiny.cases.items() if not case.config)
 
     def chosen(change: Rewrite) -> tuple[str, ...]:
-        if not isinstance(change, Fault) or change.check == "forward":
+        if not isinstance(change, Fault):
             return ()
+        if change.check == "forward":
+            return (*OUTLINE, "forward")
         return OUTLINE if change.check in OUTLINE else (change.check,)
 
     def run_it(change: Rewrite) -> Report:

@@ -258,7 +258,7 @@ side = self.patch_embedding.kernel_size[0]
         "frequencies-recomputed",
         (
             '            self.register_buffer(f"inv_freq_{axis}", torch.empty(size, dtype=torch.float32), persistent=False)\n        self.reset_buffers()\n',
-            '            steps = torch.arange(size, dtype=torch.float32) / size\n            setattr(self, f"inv_freq_{axis}", 1.0 / self.theta**steps)\n',
+            '            steps = torch.arange(size, dtype=torch.float32) / size\n            self.register_buffer(f"inv_freq_{axis}", 1.0 / self.theta**steps, persistent=False)\n',
         ),
     ),
     rewrite("frequencies-by-power", (FREQUENCIES, "buffer.copy_(self.theta**-exponents)")),

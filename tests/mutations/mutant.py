@@ -41,7 +41,7 @@ class Fault(Rewrite):
 
     check: the check that must report it. subject: glob of the finding's subject. case: a case (or group) that must
     report it; "" if any will do. owner: class that the first divergence must name, in `file`; "" where there is none,
-    as for an output that is missing; module: its path. miss: why the verifier does not find it yet.
+    as for an output that is missing; module: its path.
     """
 
     check: str = "forward"
@@ -49,4 +49,3 @@ class Fault(Rewrite):
     case: str = ""
     owner: str = ""
     module: str = ""
-    miss: str = ""

@@ -108,7 +108,7 @@ CONFIGURATION_FAULTS = (
     ),
     configuration(
         "argument-renamed",
-        "layer_norm_eps.*",
+        "layer_norm_eps",
         "arguments",
         ("        layer_norm_eps: float", "        norm_eps: float"),
         ("= layer_norm_eps", "= norm_eps"),
@@ -543,7 +543,7 @@ ATTENTION_FAULTS = (
         ATTENTION_AT,
         (
             "            None,\n            scaling",
-            "            torch.ones(2 * query.shape[2:3], dtype=torch.bool).tril(16).triu(-16),\n            scaling",
+            "            torch.ones(2 * query.shape[2:3], dtype=torch.bool, device=query.device).tril(16).triu(-16),\n            scaling",
         ),
         case="video-5-frames",
     ),
@@ -786,7 +786,10 @@ INPUT_FAULTS = (
         "visible-positions-by-slot",
         MODEL,
         "",
-        ("self.video_rope(visible, grid)", "self.video_rope(torch.arange(visible.shape[1])[None], grid)"),
+        (
+            "self.video_rope(visible, grid)",
+            "self.video_rope(torch.arange(visible.shape[1], device=visible.device)[None], grid)",
+        ),
         case="visible-sorted",
     ),
     forward(

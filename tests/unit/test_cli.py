@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -20,6 +22,8 @@ from verify.spec import SpecError
 def runs(monkeypatch, tmp_path):
     """Runs the command line in an empty folder. `runs.asked` is what reached the run; `runs.answer` what it gives."""
     monkeypatch.chdir(tmp_path)
+    for part in ("llavavit", "model_factory"):
+        (tmp_path / part).mkdir()
 
     class Runs:
         answer: Report | Exception = report_of([], [group_of(Verdict.EQUAL)])
@@ -145,7 +149,7 @@ def test_schemas_are_printed(runs, capsys, what, title):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, None])
 def test_the_entry_point_ends_with_the_code(monkeypatch, capsys, error):
-    def app():
+    def app(*_, **__):
         if error:
             raise error
         return 1
@@ -155,6 +159,80 @@ def test_the_entry_point_ends_with_the_code(monkeypatch, capsys, error):
         cli.main()
     assert ended.value.code == (130 if error else 1)
     assert ("both sides were ended" in capsys.readouterr().err) == bool(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("pair.yml", "hint: a spec is named with --spec: llavavit-verify --spec pair.yml"),
+        ("run pair.yaml", "hint: a spec is named with --spec: llavavit-verify --spec pair.yaml"),
+        ("scheme", "hint: did you mean the command schema?"),
+        ("--variant", ""),
+    ],
+)
+def test_a_word_that_no_command_takes_gets_a_hint(monkeypatch, capsys, arguments, told):
+    monkeypatch.setattr(sys, "argv", ["llavavit-verify", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert told in shown.err + shown.out
+    assert ("hint" in shown.err) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("lang", "told", "not_told"),
+    [
+        ("en", "error: there is no llavavit-verify.yml in this folder, and the built-in preset compares llavavit/ and "
+               "model_factory/, which are not here; write a spec (docs/spec.md) or name one with --spec FILE", "错误"),
+        ("zh", "错误：此文件夹中没有 llavavit-verify.yml；内置预设比较的是 llavavit/ and model_factory/，此处也没有", "error"),
+        ("both", "--spec FILE / 错误：", "?"),
+    ],
+)  # fmt: skip
+def test_a_folder_without_spec_and_models_is_told_what_to_do(runs, tmp_path, capsys, lang, told, not_told):
+    (tmp_path / "model_factory").rmdir()
+    assert runs("--lang", lang) == 2
+    assert runs.asked == ()
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert not_told not in shown
+
+
+COPIES = """
+version: 1
+reference: {model: "a:B"}
+candidate: {model: "a:B"}
+cases: {one: {inputs: {x: {shape: [1]}}}}
+copies: {"b.py": a.py, "c.py": a.py}
+"""
+
+
+def test_sync_tells_what_it_did_and_when_there_is_nothing_to_do(runs, tmp_path, capsys):
+    (tmp_path / "llavavit-verify.yml").write_text(COPIES)
+    (tmp_path / "a.py").write_text("1\n2\n")
+    (tmp_path / "b.py").write_text("1\n3\n")
+    assert runs("sync", "--check") == 1
+    told = capsys.readouterr().out
+    assert "b.py: differs from line 2 on; the original is a.py" in told
+    assert "c.py: is missing; the original is a.py" in told
+    assert runs("sync", "--check", "--lang", "zh") == 1
+    assert "c.py：不存在；原文件为 a.py" in capsys.readouterr().out
+    assert runs("sync") == 0
+    assert capsys.readouterr().out.count("written anew") == 2
+    for arguments in ((), ("--check",)):
+        assert runs("sync", *arguments) == 0
+        assert capsys.readouterr().out == "in step: all 2 copies are as their originals\n"
+    (tmp_path / "llavavit-verify.yml").write_text(COPIES.replace("copies", "variants").replace("a.py", "{}"))
+    assert runs("sync") == 0
+    assert capsys.readouterr().out == "the spec declares no copies\n"
+
+
+def test_explain_tells_its_errors_in_the_language(runs, tmp_path, capsys):
+    assert runs("explain", "no.json", "--lang", "zh") == 2
+    assert "错误：no.json：没有该文件或目录；运行时加 --json FILE 可写出报告" in capsys.readouterr().err
+    (tmp_path / "r.json").write_text("{}")
+    assert runs("explain", "r.json") == 2
+    assert "not a report of this version: tool_version: Field required" in capsys.readouterr().err
 
 
 def test_publish_writes_nothing_unasked(tmp_path):
@@ -167,6 +245,7 @@ def test_help_is_worth_reading():
         [sys.executable, "-m", "verify", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     for word in (
+        "`llavavit-verify --variant small`".strip("`"),
         "--spec",
         "--variant",
         "--lang",
@@ -174,3 +253,31 @@ def test_help_is_worth_reading():
         "Also write JUnit XML",
     ):
         assert word in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", [name for name in cli.app if not name.startswith("-")])
+def test_the_help_of_each_command_has_examples_that_parse(name, capsys):
+    cli.app([name, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Examples:" in shown
+    found = re.findall(r"llavavit-verify ([^•]+?)(?= •|$| llavavit-verify)", shown.partition("Examples:")[2])
+    assert found
+    for line in found:
+        cli.app.parse_args(shlex.split(line.partition(" >")[0]), exit_on_error=False, print_error=False)
+
+
+def test_the_help_of_schema_names_what_it_takes(capsys):
+    cli.app(["schema", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(--json)" not in shown
+    assert "llavavit-verify schema spec" in shown
+
+
+@pytest.mark.parametrize("wrong", [["--variant", "bse"], ["--depth", "0"], ["--depth", "-1"], ["--depth", "1.5"]])
+def test_the_guides_command_refuses_before_its_banner(wrong):
+    script = [sys.executable, str(ROOT / "verify_architecture_alignment.py"), *wrong]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert wrong[1] in done.stderr
+    assert ("small" in done.stderr.splitlines()[-1]) == (wrong[0] == "--variant")

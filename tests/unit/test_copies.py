@@ -68,7 +68,7 @@ def test_check_writes_nothing(folder, capsys):
     (folder / "copy.py").write_bytes(b"a\n?\nc\n")
     assert cli.app(["sync", "--check"]) == 1
     assert (folder / "copy.py").read_bytes() == b"a\n?\nc\n"
-    assert "copy.py: differs (from line 2)" in capsys.readouterr().out
+    assert "copy.py: differs from line 2 on" in capsys.readouterr().out
     assert cli.app(["sync"]) == 0
     assert cli.app(["sync", "--check"]) == 0
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.divergence.modules import _Fingerprint, divergence, first_module
+from verify.divergence.modules import Fingerprint, divergence, first_module
 
 ALLOWED = 1e-12
 SIZES = {"x": 6, "y": 6, "z": 6, "w": 6}
@@ -98,8 +98,8 @@ def test_without_a_counterpart_the_references_root_stands_in():
     assert (found[0]["path"], found[1]["path"]) == ("extra", "")
 
 
-def read(**changes) -> _Fingerprint:
-    return _Fingerprint.read({**print_of(1), **changes})
+def read(**changes) -> Fingerprint:
+    return Fingerprint.read({**print_of(1), **changes})
 
 
 def test_near_is_layout_free_where_shapes_differ():

@@ -63,7 +63,8 @@ OBSERVER = [n for n in FILES if under(n, "verify.observer")]
 PARENT = [n for n in FILES if under(n, "verify") and n not in OBSERVER]
 V = "verify."
 ALLOWED = {
-    "verify.messages": [],
+    "verify.chinese": [],
+    "verify.messages": [V + "chinese"],
     "verify.memory": [],
     "verify.copies": [],
     "verify.trace": [],
@@ -77,6 +78,9 @@ ALLOWED = {
     "verify.interrupt": [],
     "verify.answers": [V + "memory", V + "trace"],
     "verify.mapping": [V + "spec"],
+    "verify.code": [V + n for n in ("checks.base", "pair", "report", "trace")],
+    "verify.idle": [V + n for n in ("checks", "mapping", "report", "spec", "trace")],
+    "verify.places": [V + "messages", V + "report"],
     "verify.pair": [V + "side", V + "spec", V + "trace"],
     "verify.scenes": [
         V + n for n in ("cases", "checks", "mapping", "memory", "pair", "report", "side", "spec", "trace")
@@ -84,6 +88,7 @@ ALLOWED = {
     "verify.side": [V + "answers", V + "processes", V + "trace"],
     "verify.divergence": [V + "divergence"],
     "verify.divergence.modules": [V + "checks.base", V + "messages", V + "report"],
+    "verify.divergence.layers": [V + "divergence", V + "report"],
     **dict.fromkeys(
         (
             f"{V}divergence.{n}"

@@ -8,7 +8,8 @@ import string
 import pytest
 from unit_builders import HOSTILE, ROOT
 
-from verify.messages import FINDINGS, LABELS, label, say
+from verify.checks import available
+from verify.messages import BY_SIDE, FINDINGS, LABELS, check_name, label, say, translated
 
 KINDS = sorted(FINDINGS)
 
@@ -30,11 +31,17 @@ def test_both_languages_say_the_same_things(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_details_are_inserted_as_they_are(kind):
     for text in (*HOSTILE, "{subject}", "{0.__class__}"):
-        details = dict.fromkeys(fields(FINDINGS[kind].en) | {"subject"}, text)
+        details = dict.fromkeys(fields(FINDINGS[kind].en) | {"subject", "reference", "candidate"}, text)
         for language in ("en", "zh"):
             said = say(kind, details, language)
             assert said
             assert not fields(FINDINGS[kind].en) or text in said
+
+
+def test_sentences_are_one_line():
+    for kind in KINDS:
+        details = dict.fromkeys(fields(FINDINGS[kind].en) | {"reference", "candidate"}, "x")
+        assert say(kind, details).count("\n") == (2 if kind in BY_SIDE else 0)
 
 
 def test_a_missing_detail_is_no_silent_gap():
@@ -42,6 +49,29 @@ def test_a_missing_detail_is_no_silent_gap():
         say("value", {})
     with pytest.raises(KeyError):
         say("no-such-kind", {})
+
+
+def test_details_of_ours_are_translated_and_those_of_models_are_not():
+    details = {"what": "mean", "reference": "0", "candidate": "mean"}
+    assert say("initialisation", details, "zh") == "初始值的 均值 为 均值；参考实现为 0"
+    assert say("value", details, "zh") == "mean 为 mean；参考实现为 0"
+    assert translated("nothing was compared", "both") == "nothing was compared / 没有可比较的内容"
+    assert translated("of the model", "both") == translated("of the model", "zh") == "of the model"
+
+
+def test_both_languages_of_a_failure_of_both_sides():
+    said = say("fault-both", {"fed": "x [2]", "reference": "A: a", "candidate": "B: b"}, "both").splitlines()
+    assert said == [
+        "both sides failed, fed x [2] / 两侧均失败，输入为 x [2]",
+        "reference / 参考实现: A: a",
+        "candidate / 候选实现: B: b",
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(available()))
+def test_checks_are_called_by_their_name(name):
+    assert check_name(name) == name
+    assert check_name(name, "zh") == check_name(name, "both") == f"{name} {LABELS[name].zh}"
 
 
 @pytest.mark.parametrize("key", sorted(LABELS))
@@ -70,7 +100,5 @@ def literals() -> set[str]:
 
 
 def test_every_sentence_is_used_and_every_check_has_a_label():
-    from verify.checks import available
-
     assert sorted(set(FINDINGS) - literals()) == []
     assert set(available()) <= set(LABELS)

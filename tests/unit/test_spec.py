@@ -72,7 +72,12 @@ def test_the_preset_is_a_good_spec():
         ("tolerance: {multiple: 0}", "8: tolerance.multiple: Input should be greater than 0; got 0"),
         ("tolerance: {multiple: .inf}", "8: tolerance.multiple: Input should be less than or equal to 4096; got inf"),
         ("tolerance: {multiple: '64'}", "Input should be a valid number; got '64'"),
-        ("default_variant: big", "the spec: default_variant 'big' is none of ['default']"),
+        ("default_variant: big", "s.yml:8: default_variant: there is no variant 'big' (there are: default)"),
+        ("default_variant: defualt", "there is no variant 'defualt'; did you mean 'default'? (there are: default)"),
+        (
+            "checks:\n  forward: {cases: [imge]}",
+            "9: checks.forward.cases: there is no case 'imge'; did you mean 'image'?",
+        ),
         ("variants: {}", "variants: Dictionary should have at least 1 item"),
         (
             "variants: {v: {day: 2020-01-01}}",
@@ -121,7 +126,7 @@ def test_a_side_needs_one_maker(refused, side):
 
 @pytest.mark.parametrize("target", ["a", "a:", ":B", "a-b:C", "a:B()", "a b:C"])
 def test_a_target_is_a_module_and_a_name(refused, target):
-    assert "reference.model: String should match pattern" in refused(GOOD.replace("a:B", target))
+    assert "reference.model: expected package.module:Name" in refused(GOOD.replace("a:B", target))
 
 
 def test_every_fault_is_told_at_once(refused):
@@ -223,3 +228,40 @@ def test_whole_draws_and_below_go_together(draw, with_below):
     else:
         with pytest.raises(ValueError, match="below"):
             InputSpec.model_validate(values)
+
+
+@pytest.mark.parametrize("empty", ["cases:", "cases: {}"])
+def test_a_spec_without_a_case_is_told_what_one_looks_like(refused, empty):
+    told = refused(GOOD.partition("cases:")[0] + empty + "\n")
+    assert "s.yml:4: cases: at least one case is needed, such as `image: {inputs: " in told
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("modeling.Model", "s.yml:2: reference.model: expected package.module:Name, such as modeling:Model; got 'modeling.Model'"),
+        ("a.b.C", "such as a.b:C; got"),
+        ("a/b.py", "expected package.module:Name, such as a:b; got"),
+        ("model", "expected package.module:Name; got 'model'"),
+        (":C", "expected package.module:Name; got ':C'"),
+    ],
+)  # fmt: skip
+def test_a_class_of_another_form_is_told_the_right_one(refused, target, told):
+    assert told in refused(GOOD.replace("a:B", target))
+
+
+def test_a_name_with_a_slash_is_told(refused):
+    assert "a name has 1 to 100 characters and no slash" in refused(GOOD.replace("image", "a/b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("version: 1\ncases: {a: [1, 2}\n", "s.yml:2:17: not valid YAML: while parsing a flow sequence, expected ',' or ']'"),
+        ("version: 1\n\tcases: 2\n", "s.yml:2:1: not valid YAML: while scanning for the next token, found character"),
+        ("a: b: c\n", "s.yml:1:5: not valid YAML: mapping values are not allowed here"),
+    ],
+)  # fmt: skip
+def test_what_is_no_yaml_is_told_with_line_and_column(refused, text, told):
+    assert told in refused(text)
+    assert "\n" not in refused(text)

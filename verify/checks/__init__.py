@@ -3,6 +3,7 @@
 A check module has
     SUMMARY   one line for --help
     RUNS_CASES   whether it runs the spec's cases; each is then a scene of its own (see base.Scene)
+    ONCE      where it is there and true, the check runs once a run, and not once a variant
     plan(job) -> list of Asks: what it wants observed
     compare(job, reference, candidate) -> Outcomes: pure, from the two Traces alone
 and runs in the order of ORDER, then by name.

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from verify.compare import MISSING, differing
+from verify.cases import size
+from verify.compare import MISSING, differing, leaves
 from verify.messages import say
 from verify.report import Finding, Location, Verdict, worst
 from verify.spec import CaseSpec, Spec
@@ -35,6 +36,7 @@ class Job:
 
     scenes: by check and case; empty while only what needs no inputs is asked. accepted: arguments that forward takes
     by name on both sides, in the reference's words; known when scenes are, where the check `signature` is planned.
+    matched: patterns of `ignore` that met a subject, by check; noted as subjects are looked at, to tell the others.
     """
 
     spec: Spec
@@ -43,6 +45,7 @@ class Job:
     seed: int
     scenes: Mapping[tuple[str, str], Scene] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
+    matched: set[tuple[str, str]] = field(default_factory=set, compare=False)
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -137,11 +140,27 @@ class Maker:
     candidate: Location | None = None
 
     def ignored(self, subject: str) -> bool:
-        return any(fnmatchcase(subject, pattern) for pattern in self.job.spec.options(self.check).ignore)
+        found = [p for p in self._patterns if fnmatchcase(subject, p)]
+        self.job.matched.update((self.check, pattern) for pattern in found)
+        return bool(found)
+
+    @property
+    def _patterns(self) -> list[str]:
+        return self.job.spec.options(self.check).ignore
 
     def counted(self, subjects: Iterable[str]) -> int:
         """How many of these are compared: what the spec ignores is not, and must not count as such."""
         return sum(not self.ignored(subject) for subject in set(subjects))
+
+    @property
+    def fed(self) -> str:
+        """What the sides were given: the tensors and arguments of the group's case, or else the variant."""
+        for (check, name), scene in self.job.scenes.items():
+            if check == self.check and (self.group == name or self.group.startswith((f"{name} ", f"{name}, "))):
+                shapes = {k: [size(s, scene.values) for s in spec.shape] for k, spec in scene.case.inputs.items()}
+                given = [f"{k} {shape}" for k, shape in shapes.items()]
+                return show(", ".join(given + [f"{k}={v!r}" for k, v in scene.case.arguments.items()]))
+        return f"variant={self.job.variant}"
 
     def finding(
         self,
@@ -156,6 +175,8 @@ class Maker:
         candidate: Location | None = None,
     ) -> Finding:
         shown = {k: show(v) for k, v in (details or {}).items()} | {"subject": subject}
+        if kind in ("fault-both", "fault-alike"):
+            shown["fed"] = self.fed
         return Finding(
             check=self.check,
             variant=self.job.variant,
@@ -173,6 +194,10 @@ class Maker:
 
     def differences(self, reference: Any, candidate: Any, prefix: str = "") -> Iterator[Finding]:
         """A finding for every path at which nested JSON values differ, looked at both ways."""
+        if self._patterns:  # a pattern that meets what is equal is not idle
+            self.counted(
+                ".".join(p for p in (prefix, path) if p) for side in (reference, candidate) for path, _ in leaves(side)
+            )
         for path, r, c in differing(reference, candidate):
             subject = ".".join(p for p in (prefix, path) if p)
             if self.ignored(subject):
@@ -205,13 +230,23 @@ def fault_location(fault: Fault | None) -> Location | None:
 
 
 def faults(make: Maker, reference: Answer, candidate: Answer) -> Iterator[Finding]:
-    """Findings for answers that are faults. One side only: different if it raised, else error. Both: error."""
+    """Findings for answers that are faults. One side only: different if it raised, else error. Both: error.
+
+    measured and allowed are the kinds of the candidate's and the reference's fault.
+    """
     r, c = reference.fault, candidate.fault
     at_reference, at_candidate = fault_location(r), fault_location(c)
     if r and c:
-        details = {"reference": r, "candidate": c}
+        alike = str(r) == str(c)
         yield make.finding(
-            "fault-both", make.group, Verdict.ERROR, details=details, reference=at_reference, candidate=at_candidate
+            "fault-alike" if alike else "fault-both",
+            make.group,
+            Verdict.ERROR,
+            details={"fault": r} if alike else {"reference": r, "candidate": c},
+            measured=c.kind,
+            allowed=r.kind,
+            reference=at_reference,
+            candidate=at_candidate,
         )
         return
     for side, fault in (("reference", r), ("candidate", c)):

@@ -1,4 +1,12 @@
-"""buffers: do tables and running statistics hold the same values, saved or not?"""
+"""buffers: do tables and running statistics hold the same values, saved or not?
+
+Two ways to write one formula round differently, each step by up to half a unit in the last place (ulp) of what it gives.
+The default of 4 ulp is room for four such steps on either side. Of which magnitude? A table that crosses zero, as
+cos(angle) does, has small values that are what is left of large ones and carry their rounding: there an ulp is that of
+the buffer's largest value. In a table of one sign, such as inverse frequencies from 1 down to 1e-4, each value comes by
+itself and an ulp is its own, so that a small value is held to as many digits as a large one. Parts of complex numbers are
+of both signs.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +26,10 @@ from verify.trace import Ask, Trace
 SUMMARY = "buffer values, saved or not"
 RUNS_CASES = False
 
-SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7} | {
+    "complex128": 2.0**-52,
+    "complex64": 2.0**-23,
+}
 
 
 def plan(job: Job) -> list[Ask]:
@@ -32,7 +43,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         make = Maker(job=job, check="buffers", group="construct")
         yield Outcome(name="construct", findings=list(faults(make, r, c)))
         return
-    outcome = Outcome(name="values", reason=f"{job.spec.tolerance.buffer_ulps} ulp: two ways to write one formula")
+    outcome = Outcome(
+        name="values",
+        reason=f"{job.spec.tolerance.buffer_ulps} ulp: two ways to write one formula; of the largest value where a table crosses zero",
+    )
     make = Maker(job=job, check="buffers", group="values")
     left, right = r.arrays, c.arrays
     theirs = in_reference_words(job, r.result, c.result)
@@ -44,7 +58,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
                 job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), (r.result, c.result)
             )
     if not outcome.compared:
-        outcome.skipped, outcome.reason = True, "no buffer is on both sides"
+        outcome.skipped, outcome.reason = True, "no buffer is on both sides and holds a value"
     yield outcome
 
 
@@ -75,9 +89,9 @@ def _one(
         return
     if a.shape != b.shape:
         return  # `structure` reports it
-    outcome.compared += 1
     if a.size == 0:
-        return
+        return  # its shape is all there is of it, and `structure` compares that
+    outcome.compared += 1
     if a.dtype.kind == "f" and bool((np.isnan(a) & np.isnan(b)).any()):
         unset = make.finding("not-finite", name, Verdict.ERROR, details={"side": "both sides"})
         outcome.findings.append(unset.model_copy(update=places))
@@ -103,10 +117,13 @@ def _one(
 
 
 def _ulps_apart(a: NDArray[Any], b: NDArray[Any], eps: float) -> float:
-    """Largest distance in units in the last place. What is not finite is either the same or infinitely far apart, as in
-    a causal mask: no number of ulps excuses another value there."""
+    """Largest distance in units in the last place, of the largest finite value where there are both signs. What is not
+    finite is either the same or infinitely far apart, as in a causal mask: no number of ulps excuses another value there."""
+    both = np.concatenate([a[np.isfinite(a)].ravel(), b[np.isfinite(b)].ravel()])
+    crosses = bool((both < 0).any() and (both > 0).any())
     with np.errstate(all="ignore"):
-        distance = ulps(a, b, eps)
+        own = ulps(a, b, eps)
+        distance = np.abs(b - a) / (eps * np.exp2(np.floor(np.log2(np.max(np.abs(both)))))) if crosses else own
     distance[~np.isfinite(distance)] = np.inf
     distance[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
     return float(np.max(distance))

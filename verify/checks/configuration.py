@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from verify.checks import signature
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.compare import leaves
 from verify.mapping import inverse
@@ -56,7 +57,10 @@ def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Ou
         return outcome
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         left, right = _without_inherited(left, r, right), _without_inherited(right, c, left)
-    outcome.findings.extend(make.differences(left, right))
+    if part == "arguments" and isinstance(left, Mapping) and isinstance(right, Mapping):
+        outcome.findings += signature.compared(make, left, right)
+    else:
+        outcome.findings += make.differences(left, right)
     return outcome
 
 

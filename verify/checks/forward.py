@@ -6,13 +6,14 @@ measured: a multiple of what the reference's own outputs do when its inputs and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from verify.checks import passes
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.mapping import inverse
-from verify.report import Verdict
-from verify.trace import Answer, Ask, Trace
+from verify.report import Finding, Verdict
+from verify.trace import BOTH, Answer, Ask, Trace
 
 SUMMARY = "every output of every case, shared weights in generic position, float64"
 
@@ -29,6 +30,7 @@ def plan(job: Job) -> list[Ask]:
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    told: set[tuple[str, str]] = set()
     for name in job.cases("forward"):
         key = job.key("forward", name)
         r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key("forward", name, "noise"))
@@ -40,11 +42,30 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
             yield Outcome(name=name, findings=[make.finding("fault-run", name, Verdict.ERROR, details=details)])
             continue
-        yield _case(job, make, name, (r, c, noise))
+        outcome = _case(job, make, name, (r, c, noise))
+        for finding in _arithmetic(make, job.scenes["forward", name].case.arithmetic, r.result, c.result):
+            if (finding.kind, finding.subject) not in told:  # one model: once is enough
+                told.add((finding.kind, finding.subject))
+                outcome.findings.append(finding)
+        yield outcome
+
+
+def _arithmetic(make: Maker, arithmetic: str, *results: Mapping[str, Any]) -> Iterator[Finding]:
+    """How exact the arithmetic of each side really was, where that was asked for."""
+    for role, result in zip(BOTH, results, strict=True):
+        if arithmetic == "fp64" and not result.get("exact", True):
+            details = {"side": role, "why": result.get("note", "")}
+            yield make.finding("not-exact", role, Verdict.NOTE, details=details)
+        if result.get("lifted"):
+            yield make.finding("lifted", role, Verdict.NOTE, details={"side": role, "count": result["lifted"]})
 
 
 def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answer]) -> Outcome:
     theirs = inverse(job.spec.mapping.outputs)
     left, right, moved = (passes.read(a, names) for a, names in zip(answers, (None, theirs, None), strict=True))
     arithmetic = job.scenes["forward", name].case.arithmetic
-    return passes.compared(make, left, right, moved, arithmetic, mapped=bool(theirs))
+    outcome = passes.compared(make, left, right, moved, arithmetic, mapped=bool(theirs))
+    for path, array in left.values.items():
+        if array.dtype.kind == "f" and array.size and not array.any() and not make.ignored(path):
+            outcome.findings.append(make.finding("all-zero", path, Verdict.NOTE))
+    return outcome

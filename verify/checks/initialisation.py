@@ -27,6 +27,10 @@ FEWEST, FEWEST_FOR_SHAPE = 64, 1024
 """Below this many values mean and spread, or the kurtosis, are too far from normal for such a rule. Constants are always
 judged."""
 
+NOT_JUDGED = (
+    "{} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {} is one"
+)
+
 NORMAL = 3.0
 """The kurtosis of a normal distribution."""
 
@@ -49,17 +53,24 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     recipes = mapping.resolve(job.spec.mapping, structure.shapes(r.result), structure.shapes(c.result)).recipes
     left, right = ({p["name"]: p for p in side["parameters"]} for side in (r.result, c.result))
     common = dict(_aligned(recipes, left, right))
+    passed: list[str] = []
     for name, theirs in common.items():
         if make.ignored(name):
             continue
-        outcome.compared += 1
-        finding = _one(make, name, left[name], right[theirs])
+        judged, finding = _one(make, name, left[name], right[theirs])
+        outcome.compared += judged
+        passed += [] if judged else [name]
         if finding is not None:
             places = {"reference": structure.owner(r.result, name), "candidate": structure.owner(c.result, theirs)}
             outcome.findings.append(finding.model_copy(update=places))
     if not common:
         outcome.skipped, outcome.reason = True, "no parameter is the same on both sides"
+    elif passed and not outcome.compared:
+        outcome.skipped, outcome.reason = True, NOT_JUDGED.format(len(passed), passed[0])
+        passed = []
     yield outcome
+    if passed:
+        yield Outcome(name="not judged", skipped=True, reason=NOT_JUDGED.format(len(passed), passed[0]))
 
 
 def _aligned(
@@ -74,27 +85,30 @@ def _aligned(
             yield recipe.sources[0], theirs
 
 
-def _one(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Finding | None:
-    """The statistic that sets two initialisations apart, or None."""
-    if a["digest"] == b["digest"] or a["count"] != b["count"]:  # another size is `structure`'s to tell
-        return None
+def _one(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, Finding | None]:
+    """Whether two initialisations could be compared, and the statistic that sets them apart, if one does."""
+    if a["digest"] == b["digest"]:
+        return True, None
+    if a["count"] != b["count"]:  # another size is `structure`'s to tell
+        return False, None
     if not (a["finite"] and b["finite"]):  # memory that nobody initialised
         if a["finite"] == b["finite"]:
-            return None
+            return False, None
         words = ["finite" if side["finite"] else "NaN or infinity" for side in (a, b)]
-        return _finding(make, name, "kind", words[0], words[1], None)
+        return True, _finding(make, name, "kind", words[0], words[1], None)
     steady = [side["steady"] for side in (a, b)]
     if any(steady):
         what = "lowest" if all(steady) else "spread"
         ours, theirs = (side[what] for side in (a, b))
         word = "value" if all(steady) else what
-        return None if ours == theirs else _finding(make, name, word, ours, theirs, None)
+        return True, None if ours == theirs else _finding(make, name, word, ours, theirs, None)
     if not (a["spread"] and b["spread"]):  # one drawn value
-        return None
-    for what, (gap, error) in _gaps(a, b).items():
+        return False, None
+    gaps = _gaps(a, b)
+    for what, (gap, error) in gaps.items():
         if not gap <= DEVIATIONS * error:
-            return _finding(make, name, what, a[what], b[what], DEVIATIONS * error)
-    return None
+            return True, _finding(make, name, what, a[what], b[what], DEVIATIONS * error)
+    return bool(gaps), None
 
 
 def _gaps(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

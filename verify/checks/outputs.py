@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from verify.checks import signature
+from verify.checks import passes, signature
 from verify.checks.base import Job, Maker, Outcome, faults
-from verify.checks.passes import contract, leaves, present
+from verify.checks.passes import contract, opaque, present
 from verify.mapping import inverse
 from verify.report import Verdict
 from verify.trace import Ask, Trace
@@ -66,8 +66,9 @@ def _name(job: Job, case: str, flags: Mapping[str, Any]) -> str:
 
 def _one(make: Maker, name: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
     theirs = inverse(make.job.spec.mapping.outputs)
-    left, right = leaves(r, {}), leaves(c, theirs)
-    outcome = Outcome(name=name, compared=make.counted([*left, *right]))
+    left, right = passes.outputs(r, {}), passes.outputs(c, theirs)
+    known = [p for p in [*left, *right] if not opaque(left.get(p) or right.get(p))]
+    outcome = Outcome(name=name, compared=make.counted(known))
     if not theirs:  # mapped outputs come in a container of their own
         outcome.findings += make.differences({"container": r["container"]}, {"container": c["container"]})
     outcome.findings += contract(make, left, right)

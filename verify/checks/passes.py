@@ -58,7 +58,7 @@ def read(answer: Answer, names: Mapping[str, str] | None = None, *, sections: bo
     )
 
 
-def leaves(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def outputs(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """What is known of each output, by path in the reference's words."""
     return _leaves(result, lambda path: renamed(path, names))
 
@@ -138,6 +138,10 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
         a, b = left.get(path), right.get(path)
         if make.ignored(path) or not (present(a) or present(b)):
             continue
+        if a == b and opaque(a):
+            details = {"class_name": a["value"]} if a else {}
+            yield make.finding("not-comparable", path, Verdict.NOTE, details=details)
+            continue
         if a is not None and b is not None and a["kind"] == b["kind"] == "value":
             same = same_scalar(a["value"], b["value"])
             if same and isinstance(a["value"], float) and not math.isfinite(a["value"]):  # says nothing about equality
@@ -154,6 +158,11 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
 
 def present(leaf: Mapping[str, Any] | None) -> bool:
     return leaf is not None and not (leaf["kind"] == "value" and leaf.get("value") is None)
+
+
+def opaque(leaf: Mapping[str, Any] | None) -> bool:
+    """Whether an output is of a class of which no more than the name is known."""
+    return leaf is not None and leaf["kind"] == "other"
 
 
 def _comparable(path: str, left: Pass, right: Pass) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.mapping import inverse
-from verify.report import Verdict
+from verify.report import Finding, Verdict
 from verify.trace import Ask, Trace
 
 SUMMARY = "forward's arguments, their order, defaults and kinds; public methods"
@@ -61,24 +61,45 @@ def _forward(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
     make = Maker(job=job, check="signature", group="forward", **places)
     left, right = _arguments(r["arguments"], {}), _arguments(c["arguments"], inverse(job.spec.mapping.inputs))
     outcome = Outcome(name="forward", compared=make.counted([*left, *right]))
-    for name in [*left, *(n for n in right if n not in left)]:
-        if name in left and name in right:
-            outcome.findings += make.differences(left[name], right[name], prefix=name)
-        elif not make.ignored(name):
-            shown = {side: _shown(args.get(name)) for side, args in (("reference", left), ("candidate", right))}
-            kind = "missing-in-candidate" if name in left else "missing-in-reference"
-            outcome.findings.append(
-                make.finding(kind, name, details=shown, measured=shown["candidate"], allowed=shown["reference"])
-            )
+    outcome.findings += compared(make, left, right)
     if not left and not right:
         outcome.skipped, outcome.reason = True, "forward takes no argument on either side"
     return outcome
 
 
+Arguments = Mapping[str, Mapping[str, Any]]
+
+
+def compared(make: Maker, left: Arguments, right: Arguments) -> Iterator[Finding]:
+    """Arguments by name, each with kind, default and position (None for one that has no place).
+
+    One that a side lacks is one finding. Positions count among the arguments of both, so that it moves no other.
+    """
+    both = [name for name in left if name in right]
+    ranks = [_ranks(side, {n for n in both if None not in (left[n]["position"], right[n]["position"])})
+             for side in (left, right)]  # fmt: skip
+    for name in [*left, *(n for n in right if n not in left)]:
+        if name in both:
+            ours, theirs = ({**s[name], "position": r.get(name)} for s, r in zip((left, right), ranks, strict=True))
+            yield from make.differences(ours, theirs, prefix=name)
+        elif not make.ignored(name):
+            shown = {side: _shown(args.get(name)) for side, args in (("reference", left), ("candidate", right))}
+            kind = "missing-in-candidate" if name in left else "missing-in-reference"
+            yield make.finding(kind, name, details=shown, measured=shown["candidate"], allowed=shown["reference"])
+
+
+def _ranks(side: Arguments, names: set[str]) -> dict[str, int]:
+    """The places of these arguments among themselves."""
+    return {name: rank for rank, name in enumerate(sorted(names, key=lambda n: int(side[n]["position"])))}
+
+
 def _shown(argument: Mapping[str, Any] | None) -> str:
     if argument is None:
         return "missing"
-    return f"{argument['kind']}, {argument['default'] if argument['default'] == 'required' else 'default ' + argument['default']}"
+    default = argument["default"]
+    if argument.get("required", default == "required"):
+        return f"{argument['kind']}, required"
+    return f"{argument['kind']}, default {default if isinstance(default, str) else repr(default)}"
 
 
 def _methods(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from verify import copies
@@ -11,6 +12,7 @@ from verify.trace import Ask, Trace
 
 SUMMARY = "declared copies of files, byte for byte"
 RUNS_CASES = False
+ONCE = True
 
 
 def plan(job: Job) -> list[Ask]:
@@ -33,7 +35,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         if line is None:
             continue
         details = {"original": original, "line": str(line)}
-        places = [Location(file=name, line=max(line, 1), name="") for name in (original, copy)]
+        places = [
+            Location(file=posixpath.relpath(job.base / name, job.base / side.path), line=max(line, 1), path=name)
+            for side, name in ((job.spec.reference, original), (job.spec.candidate, copy))
+        ]
         kind = "copy-differs" if line else "copy-missing"
         outcome.findings.append(make.finding(kind, copy, details=details, reference=places[0], candidate=places[1]))
     if not job.spec.copies:

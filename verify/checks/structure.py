@@ -80,6 +80,12 @@ def owner(result: Mapping[str, Any], name: str) -> Location | None:
         path = path.rpartition(".")[0]
 
 
+def made(result: Mapping[str, Any], group: str, name: str) -> Location | None:
+    """The line that made a parameter or buffer; the class that holds it where a side does not tell."""
+    place = next((e.get("made") for e in result.get(group, []) if e["name"] == name), None)
+    return location(place) or owner(result, name)
+
+
 def _maker(job: Job, group: str) -> Maker:
     return Maker(job=job, check="structure", group=group)
 
@@ -88,7 +94,7 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
     """Parameters or buffers by name: which there are, and their shapes, dtypes and flags."""
     make = _maker(job, group)
     names = _Names({group: words})
-    left = {e["name"]: {k: v for k, v in e.items() if k != "name"} for e in r[group]}
+    left = {e["name"]: _plain(e) for e in r[group]}
     right: dict[str, dict[str, Any]] = {}
     twice = []
     for name, entry in _in_reference_words(c[group], words):
@@ -104,10 +110,10 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
         outcome.findings.append(make.finding("mapping", name, Verdict.ERROR, details=details))
     for name, problem in words.problems.items():
         details = {"what": name, "fault": problem}
-        outcome.findings.append(make.finding("mapping", name, details=details, candidate=owner(c, name)))
+        outcome.findings.append(make.finding("mapping", name, details=details, candidate=made(c, group, name)))
     for name in [*left, *(n for n in right if n not in left)]:
         a, b = left.get(name), right.get(name)
-        places = {"reference": owner(r, name), "candidate": owner(c, names.candidate(name))}
+        places = {"reference": made(r, group, name), "candidate": made(c, group, names.candidate(name))}
         if a is None or b is None:
             kind = "missing-in-reference" if a is None else "missing-in-candidate"
             details = {"reference": _shape(a), "candidate": _shape(b)}
@@ -133,13 +139,18 @@ def _in_reference_words(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The candidate's entries by the names, and in the shapes, that the reference has for them."""
     for entry in entries:
-        plain = {k: v for k, v in entry.items() if k != "name"}
+        plain = _plain(entry)
         recipe = words.recipes.get(entry["name"])
         if recipe is None:
             yield entry["name"], plain
         else:
             for source, shape in zip(recipe.sources, recipe.shapes, strict=True):
                 yield source, {**plain, "shape": list(shape)}
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared of a parameter or buffer."""
+    return {key: value for key, value in entry.items() if key not in ("name", "made")}
 
 
 def _shape(entry: Mapping[str, Any] | None) -> str:
@@ -183,8 +194,8 @@ def _tied(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], names: _Names) -
                     "tied",
                     name,
                     details=details,
-                    reference=owner(r, name),
-                    candidate=owner(c, names.candidate(name)),
+                    reference=made(r, "parameters", name),
+                    candidate=made(c, "parameters", names.candidate(name)),
                 )
             )
     if not r["parameters"]:

@@ -103,7 +103,7 @@ def _totals(draws: Counter[Draw]) -> Counter[float | None]:
 def _draws(make: Maker, outcome: Outcome, answers: Sequence[Answer]) -> None:
     """What is drawn, by size and probability. A finding where that may be why outputs differ, else a note."""
     a, b = _counted(answers[0]), _counted(answers[1])
-    if a == b or make.ignored("draws"):
+    if make.ignored("draws") or a == b:
         return
     first = [
         next((location(d["location"]) for d in (answer.result or {})["draws"] if more[_draw(d)]), None)

@@ -24,12 +24,14 @@ LAYOUT_FREE = 4
 
 
 @dataclass(frozen=True)
-class _Fingerprint:
+class Fingerprint:
+    """What a side tells of one tensor; see `observer/modules.py`. vector: norm, power sums, projections."""
+
     shape: tuple[int, ...]
     vector: NDArray[np.float64]
 
     @classmethod
-    def read(cls, data: Mapping[str, Any]) -> _Fingerprint:
+    def read(cls, data: Mapping[str, Any]) -> Fingerprint:
         norm = float(data["norm"])
         vector = [1.0, *data["sums"], *data["projections"]]
         return cls(tuple(data["shape"]), np.array([norm, *(norm * float(v) for v in vector[1:])], dtype=np.float64))
@@ -42,7 +44,7 @@ class _Fingerprint:
     def count(self) -> int:
         return int(np.prod(self.shape))
 
-    def near(self, other: _Fingerprint, allowed: float) -> bool:
+    def near(self, other: Fingerprint, allowed: float) -> bool:
         """Whether both can be the same values: all entries where the shapes agree, else those free of layout."""
         count = self.count
         if count != other.count:
@@ -61,15 +63,15 @@ class _Calls:
     def __init__(self, calls: Calls) -> None:
         self.all = list(calls)
         self.by_place = {(c["path"], c["index"]): place for place, c in enumerate(calls)}
-        self.inputs = [[_Fingerprint.read(f) for f in c["inputs"]] for c in calls]
-        self.outputs = [[_Fingerprint.read(f) for f in c["outputs"]] for c in calls]
+        self.inputs = [[Fingerprint.read(f) for f in c["inputs"]] for c in calls]
+        self.outputs = [[Fingerprint.read(f) for f in c["outputs"]] for c in calls]
         self.values = [f for group in (*self.inputs, *self.outputs) for f in group]
 
     def children(self, place: int | None) -> list[int]:
         """Places of the calls inside one, which come after it, so that a descent ends whatever a side claims."""
         return [i for i, c in enumerate(self.all) if c["parent"] == place and (place is None or i > place)]
 
-    def knows(self, value: _Fingerprint, allowed: float) -> bool:
+    def knows(self, value: Fingerprint, allowed: float) -> bool:
         return any(value.near(other, allowed) for other in self.values)
 
 
@@ -100,7 +102,7 @@ def first_module(
     return culprit, _counterpart(left, culprit, right, found, allowed)
 
 
-def _agree(mine: Sequence[_Fingerprint], theirs: Sequence[_Fingerprint], allowed: float) -> bool:
+def _agree(mine: Sequence[Fingerprint], theirs: Sequence[Fingerprint], allowed: float) -> bool:
     return len(mine) == len(theirs) and all(a.near(b, allowed) for a, b in zip(mine, theirs, strict=True))
 
 
@@ -138,7 +140,7 @@ def _parted_for_more(left: _Calls, right: _Calls, index: int, allowed: float) ->
     return given and [f.count for f in mine] == [f.count for f in theirs] and not _agree(mine, theirs, allowed)
 
 
-def _same_work(mine: Sequence[_Fingerprint], theirs: Sequence[_Fingerprint], allowed: float) -> bool:
+def _same_work(mine: Sequence[Fingerprint], theirs: Sequence[Fingerprint], allowed: float) -> bool:
     """Whether outputs agree. One side may hand out more, such as attention weights that nobody asked for."""
     if len(mine) == len(theirs):
         return _agree(mine, theirs, allowed)

@@ -85,7 +85,10 @@ def parameters_on_meta() -> Iterator[None]:
 
 @dataclass
 class Built:
-    """A model ready to run: eval mode, weights drawn, on its device."""
+    """A model ready to run: eval mode, weights drawn, on its device.
+
+    exact: whether it was built, and is to run, in exact arithmetic. note: why not, and why it has real parameters.
+    """
 
     model: nn.Module
     dtype: torch.dtype
@@ -112,6 +115,8 @@ class Builder:
         self._key = ""
         self._built: Built | None = None
         self._outlined: tuple[str, nn.Module, str] | None = None
+        self.made: type[nn.Module] | None = None
+        """The class of the last model that was made."""
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +149,7 @@ class Builder:
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
+        self.made = type(model)
         if fault := self.settings.get("fault"):
             perturb.apply(model, fault)
         return model
@@ -221,18 +227,18 @@ class Builder:
     def _build(
         self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any], through: torch.dtype
     ) -> Built:
-        lift = dtype == torch.float64
+        lift, failed = dtype == torch.float64, ""
         try:
             with exact(lift):
                 model, note = self.outline(values)
         except Unusable:
             raise
-        except Exception:  # a model that checks its dtypes; the plain build tells whether the fault is its own
-            lift = False
+        except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
+            lift, failed = False, f"{type(error).__name__}: {error}"[:300]
             model, note = self.outline(values)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes)
         model.eval()
-        return Built(model=model, dtype=dtype, exact=lift, note=note)
+        return Built(model=model, dtype=dtype, exact=lift, note="; ".join(filter(None, (failed, note))))
 
     def _fill(self, model: nn.Module, casts: _Casts, recipes: dict[str, Any]) -> None:
         """Gives every parameter its drawn values, shared ones once, and moves buffers.

@@ -40,3 +40,8 @@ def peak_memory() -> int:
     """Most memory that this process has held, in bytes. In a forked side that includes the imports it shares."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_device_memory() -> int:
+    """Most GPU memory that this process's tensors have taken, in bytes; 0 where it never used a GPU."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0

@@ -5,7 +5,8 @@ gets wrong has a kind of its own, and decides nothing.
 
     Unusable                what the spec names cannot be observed on this machine: kind "setup"
     ├── Unresolved          the spec names a module, class or function that is not there: kind "import"
-    └── ImportFailed        the module is there and raised while it was imported: kind "import"; wraps its exception
+    ├── ImportFailed        the module is there and raised while it was imported: kind "import"; wraps its exception
+    └── Unfit               the reference's forward does not take the arguments of the spec's case: kind "case"
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ class ImportFailed(Unusable):
     """The module is there and raised while it was imported; `__cause__` is what it raised."""
 
     kind = "import"
+
+
+class Unfit(Unusable):
+    """The spec's case calls the reference's forward with other arguments than it takes."""
+
+    kind = "case"
 
 
 def describe(error: BaseException, roots: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from .arithmetic import exact, nudge
 from .build import DTYPES, Builder, Built
+from .faults import Unfit
 from .values import container, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
@@ -26,7 +28,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
     with torch.no_grad(), exact(built.exact) as lifted:
-        output = built.model(**inputs)
+        output = call(builder, built.model, inputs)
     leaves = list(flatten(output))
     names = builder.settings["renames"]["config"]
     return {
@@ -39,6 +41,22 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "note": built.note,
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
     }
+
+
+def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
+    """The model's output. Raises Unfit where a case of the spec gives the reference arguments that it does not take: the
+    reference says what a case may be, so that is the spec's mistake and no difference."""
+    try:
+        return model(**inputs)
+    except TypeError as error:
+        if builder.settings["role"] == "reference":
+            arguments = inspect.signature(model.forward)
+            try:
+                arguments.bind(**inputs)
+            except TypeError as unfit:
+                text = f"the spec's case does not fit the reference's forward{arguments}: {unfit}"
+                raise Unfit(text) from error
+        raise
 
 
 def _told(model: nn.Module, key: str) -> Any:

@@ -13,7 +13,7 @@ from ..weights import stream
 from .arithmetic import exact
 from .build import Builder
 from .faults import Unusable
-from .forward import load_inputs, prepared
+from .forward import call, load_inputs, prepared
 from .randomness import Injected
 from .training import training
 from .values import flatten, project
@@ -40,7 +40,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
     draws = Injected(builder.settings["seed"], builder.settings["path"])
     with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
-        losses, paths = _losses(built.model(**inputs))
+        losses, paths = _losses(call(builder, built.model, inputs))
         grads = {
             field: torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, retain_graph=True)
             for field, loss in losses.items()

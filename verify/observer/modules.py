@@ -14,7 +14,7 @@ from torch import nn
 from . import locate
 from .arithmetic import exact
 from .build import Builder
-from .forward import load_inputs, prepared
+from .forward import call, load_inputs, prepared
 from .values import flatten, project
 
 PROJECTIONS = 4
@@ -31,7 +31,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     recorder = _Recorder(built.model, builder.settings["path"])
     try:
         with torch.no_grad(), exact(built.exact):
-            built.model(**inputs)
+            call(builder, built.model, inputs)
     finally:
         recorder.remove()
     return {"calls": recorder.calls}

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from . import prints
 from .arithmetic import exact
 from .build import Builder
-from .forward import load_inputs, prepared
+from .forward import call, load_inputs, prepared
 from .frames import OWN, frame_of, kind_of
 from .values import describe, flatten, plain
 
@@ -63,7 +63,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         recorder = Recorder(built.model, inputs, root, plan, names)
         try:
             with torch.no_grad(), recorder, exact(built.exact):
-                output = built.model(**inputs)
+                output = call(builder, built.model, inputs)
             found = [(path, v) for path, v in flatten(output) if isinstance(v, torch.Tensor)]
             leaves = [(path, recorder.number(v), prints.vector(v)) for path, v in found]
         finally:

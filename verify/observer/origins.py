@@ -66,6 +66,14 @@ class Origins:
             frame = frame.f_back
         return found
 
+    def line(self, module: nn.Module, name: str) -> dict[str, Any] | None:
+        """The user's line that last set what a module calls `name`; else the one that made the module."""
+        stack = self._set.get(module, {}).get(name) or self._made.get(module)
+        if not stack:
+            return None
+        file, line, function, *_ = stack[0]
+        return {"file": file, "line": line, "name": function, "own": True}
+
     def of(self, model: nn.Module) -> dict[str, Any]:
         """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set {attribute: [value or None, stack]}."""
         return {

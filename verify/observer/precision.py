@@ -10,7 +10,7 @@ import torch
 from .arithmetic import exact
 from .build import Builder
 from .faults import Unusable
-from .forward import load_inputs
+from .forward import call, load_inputs
 from .values import container, describe, flatten, ordered
 
 AUTOCAST = "autocast"
@@ -38,7 +38,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         inputs = load_inputs({**args, "through": dtype}, built, builder, f"{draw}/")
         try:
             with torch.no_grad(), exact(built.exact), cast:
-                output = built.model(**inputs)
+                output = call(builder, built.model, inputs)
         except RuntimeError as error:
             if UNSUPPORTED.search(str(error)):
                 raise Unusable(f"{chosen} on {builder.device.type}: {error}") from error

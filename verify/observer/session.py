@@ -1,7 +1,7 @@
 """One side: answers asks on its channel until the parent closes it.
 
 Wire: one JSON object a line. parent → side {"key", "op", "args", "threads"}; side → parent {"key", "result",
-"memory"} or {"key", "fault"}. What an operation returns as "arrays" travels as a file descriptor beside the line.
+"memory", "device_memory"} or {"key", "fault"}. What an operation returns as "arrays" travels as a file descriptor beside the line.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from .. import processes
 from . import (
+    code,
     configuration,
     environment,
     faults,
@@ -42,6 +43,7 @@ Operation = Callable[[Builder, dict[str, Any]], dict[str, Any]]
 
 OPERATIONS: dict[str, Operation] = {
     "environment": environment.observe,
+    "code": code.observe,
     "configuration": configuration.observe,
     "structure": structure.observe,
     "settings": settings.observe,
@@ -71,6 +73,7 @@ def serve(channel_fd: int, about: dict[str, Any]) -> None:
     os.chdir(about["path"])
     sys.path.insert(0, about["path"])
     sys.argv = ["llavavit-verify"]
+    _plain_arithmetic()
     roots = [about["path"]]
     builder = Builder(about)
     if about.get("watch"):
@@ -83,7 +86,8 @@ def serve(channel_fd: int, about: dict[str, Any]) -> None:
             result = OPERATIONS[ask["op"]](builder, ask["args"])
             arrays = result.pop("arrays", None)
             fd = None if arrays is None else pack(arrays)
-            line = _line({"key": ask["key"], "result": result, "memory": environment.peak_memory()})
+            peaks = {"memory": environment.peak_memory(), "device_memory": environment.peak_device_memory()}
+            line = _line({"key": ask["key"], "result": result, **peaks})
         except BaseException as error:
             line = _line({"key": ask["key"], "fault": faults.describe(error, roots)})
             with contextlib.suppress(BaseException):
@@ -92,6 +96,15 @@ def serve(channel_fd: int, about: dict[str, Any]) -> None:
         if os.getpid() != pid:
             os._exit(0)  # model code forked; the copy must not speak for the side
         _send(channel, line, fd)
+
+
+def _plain_arithmetic() -> None:
+    """On a GPU float32 means float32, not TF32 with its 10 bits, and a kernel is chosen alike each time."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 def _lines(channel: socket.socket) -> Iterator[bytes]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import locate
 from .build import Builder
+from .structure import described
 
 NO_SETTINGS = frozenset(vars(nn.Module())) | {"training", "dump_patches", "call_super_init"}
 LONGEST = 16
@@ -19,23 +19,18 @@ PLAIN = (bool, int, float, str, type(None))
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns modules [{path, class, library, settings, location}]. library: whether the class is torch's own, so that
-    the same class on both sides means the same thing by its settings. settings: JSON values by attribute name.
+    Returns modules [{path, class, stateful, library, settings, made, location}]. library: whether the class is torch's
+    own, so that the same class on both sides means the same thing by its settings. settings: JSON values by attribute
+    name; made: the user's line that set each.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
     found = []
     for path, module in model.named_modules():
-        kind = type(module)
-        found.append(
-            {
-                "path": path,
-                "class": kind.__qualname__,
-                "library": kind.__module__.partition(".")[0] == "torch",
-                "settings": dict(_settings(module)),
-                "location": locate.of_class(module, root),
-            }
-        )
+        library = type(module).__module__.partition(".")[0] == "torch"
+        settings = dict(_settings(module))
+        made = {name: builder.origins.line(module, name) for name in settings}
+        found.append({**described(path, module, root), "library": library, "settings": settings, "made": made})
     return {"modules": found, "note": note}
 
 

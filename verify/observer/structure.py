@@ -14,26 +14,38 @@ from .values import dtype_name
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns parameters [{name, shape, dtype, requires_grad}] and buffers [{name, shape, dtype, persistent}] in the
-    model's order, state_dict keys in order, groups of names that share one tensor, modules [{path, class, stateful,
+    Returns parameters [{name, shape, dtype, requires_grad, made}] and buffers [{name, shape, dtype, persistent, made}]
+    in the model's order, made being the user's line that did; state_dict keys in order, groups of names that share one tensor, modules [{path, class, stateful,
     location}], and arrays: every buffer's values by name.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
     buffers = list(model.named_buffers(remove_duplicate=False))
     persistent = set(model.state_dict(keep_vars=True))
+    modules = dict(model.named_modules(remove_duplicate=False))
+
+    def made(name: str) -> dict[str, Any] | None:
+        path, _, own = name.rpartition(".")
+        return builder.origins.line(modules[path], own)
+
     return {
         "parameters": [
-            {"name": n, "shape": list(p.shape), "dtype": dtype_name(p), "requires_grad": p.requires_grad}
+            {
+                "name": n,
+                "shape": list(p.shape),
+                "dtype": dtype_name(p),
+                "requires_grad": p.requires_grad,
+                "made": made(n),
+            }
             for n, p in model.named_parameters(remove_duplicate=False)
         ],
         "buffers": [
-            {"name": n, "shape": list(b.shape), "dtype": dtype_name(b), "persistent": n in persistent}
+            {"name": n, "shape": list(b.shape), "dtype": dtype_name(b), "persistent": n in persistent, "made": made(n)}
             for n, b in buffers
         ],
         "order": list(model.state_dict(keep_vars=True)),
         "tied": _tied(model),
-        "modules": [_module(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
+        "modules": [described(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
         "location": locate.of_class(model, root),
         "arrays": {name: b for name, b in buffers if not b.is_meta},
         "note": note,
@@ -47,7 +59,8 @@ def _tied(model: nn.Module) -> list[list[str]]:
     return sorted(sorted(group) for group in names.values() if len(group) > 1)
 
 
-def _module(path: str, module: nn.Module, root: str) -> dict[str, Any]:
+def described(path: str, module: nn.Module, root: str) -> dict[str, Any]:
+    """A module: its path, class, whether it or one inside holds parameters or buffers, and where its class is."""
     stateful = any(True for _ in module.parameters()) or any(True for _ in module.buffers())
     return {
         "path": path,

@@ -11,7 +11,7 @@ from torch import nn
 
 from .arithmetic import exact
 from .build import Builder
-from .forward import load_inputs, prepared
+from .forward import call, load_inputs, prepared
 from .randomness import Injected
 from .values import container, describe, flatten, ordered
 
@@ -28,7 +28,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     def run() -> Any:
         with torch.no_grad(), exact(built.exact):
-            return model(**load_inputs(args, built, builder))
+            return call(builder, model, load_inputs(args, built, builder))
 
     leaves = [(f"before/{path}", leaf) for path, leaf in flatten(run())]
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}

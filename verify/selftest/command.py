@@ -21,6 +21,6 @@ def write(result: Result, file: Path | None, tell: Callable[[str], None]) -> int
     try:
         save(result.model_dump_json(indent=2) + "\n", file)
     except OSError as error:
-        tell(f"error: --json {file}: {error.strerror}")
+        tell(f"--json {file}: {error.strerror}")
         return 2
     return 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from verify.messages import label
-from verify.report import CheckResult, Report, Verdict
-from verify.sinks.console import STYLES, place, put, row
-from verify.sinks.divergence import excerpt, how_sure, sentence
+from verify.messages import LABELS, label, say, translated
+from verify.report import CheckResult, Divergence, Report, Verdict
+from verify.sinks.console import STYLES, place, put, row, told_elsewhere
+from verify.sinks.divergence import excerpt, how_sure, not_done
 from verify.sinks.text import clean, number
 
 SECTIONS = (
@@ -17,6 +19,9 @@ SECTIONS = (
     ("结构对齐 / Structure alignment", ("structure", "buffers")),
     ("前向传播对齐 / Forward pass alignment", ("forward",)),
 )
+ROLES = {"reference": "参考实现 / reference", "candidate": "候选实现 / candidate"}
+MOST_FINDINGS = 8
+"""Findings that are shown of each check."""
 SHOWN_VALUES = (
     "hidden_size",
     "intermediate_size",
@@ -55,29 +60,44 @@ def show(report: Report, console: Console, *, verbose: bool = False) -> None:
         _values(report, variant, console)
     results = {c.name: c for c in report.checks}
     rows = []
-    sections = (
-        *SECTIONS,
-        *((label(name, "both"), (name,)) for name in results if all(name not in s[1] for s in SECTIONS)),
-    )
-    for number_, (title, names) in enumerate(sections, 1):
-        checks = [results[n] for n in names if n in results]
-        if checks:
-            verdict = max((c.verdict for c in checks), key=lambda v: v.weight)
-            rows.append((title, verdict, sum(c.compared for c in checks)))
-            _section(report, console, f"[{number_}] {title}", checks, verbose=verbose)
+    for number_, (title, names) in enumerate(_sections(list(results)), 1):
+        checks = [results[name] for name in names]
+        verdict = max((c.verdict for c in checks), key=lambda v: v.weight)
+        rows.append((title, verdict, sum(c.compared for c in checks)))
+        _section(report, console, f"[{number_}] {title}", checks, verbose=verbose)
+    if report.skipped:
+        put(console)
+        put(console, "[bold]未执行 / not done[/bold]")
+        for item in report.skipped:
+            put(console, f"  [dim]{escape(clean(not_done(item, 'both')))}[/dim]")
     _summary(rows, console)
     style = STYLES[report.verdict]
     put(console, f"[{style}]{CLOSING[report.verdict] if report.proves or report.exit_code else NOT_PROVEN}[/{style}]")
 
 
+def _sections(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Title and checks of each section: the guide's three, then one for each check more that ran."""
+    left = list(names)
+    for title, wanted in SECTIONS:
+        found = [name for name in wanted if name in names]
+        if found:
+            yield f"{title} ({', '.join(found)})", found
+        left = [name for name in left if name not in found]
+    for name in left:
+        text = LABELS.get(name)
+        beside = "" if text is None or text.en == name else f" ({name})"
+        yield (f"{text.zh} / {text.en}{beside}" if text else name), [name]
+
+
 def _imports(report: Report, console: Console) -> None:
-    for role, chinese in (("reference", "参考实现"), ("candidate", "候选实现")):
+    for role, title in ROLES.items():
         environment = report.environment.get(role, {})
         packages = environment.get("packages")
         known = packages if isinstance(packages, dict) else {}
         versions = ", ".join(f"{k} {known[k]}" for k in ("torch", "transformers") if k in known)
         fault = environment.get("fault")
-        text = clean(f"{chinese} / {role}: {report.sides.get(role, '?')}  ({fault or versions})")
+        told = translated(str(fault), "both") if fault else versions
+        text = clean(f"{title}: {report.sides.get(role, '?')}  ({told})")
         put(console, escape(text))
 
 
@@ -104,27 +124,50 @@ def _section(report: Report, console: Console, title: str, checks: list[CheckRes
                 for name in facts.get("names", []):
                     put(console, f"    {escape(clean(name))}", style="dim")
     for check in checks:
-        if check.reason and not check.groups:
-            console.print(f"    [{STYLES[check.verdict]}]→[/] {escape(clean(check.reason))}")
-        for group in check.groups:
-            figures = f"  {number(group.measured)} ≤ {number(group.allowed)}" if group.measured is not None else ""
-            if group.verdict in (Verdict.DIFFERENT, Verdict.ERROR):
-                figures = figures.replace("≤", "/")
-            name = escape(clean(f"{group.variant}/{check.name}/{group.name}"))
-            put(console, f"  [{STYLES[group.verdict]}]{WORDS[group.verdict]:<18}[/] {name} ({group.compared}){figures}")
-        for finding in [f for f in report.findings if f.check == check.name and f.verdict != Verdict.NOTE][:8]:
-            text = f"{finding.subject}: {sentence(finding.kind, finding.details, 'both')}"
-            put(console, f"    [{STYLES[finding.verdict]}]→[/] {escape(clean(text))}")
+        _check(report, check, console)
     first = report.first_divergence
     if first is not None and any(c.name == first.check for c in checks):
-        put(console, "  [bold]首个分歧 / first divergence[/bold]")
-        put(console, f"    {escape(clean(sentence(first.kind, first.details, 'both')))}")
-        put(console, f"    参考 / reference {place(first.reference)}")
-        put(console, f"    候选 / candidate {place(first.candidate)}")
-        put(console, f"    {escape(how_sure(first, 'both'))}")
-        for role in ("reference", "candidate"):
-            for line in excerpt(first.excerpts.get(role, [])):
-                put(console, f"      {escape(clean(line))}", style="dim" if line.startswith(" ") else "bold")
+        _divergence(first, console)
+
+
+def _check(report: Report, check: CheckResult, console: Console) -> None:
+    """A line for each group, then the gravest findings."""
+    if check.reason and (not check.groups or told_elsewhere(check, report)):
+        put(console, f"    [{STYLES[check.verdict]}]→[/] {escape(clean(translated(check.reason, 'both')))}")
+    for group in check.groups:
+        sign = "/" if group.verdict in (Verdict.DIFFERENT, Verdict.ERROR) else "≤"
+        figures = f"  {number(group.measured)} {sign} {number(group.allowed)}" if group.measured is not None else ""
+        name = escape(clean(f"{group.variant}/{check.name}/{group.name}"))
+        put(console, f"  [{STYLES[group.verdict]}]{WORDS[group.verdict]:<18}[/] {name} ({group.compared}){figures}")
+    findings = [f for f in report.findings if f.check == check.name and f.verdict != Verdict.NOTE]
+    for finding in findings[:MOST_FINDINGS]:
+        first, *rest = clean(say(finding.kind, finding.details, "both")).split("\n")
+        text = escape(clean(f"{finding.subject}: ")) + escape(first)
+        put(console, f"    [{STYLES[finding.verdict]}]→[/] {text}")
+        for line in rest:
+            put(console, f"      {escape(line)}")
+        for role, location in (("reference", finding.reference), ("candidate", finding.candidate)):
+            if location is not None:
+                put(console, f"      [dim]{ROLES[role]}[/dim] {place(location)}")
+    if len(findings) > MOST_FINDINGS:
+        more = len(findings) - MOST_FINDINGS
+        put(
+            console,
+            f"    [dim]… 另有 {more} 项：llavavit-verify --verbose 显示全部 / {more} more: llavavit-verify --verbose shows all[/dim]",
+        )
+
+
+def _divergence(first: Divergence, console: Console) -> None:
+    put(console, "  [bold]首个分歧 / first divergence[/bold]")
+    put(console, f"    {escape(clean(say(first.kind, first.details, 'both')))}")
+    put(console, f"    {escape(how_sure(first, 'both'))}")
+    for role, location in (("reference", first.reference), ("candidate", first.candidate)):
+        put(console, f"    {ROLES[role]} {place(location)}")
+        for line in excerpt(first.excerpts.get(role, [])):
+            put(console, f"      {escape(clean(line))}", style="dim" if line.startswith(" ") else "bold")
+    for other in first.others:
+        text = clean(say(other.kind, other.details, "both"))
+        put(console, f"    {label('other-faults', 'both')}: {escape(text)}")
 
 
 def _summary(rows: list[tuple[str, Verdict, int]], console: Console) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from verify.messages import Language, label
-from verify.report import Finding, Location, Report, Verdict
-from verify.sinks.divergence import calls, excerpt, how_sure, sentence, story
+from verify.messages import Language, check_name, label, say, translated
+from verify.report import CheckResult, Finding, Location, Report, Verdict
+from verify.sinks.divergence import calls, excerpt, how_sure, not_done, story
 from verify.sinks.markdown import headline
 from verify.sinks.text import clean, number
 
@@ -21,6 +23,8 @@ STYLES = {
     Verdict.NOTE: "cyan",
 }
 MOST_FINDINGS = 12
+MOST_OF_A_CHECK = 3
+"""Findings of a check that come before those of others are left out."""
 
 
 def put(console: Console, markup: str = "", style: str | None = None) -> None:
@@ -39,7 +43,7 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
     for key in ("check", "verdict", "compared", "seconds"):
         table.add_column(label(key, language), justify="right" if key in ("compared", "seconds") else "left")
     for check in report.checks:
-        name = escape(clean(label(check.name, language)))
+        name = escape(clean(check_name(check.name, language)))
         row(table, name, _verdict(check.verdict, language), str(check.compared), f"{check.seconds:.1f}")
         if verbose or check.verdict not in (Verdict.EQUAL, Verdict.SKIPPED):
             for group in check.groups:
@@ -51,21 +55,43 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
                     row(table, name, _verdict(group.verdict, language), str(group.compared), "")
     console.print(table)
     for check in report.checks:
-        if check.reason and not check.groups:
-            reason = escape(clean(f"{label(check.name, language)}: {check.reason}"))
-            console.print(f"{_verdict(check.verdict, language)} {reason}")
-    limit = len(report.findings) if verbose else MOST_FINDINGS
-    shown = [f for f in report.findings if verbose or f.verdict != Verdict.NOTE][:limit]
-    for finding in shown:
-        _finding(finding, console, language)
-    if len(report.findings) > len(shown):
-        put(console, f"[dim]… {len(report.findings) - len(shown)} {label('more-by-flag', language)}[/dim]")
+        if check.reason and (not check.groups or told_elsewhere(check, report)):
+            reason = escape(clean(f"{check.name}: {translated(check.reason, language)}"))
+            put(console, f"{_verdict(check.verdict, language)} {reason}")
+    _findings(report, console, language, verbose=verbose)
     _divergence(report, console, language)
     for item in report.skipped:
-        text = " ".join(part for part in (item.check, item.variant, item.case) if part)
-        put(console, f"[dim]{label('not-done', language)}: {escape(clean(f'{text}: {item.reason}'))}[/dim]")
+        put(console, f"[dim]{label('not-done', language)}: {escape(clean(not_done(item, language)))}[/dim]")
     style = STYLES[report.verdict]
     put(console, f"[{style}]{headline(report, language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]")
+
+
+def told_elsewhere(check: CheckResult, report: Report) -> bool:
+    """Whether a check failed by what another check's finding tells, so that its reason is all there is to show."""
+    failed = check.verdict in (Verdict.DIFFERENT, Verdict.ERROR)
+    return failed and not any(f.check == check.name for f in report.findings)
+
+
+def _findings(report: Report, console: Console, language: Language, *, verbose: bool) -> None:
+    """The gravest findings, or all; then how many there are besides."""
+    serious = [f for f in report.findings if f.verdict != Verdict.NOTE]
+    for finding in report.findings if verbose else _gravest(serious):
+        _finding(finding, console, language)
+    left = {"more-by-flag": len(serious) - MOST_FINDINGS, "notes-by-flag": len(report.findings) - len(serious)}
+    for key, count in left.items():
+        if count > 0 and not verbose:
+            put(console, f"[dim]… {escape(label(key, language, count=count))}[/dim]")
+
+
+def _gravest(findings: list[Finding]) -> list[Finding]:
+    """As many as are shown, in order: a few of each check before more of any, so that none hides another."""
+    seen: Counter[str] = Counter()
+    late = []
+    for finding in findings:
+        seen[finding.check] += 1
+        late.append(seen[finding.check] > MOST_OF_A_CHECK)
+    places = sorted(range(len(findings)), key=lambda place: (late[place], place))[:MOST_FINDINGS]
+    return [findings[place] for place in sorted(places)]
 
 
 def _verdict(verdict: Verdict, language: Language) -> str:
@@ -73,20 +99,22 @@ def _verdict(verdict: Verdict, language: Language) -> str:
 
 
 def place(location: Location | None) -> str:
-    """file:line (name), harmless for the terminal."""
+    """path:line (name), harmless for the terminal."""
     if location is None:
         return "?"
     name = f" ({location.name})" if location.name else ""
-    return escape(clean(f"{location.file}:{location.line}{name}"))
+    return escape(clean(f"{location.at}{name}"))
 
 
 def _finding(finding: Finding, console: Console, language: Language) -> None:
     head = f"{finding.check} {finding.variant}/{finding.case}: {finding.subject}"
     put(console, f"{_verdict(finding.verdict, language)} {escape(clean(head))}")
-    put(console, f"  {escape(clean(sentence(finding.kind, finding.details, language)))}")
+    for line in clean(say(finding.kind, finding.details, language)).splitlines():
+        put(console, f"  {escape(line)}")
     if isinstance(finding.measured, float):
-        measured, allowed = label("measured", language), label("allowed", language)
-        put(console, f"  {escape(f'{measured} {number(finding.measured)}, {allowed} {number(finding.allowed)}')}")
+        figures = {"measured": finding.measured, "allowed": finding.allowed}
+        told = ", ".join(f"{label(k, language)} {number(v)}" for k, v in figures.items() if v is not None)
+        put(console, f"  {escape(told)}")
     for role, location in (("reference", finding.reference), ("candidate", finding.candidate)):
         if location is not None:
             put(console, f"  [dim]{label(role, language)}[/dim] {place(location)}")
@@ -100,7 +128,7 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         console,
         f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})",
     )
-    put(console, f"  {escape(clean(sentence(first.kind, first.details, language)))}")
+    put(console, f"  {escape(clean(say(first.kind, first.details, language)))}")
     sure = " · ".join(part for part in (how_sure(first, language), calls(first, language)) if part)
     put(console, f"  [dim]{escape(sure)}[/dim]")
     for role, location in (("reference", first.reference), ("candidate", first.candidate)):
@@ -109,8 +137,10 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
             text = escape(clean("".join(excerpt([line]))))
             put(console, f"    [bold]{text}[/bold]" if line.marked else f"    [dim]{text}[/dim]")
     for other in first.others:
-        text = sentence(other.kind, other.details, language)
+        text = say(other.kind, other.details, language)
         put(console, f"  {label('other-faults', language)}: {escape(clean(text))}")
+    for hint in first.hints:
+        put(console, f"  {label('hint', language)}: {escape(clean(translated(hint, language)))}")
 
 
 def explain_finding(report: Report, index: int, console: Console, language: Language = "en") -> None:

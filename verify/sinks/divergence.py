@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from verify.messages import Language, label, say
-from verify.report import Divergence, Finding, Line, Location, Report
+from verify.messages import SIDES, Language, label, say, translated
+from verify.report import Divergence, Line, Location, Report, Skipped
 from verify.sinks.text import number
 
-SIDES = ("reference", "candidate")
 
-
-def sentence(kind: str, details: Mapping[str, str], language: Language) -> str:
-    """A finding's or divergence's sentence; in both languages, one after the other."""
-    if language == "both":
-        return f"{say(kind, details, 'en')} / {say(kind, details, 'zh')}"
-    return say(kind, details, language)
+def not_done(item: Skipped, language: Language) -> str:
+    """What was not done, and why."""
+    text = " ".join(part for part in (item.check, item.variant, item.case) if part)
+    return f"{text}: {translated(item.reason, language)}"
 
 
 def place(location: Location | None) -> str:
-    """file:line (name)."""
+    """path:line (name)."""
     if location is None:
         return "?"
-    return f"{location.file}:{location.line}" + (f" ({location.name})" if location.name else "")
+    return location.at + (f" ({location.name})" if location.name else "")
 
 
 def excerpt(lines: list[Line]) -> Iterator[str]:
@@ -46,7 +43,7 @@ def calls(found: Divergence, language: Language) -> str:
 def story(found: Divergence, report: Report, language: Language) -> Iterator[str]:
     """All that is known of one divergence: the sentence, both sources, values, callers, data flow, hints, and the
     difference of each output of the case."""
-    yield sentence(found.kind, found.details, language)
+    yield say(found.kind, found.details, language)
     yield how_sure(found, language)
     if text := calls(found, language):
         yield text
@@ -65,8 +62,9 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
     for title, lines in (
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),
-        ("hint", found.hints),
-        ("layers", list(_differences(found, report))),
+        ("hint", [translated(hint, language) for hint in found.hints]),
+        ("outputs-apart", list(_differences(found, report, language))),
+        ("layers", list(_layers(found))),
     ):
         if lines:
             yield ""
@@ -74,15 +72,17 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
             yield from (f"  {part}" for line in lines for part in line.splitlines())
     for other in found.others:
         yield ""
-        yield f"{label('other-faults', language)}: {sentence(other.kind, other.details, language)}"
+        yield f"{label('other-faults', language)}: {say(other.kind, other.details, language)}"
 
 
-def _differences(found: Divergence, report: Report) -> Iterator[str]:
-    """The case's findings and its figures."""
+def _differences(found: Divergence, report: Report, language: Language) -> Iterator[str]:
+    """The figures of the case's findings."""
     for finding in report.findings:
         if (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case):
-            yield _figures(finding)
+            yield f"{finding.subject}: {number(finding.measured)} ({label('allowed', language)} {number(finding.allowed)})"
 
 
-def _figures(finding: Finding) -> str:
-    return f"{finding.subject}: {number(finding.measured)} (<= {number(finding.allowed)})"
+def _layers(found: Divergence) -> Iterator[str]:
+    width = max((len(layer.path) for layer in found.layers), default=0)
+    for layer in found.layers:
+        yield f"{layer.path:<{width}}  {layer.error:.3g}"

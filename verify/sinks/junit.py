@@ -55,7 +55,7 @@ def _case(group: Group, report: Report) -> TestCase:
         clean(f"{group.variant}/{group.name}"),
         classname=f"llavavit-verify.{group.check}",
         elapsed_sec=max(round(group.seconds, 3), 0.001),
-        file=clean(place.file) if place else None,
+        file=clean(place.path or place.file) if place else None,
         line=place.line if place else None,
     )
     body, reason = "\n".join(_line(f) for f in findings), group.reason.strip()
@@ -74,6 +74,6 @@ def _case(group: Group, report: Report) -> TestCase:
 
 def _line(finding: Finding) -> str:
     place = finding.candidate
-    at = f" ({place.file}:{place.line})" if place else ""
+    at = f" ({place.at})" if place else ""
     figures = f" [measured {number(finding.measured)}, allowed {number(finding.allowed)}]" if finding.allowed else ""
     return f"{finding.subject}: {finding.message}{figures}{at}"

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from verify.messages import Language, label
+from verify.messages import Language, check_name, label, say, translated
 from verify.report import Divergence, Finding, Location, Report, Verdict
-from verify.sinks.divergence import excerpt, how_sure, sentence
+from verify.sinks.divergence import excerpt, how_sure, not_done
 from verify.sinks.files import save
 from verify.sinks.text import clean, number, one_line
 
@@ -63,8 +63,8 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
     yield "|---|---|---:|---:|"
     for check in report.checks:
         verdict = f"{MARKS[check.verdict]} {label(check.verdict.value, language)}"
-        reason = f" ({escape(check.reason)})" if check.reason else ""
-        yield f"| {escape(label(check.name, language))} | {verdict}{reason} | {check.compared} | {check.seconds:.1f} |"
+        reason = f" ({escape(translated(check.reason, language))})" if check.reason else ""
+        yield f"| {escape(check_name(check.name, language))} | {verdict}{reason} | {check.compared} | {check.seconds:.1f} |"
     first = report.first_divergence
     if first is not None:
         yield from ("", f"### {label('first-divergence', language)}", "")
@@ -72,13 +72,11 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
     yield from _findings(report, language)
     if report.skipped:
         yield from ("", f"### {label('not-done', language)}", "")
-        yield from (
-            f"- {escape(f'{s.check} {s.variant} {s.case}'.strip())}: {escape(s.reason)}" for s in report.skipped
-        )
+        yield from (f"- {escape(not_done(item, language))}" for item in report.skipped)
 
 
 def _divergence(found: Divergence, language: Language) -> Iterator[str]:
-    yield escape(sentence(found.kind, found.details, language))
+    yield escape(say(found.kind, found.details, language))
     yield ""
     yield escape(how_sure(found, language))
     for role, place in (("reference", found.reference), ("candidate", found.candidate)):
@@ -87,9 +85,9 @@ def _divergence(found: Divergence, language: Language) -> Iterator[str]:
         if lines:
             yield ""
             yield from (f"      {clean(line)}" for line in lines)  # an indented block: nothing in it is markdown
-    yield from (f"- {label('hint', language)}: {escape(hint)}" for hint in found.hints)
+    yield from (f"- {label('hint', language)}: {escape(translated(hint, language))}" for hint in found.hints)
     for other in found.others:
-        yield f"- {label('other-faults', language)}: {escape(sentence(other.kind, other.details, language))}"
+        yield f"- {label('other-faults', language)}: {escape(say(other.kind, other.details, language))}"
 
 
 def _findings(report: Report, language: Language) -> Iterator[str]:
@@ -102,14 +100,14 @@ def _findings(report: Report, language: Language) -> Iterator[str]:
     for finding in report.findings[:MOST_FINDINGS]:
         yield _row(finding, language)
     if len(report.findings) > MOST_FINDINGS:
-        yield f"\n… {len(report.findings) - MOST_FINDINGS} {label('more-in-json', language)}"
+        yield f"\n… {label('more-in-json', language, count=len(report.findings) - MOST_FINDINGS)}"
 
 
 def _row(finding: Finding, language: Language) -> str:
     cells = [
         f"{MARKS[finding.verdict]} {escape(finding.check)} / {escape(finding.variant)} / {escape(finding.case)}",
         escape(finding.subject),
-        escape(sentence(finding.kind, finding.details, language)),
+        escape(say(finding.kind, finding.details, language)),
         escape(number(finding.measured)),
         escape(number(finding.allowed)),
         _place(finding.candidate),
@@ -118,4 +116,4 @@ def _row(finding: Finding, language: Language) -> str:
 
 
 def _place(place: Location | None) -> str:
-    return escape(f"{place.file}:{place.line} {place.name}") if place else ""
+    return escape(f"{place.at} {place.name}".strip()) if place else ""

@@ -104,12 +104,38 @@ def test_one_side_only_is_a_note(compare):
 
 def test_nothing_shared_is_skipped(compare):
     outcome = compare({"r": TABLE}, {"c": TABLE})
-    assert (outcome.verdict, outcome.reason) == ("skipped", "no buffer is on both sides")
+    assert (outcome.verdict, outcome.reason) == ("skipped", "no buffer is on both sides and holds a value")
     assert compare({"t": TABLE}, {"t": TABLE[:2]}).verdict == "skipped"
 
 
+def test_of_a_table_that_crosses_zero_the_largest_value_sets_the_ulp(compare):
+    angles = np.linspace(0, 40, 900)
+    table = np.cos(angles)
+    for step, verdict in ((3.9, "equal"), (4.1, "different")):  # as if the angles had been rounded otherwise
+        assert compare({"t": table}, {"t": table + step * 2.0**-23}).verdict == verdict
+
+
+def test_small_values_of_one_sign_have_ulps_of_their_own(compare):
+    table = 10_000.0 ** -np.linspace(0, 1, 32)
+    for step, verdict in ((3.9, "equal"), (8.1, "different")):
+        moved = table.copy()
+        moved[-1] *= 1 + step * 2.0**-23 / 2
+        assert compare({"t": table}, {"t": moved}).verdict == verdict
+    assert compare({"t": table}, {"t": table + 2.0**-24}).verdict == "different"
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_buffers_are_compared(compare, dtype):
+    eps = {"complex64": 2.0**-23, "complex128": 2.0**-52}[dtype]
+    table = np.stack([np.cos(np.arange(9.0)), np.sin(np.arange(9.0))], -1)  # as the side sends them: [..., 2]
+    for step, verdict in ((1.9, "equal"), (4.1, "different")):
+        assert compare({"t": table}, {"t": table + step * eps}, dtype).verdict == verdict
+
+
 def test_empty_and_ignored_buffers(compare):
-    assert compare({"t": np.zeros(0)}, {"t": np.zeros(0)}).verdict == "equal"
+    assert compare({"t": np.zeros(0)}, {"t": np.zeros(0)}).verdict == "skipped"
+    some = compare({"t": np.zeros(0), "u": TABLE}, {"t": np.zeros(0), "u": TABLE})
+    assert (some.verdict, some.compared) == ("equal", 1)
     ignoring = {"checks": {"buffers": {"ignore": ["t"]}}}
     assert compare({"t": TABLE, "u": TABLE}, {"t": TABLE + 1, "u": TABLE}, **ignoring).verdict == "equal"
 

@@ -69,6 +69,15 @@ def test_a_moved_argument_reads_as_moved():
     assert sorted(f.subject for f in found.findings) == ["a.position", "b.position"]
 
 
+def test_an_inserted_argument_is_one_finding():
+    changed = answer()
+    new = {**changed["arguments"][0], "name": "new", "default": 3}
+    changed["arguments"] = [new, *changed["arguments"]]
+    (finding,) = compare(answer(), changed)["arguments"].findings
+    assert (finding.subject, finding.kind) == ("new", "missing-in-reference")
+    assert finding.measured.endswith("default 3")
+
+
 def test_a_part_that_raises():
     broken = answer()
     broken["json_trip"] = {"raised": "E: m"}

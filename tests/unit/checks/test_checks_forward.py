@@ -179,6 +179,11 @@ def test_a_proven_difference_stands_beside_one_that_is_not(compare):
 
 def test_zeros_that_stay_zeros_allow_nothing(compare):
     zeros = np.zeros(3)
+    same = compare({"n": zeros, "h": OUT}, {"n": zeros, "h": OUT})
+    assert (same.verdict, same.measured) == ("equal", 0.0)
+    assert [(f.kind, f.subject, f.verdict) for f in same.findings] == [("all-zero", "n", "note")]
+    differs = compare({"n": zeros}, {"n": np.array([0.0, 3.0, 4.0])})
+    assert differs.measured == pytest.approx(4 / (25 / 3) ** 0.5)
     assert compare({"n": zeros}, {"n": zeros + 1e-300}, tolerance={"multiple": 4096.0}).verdict == "different"
 
 

@@ -66,6 +66,16 @@ def test_the_order_of_a_plain_mapping_is_a_note(contract):
     assert [f.kind for f in outcome.findings] == ["output-order"]
 
 
+def test_what_nobody_can_compare_does_not_count_and_is_told(contract):
+    cache = {"path": "cache", "kind": "other", "value": "Cache"}
+    outcome = contract(answer(A, cache), answer(A, cache))
+    assert (outcome.verdict, outcome.compared) == (Verdict.EQUAL, 1)
+    assert [(f.kind, f.subject, f.verdict) for f in outcome.findings] == [("not-comparable", "cache", Verdict.NOTE)]
+    assert contract(answer(cache), answer(cache)).verdict == Verdict.ERROR
+    other = contract(answer(A, cache), answer(A, {**cache, "value": "Store"}))
+    assert [(f.kind, f.subject, f.verdict) for f in other.findings] == [("value", "cache", Verdict.DIFFERENT)]
+
+
 def test_no_output_is_no_success(contract):
     assert contract(answer(), answer()).verdict == Verdict.ERROR
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from verify.checks import settings
+from verify.checks.base import Outcome
 from verify.report import Verdict
 from verify.trace import Fault
 
@@ -16,7 +17,10 @@ TORCH = {"file": "torch/nn/modules/dropout.py", "line": 60, "name": "Dropout", "
 
 def module(path: str, kind: str = "Dropout", library: bool = True, **values: Any) -> dict[str, Any]:
     place = TORCH if library else OWN
-    return {"path": path, "class": kind, "library": library, "settings": values, "location": place}
+    stateful = kind in ("LayerNorm", "Linear", "Block")
+    return {
+        "path": path, "class": kind, "library": library, "stateful": stateful, "settings": values, "location": place
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -24,9 +28,12 @@ def compare(job, traces):
     def run(left, right, **changes):
         given = job(**changes)
         sides = traces({"settings": {"modules": left}}, {"settings": {"modules": right}})
-        (outcome,) = settings.compare(given, *sides)
+        outcome, *others = settings.compare(given, *sides)
+        alone.update({o.name: o for o in others})
         return outcome
 
+    alone: dict[str, Outcome] = {}
+    run.alone = alone  # type: ignore[attr-defined]
     return run
 
 
@@ -109,3 +116,39 @@ def test_a_side_that_raises_is_told(job, traces):
     (outcome,) = settings.compare(job(), *sides)
     assert outcome.verdict == Verdict.DIFFERENT
     assert "no" in outcome.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "verdicts"),
+    [
+        ([1e-6, 1e-6], [1e-6, 1e-6], []),
+        ([1e-6, 1e-5], [1e-5, 1e-6], []),
+        ([1e-6, 1e-6], [1e-6, 1e-5], [Verdict.DIFFERENT]),
+        ([1e-6, 1e-6], [1e-6], []),
+        ([1e-6, 1e-6], [1e-5], [Verdict.NOTE]),
+    ],
+)
+def test_torchs_modules_that_no_path_aligns_are_compared_together(compare, left, right, verdicts):
+    sides = [[module(f"{p}.{i}", "LayerNorm", eps=e) for i, e in enumerate(v)] for p, v in (("a", left), ("b", right))]
+    outcome = compare(*sides)
+    assert outcome.skipped
+    together = compare.alone["classes"]
+    assert (together.compared, [f.verdict for f in together.findings]) == (1, verdicts)
+    assert {f.subject for f in together.findings} <= {"LayerNorm.eps"}
+    assert "alone" not in compare.alone
+
+
+def test_together_a_rate_that_could_be_a_function_is_a_note_and_a_size_is_the_parameters_to_show(compare):
+    left = [module("a", p=0.1), module("a.fc", "Linear", in_features=3, out_features=4)]
+    right = [module("b", p=0.2), module("b.fc", "Linear", in_features=3, out_features=12)]
+    assert compare(left, right).skipped
+    assert [(f.subject, f.verdict) for f in compare.alone["classes"].findings] == [("Dropout.p", Verdict.NOTE)]
+
+
+def test_modules_without_a_counterpart_are_told(compare):
+    root = module("", "Block", library=False, heads=2)
+    compare([root, module("a", p=0.1)], [root, module("b", "Block", library=False, heads=3), module("c", "Identity")])
+    assert set(compare.alone) == {"alone"}
+    told = compare.alone["alone"]
+    assert told.skipped
+    assert told.reason.endswith("1 of the reference (a) and 1 of the candidate (b)")

@@ -48,6 +48,15 @@ def test_a_difference_is_found_at_forward(compare, right, kind, subject):
     assert all(f.candidate.file == "m.py" for f in outcomes["forward"].findings)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_inserted_argument_is_one_finding(compare, place):
+    inserted = [X, FLAG, ("last", NAMED, "1")]
+    inserted.insert(place, ("new", NAMED, "None"))
+    whole = answer(X, FLAG, ("last", NAMED, "1"))
+    assert [f.subject for f in compare(whole, answer(*inserted))[0]["forward"].findings] == ["new"]
+    assert [f.subject for f in compare(answer(*inserted), whole)[0]["forward"].findings] == ["new"]
+
+
 def test_names_of_what_takes_the_rest_and_the_order_of_keywords_mean_nothing(compare):
     a, b = ("a", KEYWORD, "1"), ("b", KEYWORD, "2")
     outcomes, _ = compare(answer(X, a, b, MORE), answer(X, b, a, ("others", REST, "required")))

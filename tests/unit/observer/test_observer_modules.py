@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import nn
 
-from verify.divergence.modules import _Fingerprint
+from verify.divergence.modules import Fingerprint
 from verify.observer.modules import _owners, _Recorder, fingerprint
 
 arrays = hnp.arrays(
@@ -34,7 +34,7 @@ def test_norm_and_sums_do_not_depend_on_layout(array, random):
         a, b = fingerprint(torch.from_numpy(array.copy())), fingerprint(other)
         assert b["norm"] == pytest.approx(a["norm"], rel=1e-12)
         assert b["sums"] == pytest.approx(a["sums"], rel=1e-9, abs=1e-9)
-        assert _Fingerprint.read(a).near(_Fingerprint.read(b), 1e-9) or other.ndim == 1 or array.shape == other.shape
+        assert Fingerprint.read(a).near(Fingerprint.read(b), 1e-9) or other.ndim == 1 or array.shape == other.shape
 
 
 @given(arrays)
@@ -51,7 +51,7 @@ def test_projections_see_the_order():
     b = a.flip(0)
     assert fingerprint(a)["norm"] == fingerprint(b)["norm"]
     assert fingerprint(a)["projections"] != fingerprint(b)["projections"]
-    assert not _Fingerprint.read(fingerprint(a)).near(_Fingerprint.read(fingerprint(b)), 1e-12)
+    assert not Fingerprint.read(fingerprint(a)).near(Fingerprint.read(fingerprint(b)), 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64, torch.bool])
@@ -72,8 +72,8 @@ def test_a_small_change_is_seen(change):
     a = torch.randn(4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     b = a.clone()
     b[1, 2] += change
-    assert not _Fingerprint.read(fingerprint(a)).near(_Fingerprint.read(fingerprint(b)), 1e-12)
-    assert _Fingerprint.read(fingerprint(a)).near(_Fingerprint.read(fingerprint(a * (1 + 1e-15))), 1e-12)
+    assert not Fingerprint.read(fingerprint(a)).near(Fingerprint.read(fingerprint(b)), 1e-12)
+    assert Fingerprint.read(fingerprint(a)).near(Fingerprint.read(fingerprint(a * (1 + 1e-15))), 1e-12)
 
 
 class Twice(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from unit_builders import HOSTILE, finding_of, full_report, group_of, report_of
 
-from verify.report import Location, Verdict
+from verify.report import Location, Skipped, Verdict
 from verify.sinks import alignment, console
 from verify.sinks.progress import Progress
 from verify.sinks.text import clean
@@ -80,39 +80,109 @@ def test_the_verdict_is_last_in_each_language(verdict, en, zh):
 def test_a_difference_is_told_with_figures_and_places():
     text = shown(full_report())
     for part in (
-        "forward pass", "different forward base/plain: plain", "plain is plain; the reference has plain",
+        "forward       different", "different forward base/plain: plain", "plain is plain; the reference has plain",
         "measured 0.5, allowed 1e-13", "reference plain.py:3 (plain)", "first divergence (base/plain)", "not done: ",
-        "… 1 more; --verbose or --json FILE shows all",
+        "… 1 of note; --verbose or --json FILE shows all",
     ):  # fmt: skip
         assert part in text
 
 
 def test_zh_has_no_english_sentence():
     text = shown(full_report(), language="zh")
-    for part in ("checked", "measured", "allowed", "more;", "the reference", "not done", "seconds", "verdict"):
+    for part in ("checked", "measured", "allowed", "more;", "note;", "the reference", "not done", "seconds", "verdict"):
         assert part not in text
-    assert "项未列出" in text
+    assert "另有 1 项提示；" in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_a_check_is_called_as_check_takes_it(language):
+    report = report_of(
+        [], [group_of(Verdict.EQUAL, check="initialisation"), group_of(Verdict.ERROR, check="roundtrip")]
+    )
+    lost = report.checks[1].model_copy(update={"groups": [], "reason": "the spec declares no copies"})
+    text = shown(report.model_copy(update={"checks": [report.checks[0], lost]}), language=language)
+    assert re.search(r"^initialisation ", text, re.MULTILINE)
+    assert re.search(r" roundtrip: ", text)
+    assert ("初始化" in text) == (language != "en")
+    assert "initial values" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "told", "not_told"),
+    [
+        ("en", "not done: source base copies: the spec declares no copies\n", "副本"),
+        ("zh", "未执行: source base copies: spec 未声明任何副本\n", "declares"),
+        ("both", "not done / 未执行: source base copies: the spec declares no copies / spec 未声明任何副本\n", "?"),
+    ],
+)
+def test_what_was_not_done_is_told_in_the_language(language, told, not_told):
+    item = Skipped(check="source", variant="base", case="copies", reason="the spec declares no copies")
+    text = shown(report_of([], [group_of(Verdict.EQUAL)], skipped=[item]), language=language)
+    assert told in text
+    assert not_told not in text
+
+
+def test_a_failure_of_both_sides_has_a_line_for_each():
+    details = {"fed": "x [2, 3], flag=True", "reference": "E: no answer within 3 s; --timeout SECONDS allows more",
+               "candidate": "ValueError: no flags"}  # fmt: skip
+    failed = finding_of(Verdict.ERROR, kind="fault-both", details=details, measured=None, allowed=None)
+    lines = {
+        "en": ["  both sides failed, fed x [2, 3], flag=True", f"  reference: {details['reference']}",
+               "  candidate: ValueError: no flags"],
+        "zh": ["  两侧均失败，输入为 x [2, 3], flag=True", "  参考实现: E: 3 秒内没有应答；--timeout SECONDS 可放宽",
+               "  候选实现: ValueError: no flags"],
+    }  # fmt: skip
+    for language, expected in lines.items():
+        text = shown(report_of([failed], [group_of(Verdict.ERROR)]), language=language).splitlines()
+        assert [line for line in text if line in expected] == expected
+        assert "measured" not in "".join(text)
+
+
+def test_what_was_not_measured_is_not_told():
+    text = shown(report_of([finding_of(allowed=None)], [group_of(Verdict.DIFFERENT)]))
+    assert "  measured 0.5\n" in text
 
 
 def test_verbose_shows_every_group_and_note():
     text = shown(full_report(), verbose=True)
     assert "base/a  1e-15 ≤ 1e-13" in text
     assert text.count("note forward") == 1
-    assert "more;" not in text
+    assert "of note;" not in text
     assert "base/a" not in shown(full_report())
 
 
-@pytest.mark.parametrize(("count", "more"), [(12, ""), (13, "… 1 more;"), (40, "… 28 more;")])
-def test_many_findings_are_counted(count, more):
-    text = shown(report_of([finding_of(subject=f"<{n}>") for n in range(count)], [group_of(Verdict.DIFFERENT)]))
-    assert text.count("different forward base/image: <") == min(count, 12)
-    assert more in text
-    assert ("more;" in text) == bool(more)
+@pytest.mark.parametrize(("count", "more"), [(12, 0), (13, 1), (40, 28)])
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "… {} more; --verbose or"),
+        ("zh", "… 另有 {} 项未列出；"),
+        ("both", "… {0} more; --verbose or --json FILE shows all / 另有 {0} 项"),
+    ],
+)
+def test_many_findings_are_counted(count, more, language, told):
+    findings = [finding_of(subject=f"<{n}>") for n in range(count)]
+    text = shown(report_of(findings, [group_of(Verdict.DIFFERENT)]), language=language)
+    assert text.count("forward base/image: <") == min(count, 12)
+    assert (told.format(more) in text) == bool(more)
+    assert ("…" in text) == bool(more)
+
+
+def test_many_findings_of_one_check_do_not_hide_another():
+    findings = [finding_of(check="settings", subject=f"<{n}>") for n in range(30)]
+    findings += [finding_of(subject=f"<{n}>") for n in range(5)]
+    text = shown(report_of(findings, [group_of(Verdict.DIFFERENT), group_of(Verdict.DIFFERENT, check="settings")]))
+    assert re.findall(r"different (\w+) base/image: <(\d+)>", text) == [
+        *[("settings", str(n)) for n in range(9)],
+        *[("forward", str(n)) for n in range(3)],
+    ]
+    assert "… 23 more;" in text
 
 
 def test_places():
     assert console.place(None) == "?"
     assert console.place(Location(file="a.py", line=3)) == "a.py:3"
+    assert console.place(Location(file="a.py", line=3, path="side/a.py")) == "side/a.py:3"
     assert console.place(Location(file="[b]a.py", line=3, name="C")) == "\\[b]a.py:3 (C)"
 
 
@@ -133,10 +203,29 @@ def test_the_guides_rendering_lists_parameters_when_verbose():
     )
 
 
+def test_the_guides_rendering_names_checks_and_speaks_both_languages_throughout():
+    findings = [
+        finding_of(Verdict.ERROR, kind="fault-run", check="initialisation", subject=f"<{n}>",
+                   details={"side": "candidate", "fault": "the process exited with code 3"})
+        for n in range(9)
+    ]  # fmt: skip
+    groups = [group_of(Verdict.EQUAL, check="structure"), group_of(Verdict.EQUAL, check="buffers")]
+    item = Skipped(check="source", variant="base", case="copies", reason="the spec declares no copies")
+    report = report_of(findings, [*groups, group_of(Verdict.ERROR, check="initialisation")], skipped=[item])
+    text = printed(lambda c: alignment.show(report, c))
+    for part in (
+        "[1] 结构对齐 / Structure alignment (structure, buffers)", "[2] 初始化 / initial values (initialisation)",
+        "candidate did not finish: the process exited with code 3 / 候选实现 未能完成：进程以代码 3 退出",
+        "另有 1 项", "1 more: llavavit-verify --verbose", "候选实现 / candidate hub/model.py:9 (Layer)",
+        "未执行 / not done", "source base copies: the spec declares no copies / spec 未声明任何副本",
+    ):  # fmt: skip
+        assert part in text, part
+
+
 def test_a_check_that_the_guide_does_not_know_gets_its_section():
     report = report_of([], [group_of(Verdict.EQUAL, check="precision")])
     text = printed(lambda c: alignment.show(report, c))
-    assert "precision" in text
+    assert "[1] 数值精度 / precision\n" in text
     assert "✅ 两个实现完全对齐" not in text  # the forward pass was not compared
     report = report_of([], [group_of(Verdict.EQUAL, check="precision"), group_of(Verdict.EQUAL)])
     assert "✅ 两个实现完全对齐" in printed(lambda c: alignment.show(report, c))
@@ -183,3 +272,22 @@ def test_quiet_progress_prints_nothing(colour):
             progress("reference", "x")
 
     assert printed(run, colour=colour) == ""
+
+
+def test_progress_off_a_terminal_is_a_line_for_each_check_of_each_side():
+    def run(out):
+        with Progress(out, "zh") as progress:
+            for _ in range(50):
+                for role in ("reference", "candidate"):
+                    for what in (
+                        "environment",
+                        "base/forward/image",
+                        "base/forward/image/noise",
+                        "base/gradients/image",
+                    ):
+                        progress(role, what)
+                    progress(role, "image: first difference")
+
+    lines = [line.split("s  ")[1] for line in printed(run).splitlines()]
+    steps = ["环境", "base/forward", "base/gradients", "image：定位首个分歧"]
+    assert lines == [f"{side} {step}" for side in ("参考实现", "候选实现") for step in steps]
