@@ -251,7 +251,9 @@ def sync(
 
 @app.command(
     help_epilogue=examples(
-        "llavavit-verify selftest --variant small", "llavavit-verify selftest --budget 300 --json selftest.json"
+        "llavavit-verify selftest --variant small",
+        "llavavit-verify selftest --spec pair.yml --budget 200 --json selftest.json",
+        "llavavit-verify selftest --kinds lost-factor --verbose",
     )
 )
 def selftest(
@@ -318,7 +320,7 @@ def selftest(
         except (SpecError, command.NotEqual) as error:
             complain(errors, str(error))
             return ERROR
-    code = max(result.exit_code, command.write(result, json, lambda text: tell(errors, text)))
+    code = max(result.exit_code, command.write(result, json, lambda text: complain(errors, text)))
     command.show(result, console, verbose=verbose)
     return code
 

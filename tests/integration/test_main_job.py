@@ -15,7 +15,8 @@ MODEL = "llavavit/modeling_llava_vit.py"
 def test_the_pair_is_equal(pair, gate):
     report = gate(pair)
     assert report.verdict == "equal", report.findings
-    assert [c.name for c in report.checks] == list(available())
+    asked = [name for name in available() if name != "preprocessing"]  # this pair has no processors
+    assert [c.name for c in report.checks] == asked
     assert all(c.compared > 0 for c in report.checks)
     skipped = [("settings", "alone"), ("roundtrip", "reference auto")]  # the reference writes activations as functions
     assert [(s.check, s.case) for s in report.skipped] == skipped

@@ -126,7 +126,7 @@ def test_two_ways_to_write_one_transform_are_equal(compare):
 def test_a_fault_in_a_processor_is_found(compare, old, new, modes):
     report = compare((old, new), sizes=[[60, 45]])
     assert report.verdict == Verdict.DIFFERENT
-    found = {f.case.split(" ")[0] for f in report.findings if f.verdict == Verdict.DIFFERENT}
+    found = {g.name.split(" ")[0] for c in report.checks for g in c.groups if g.verdict == Verdict.DIFFERENT}
     assert modes <= found, report.findings
 
 

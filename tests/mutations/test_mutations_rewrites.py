@@ -16,7 +16,8 @@ def test_a_harmless_rewrite_is_not_reported(rewrite, gate):
     assert not loud, loud
     assert report.verdict == Verdict.EQUAL
     assert report.first_divergence is None
-    assert [c.name for c in report.checks] == list(available())
+    asked = [name for name in available() if name != "preprocessing"]  # this pair has no processors
+    assert [c.name for c in report.checks] == asked
 
 
 def test_names_are_unique():

@@ -9,6 +9,7 @@ from verify.selftest.gate import NotEqual
 from verify.selftest.result import Result
 from verify.selftest.run import Options, selftest
 from verify.selftest.show import show
+from verify.sinks.files import save
 
 __all__ = ["NotEqual", "Options", "selftest", "show", "write"]
 
@@ -18,8 +19,8 @@ def write(result: Result, file: Path | None, tell: Callable[[str], None]) -> int
     if file is None:
         return 0
     try:
-        file.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        save(result.model_dump_json(indent=2) + "\n", file)
     except OSError as error:
-        tell(f"error: --json {file}: {error.strerror}")
+        tell(f"--json {file}: {error.strerror}")
         return 2
     return 0

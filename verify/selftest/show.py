@@ -24,16 +24,17 @@ MOST_SHOWN = 20
 def show(result: Result, console: Console, *, verbose: bool = False) -> None:
     """Prints counts by kind, what was not caught with its change and reason, false alarms, and the sums last."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("kind")
-    for name in COLUMNS:
+    table.add_column("kind", no_wrap=True, min_width=max((len(k.kind) for k in result.kinds), default=0))
+    columns = [name for name in COLUMNS if name in ("run", "caught") or any(getattr(k, name) for k in result.kinds)]
+    for name in columns:
         table.add_column(name, justify="right")
     for kind in result.kinds:
-        table.add_row(escape(kind.kind), *(_count(kind, name) for name in COLUMNS))
+        table.add_row(escape(kind.kind), *(_count(kind, name) for name in columns))
     console.print(table)
     for status, why in WORDS.items():
         group = [f for f in result.faults if f.status == status]
         if group:
-            console.print(f"\n[bold]{len(group)} {status}[/bold]: {why}", highlight=False)
+            console.print(f"\n[bold]{len(group)} {status}[/bold]: {why}", highlight=False, soft_wrap=True)
         for fault in group if verbose else group[:MOST_SHOWN]:
             _change(fault, console)
         if len(group) > MOST_SHOWN and not verbose:
@@ -44,7 +45,7 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
         console.print(Text(f"    {clean(alarm.finding)}"))
     console.print()
     for line in summary(result):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def summary(result: Result) -> list[str]:
