@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests e2e lock bench localisation detection false-alarms publishing picture schema format clean
+.PHONY: verify test lint types tests publishing-tests e2e lock bench localisation detection false-alarms publishing picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 tests: $(READY)
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore tests/publishing
+
+publishing-tests: $(READY)  ## from a checkpoint to a Hub on loopback and back; every command that its pages show
+	$(BIN)/python -m pytest -n 2 tests/publishing
 
 e2e:  ## the Action for real: docker, act, a fake GitHub (Debian, as root; about six minutes from nothing)
 	PYTHON=$(PYTHON) tests/e2e/run.sh
@@ -46,7 +49,7 @@ publishing: $(READY)  ## memory and speed of staging and verifying the giant var
 
 detection: $(READY)  ## how many seeded faults are caught, and how many by what people use otherwise (half an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .detection -r requirements/detection.txt
-	$(BIN)/python benchmarks/detection.py
+	$(BIN)/python benchmarks/detection.py --budget 150
 
 false-alarms: $(READY)  ## the real pair with 200 seeds; none may be called different
 	$(BIN)/python benchmarks/false_alarms.py
