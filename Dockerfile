@@ -20,7 +20,8 @@ RUN apt-get update -qq \
 
 ARG FLAVOUR=cuda
 ARG TORCH_INDEX=
-# Left out of the packages: headers, static libraries, test suites, helper programs and compilers, which nothing runs.
+# Left out of the packages: headers, stubs, static libraries, test suites, helper programs and compilers, which nothing
+# runs.
 # hadolint ignore=SC3001
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=requirements,target=/requirements \
@@ -29,11 +30,14 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
         -r "/requirements/image-${FLAVOUR}.txt" \
     && site=$(python3 -c 'import torch, os; print(os.path.dirname(os.path.dirname(torch.__file__)))') \
     && rm -rf "${site}/torch/include" "${site}/torch/share" "${site}/torch/test" \
-        "${site}"/torch/lib/*.a "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
+        "${site}"/torch/lib/*.a "${site}"/torch/lib/*_test.so "${site}/torch/lib/libbackend_with_compiler.so" \
+        "${site}"/torch/testing/_internal/distributed "${site}"/torch/testing/_internal/generated \
+        "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
+    && find "${site}" -name '*.pyi' -delete \
     && find "${site}/torch/bin" -type f ! -name torch_shm_manager -delete \
     && find "${site}" -depth -type d \( -name tests -o -name test -o -name __pycache__ \) \
-        \( -path '*/numpy/*' -o -path '*/sympy/*' -o -path '*/networkx/*' -o -name __pycache__ \) -exec rm -rf {} + \
+        \( -path '*/numpy/*' -o -path '*/sympy/*' -o -path '*/mpmath/*' -o -path '*/networkx/*' -o -name __pycache__ \) -exec rm -rf {} + \
     && rm -rf /root/.cache /tmp/*
 
 COPY verify /opt/llavavit-verify/verify

@@ -29,6 +29,6 @@ fi
 "$HERE/lab.sh" image cpu llavavit-verify:e2e
 "$DOCKER" tag python:3.11-slim-bookworm debian:bookworm-slim
 "$DOCKER" tag llavavit-verify:e2e act-org-llavavit-verify-v1-dockeraction:latest
-"$DOCKER" image ls llavavit-verify
+"$DOCKER" image inspect --format 'the image takes {{.Size}} bytes' llavavit-verify:e2e
 cd "$HERE"
 "$VENV/bin/python" -m pytest -c /dev/null --rootdir . -p no:cacheprovider -q --durations=5 e2e.py "$@"
