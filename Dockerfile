@@ -31,7 +31,6 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
     && site=$(python3 -c 'import torch, os; print(os.path.dirname(os.path.dirname(torch.__file__)))') \
     && rm -rf "${site}/torch/include" "${site}/torch/share" "${site}/torch/test" \
         "${site}"/torch/lib/*.a "${site}"/torch/lib/*_test.so "${site}/torch/lib/libbackend_with_compiler.so" \
-        "${site}"/torch/testing/_internal/distributed "${site}"/torch/testing/_internal/generated \
         "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
     && find "${site}" -name '*.pyi' -delete \
