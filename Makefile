@@ -29,7 +29,7 @@ tests: $(READY)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore tests/publishing
 
 publishing-tests: $(READY)  ## from a checkpoint to a Hub on loopback and back; every command that its pages show
-	$(BIN)/python -m pytest -n 2 tests/publishing
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/publishing
 
 e2e:  ## the Action for real: docker, act, a fake GitHub (Debian, as root; about six minutes from nothing)
 	PYTHON=$(PYTHON) tests/e2e/run.sh
