@@ -218,10 +218,14 @@ class Training(Forward):
     draws: list[Draw]
 
 
-class Gradients(Form):
+class Fields(Form):
     fields: dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_length=9)] | None]]
     paths: dict[Name, Name]
+
+
+class Gradients(Fields):
     draws: list[Draw]
+    even: Fields | None = None
 
 
 class Saved(Form):

@@ -147,3 +147,88 @@ def test_a_buffer_that_loading_leaves_unset_is_found(saved):
     report = saved(persistent=False)
     lost = [f for f in report.findings if f.kind == "tensor-lost"]
     assert [(f.case, f.subject) for f in lost] == [("candidate load", "table")]
+
+
+DROPPED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+class Config:
+    def __init__(self, width=4):
+        self.width = width
+
+class Model(nn.Module):
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config):
+        super().__init__()
+        self.one, self.two = nn.Linear(config.width, 6), nn.Linear(6, 3)
+        self.norm = nn.BatchNorm1d(6)
+        self.again = False
+
+    def gradient_checkpointing_enable(self):
+        self.again = True
+
+    def gradient_checkpointing_disable(self):
+        self.again = False
+
+    def hidden(self, x):
+        return self.one(x).tanh()
+
+    def forward(self, x):
+        h = checkpoint(self.hidden, x, use_reentrant=False) if self.again else self.hidden(x)
+        {forward}
+"""
+
+
+@pytest.fixture
+def trained(duo):
+    """The report of `forward`, `gradients` and `training` on two such models with these ends of forward."""
+
+    def run_it(left: str, right: str) -> Report:
+        for side, forward in (("left", left), ("right", right)):
+            (duo.folder / side).mkdir(exist_ok=True)
+            (duo.folder / side / "model.py").write_text(
+                DROPPED.replace("{forward}", forward.replace("\n", "\n" + " " * 8))
+            )
+        duo.spec(cases={"one": {"inputs": {"x": {"shape": [4, "width"]}}}}, checks=["forward", "gradients", "training"])
+        return duo.run()
+
+    return run_it
+
+
+WHOLE = "h = self.norm(F.dropout(h, 0.25, self.training))"
+PIECES = "h = self.norm(torch.cat([F.dropout(c, 0.25, self.training) for c in h.chunk(2)]))"
+
+
+def test_dropout_in_other_pieces_is_equal_and_told(trained):
+    report = trained(f"{WHOLE}\nreturn {{'y': self.two(h)}}", f"{PIECES}\nreturn {{'y': self.two(h)}}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {f.kind for f in report.findings} == {"draws"}
+    assert {(s.check, s.case) for s in report.skipped} == {("gradients", "one masks"), ("training", "one masks")}
+    assert all(g.compared for c in report.checks for g in c.groups if not g.name.endswith("masks"))
+
+
+@pytest.mark.parametrize(
+    ("end", "check", "kind"),
+    [
+        ("return {'y': self.two(h.detach())}", "gradients", "gradient-none"),
+        ("return {'y': self.two(h) * (1 + 0.1 * self.training)}", "training", "output-values"),
+        ("self.norm.momentum = 0.5\nreturn {'y': self.two(h)}", "training", "output-values"),
+        ("return {'y': self.two(h.detach() if self.again else h)}", "gradients", "checkpointing"),
+    ],
+)
+def test_dropout_in_other_pieces_hides_no_other_difference(trained, end, check, kind):
+    report = trained(f"{WHOLE}\nreturn {{'y': self.two(h)}}", f"{PIECES}\n{end}")
+    assert (check, kind) in {(f.check, f.kind) for f in report.findings if f.verdict == Verdict.DIFFERENT}
+
+
+@pytest.mark.parametrize("lost", ["h.detach() if self.again else h", "None if self.again else h"])
+def test_an_output_that_checkpointing_detaches_or_drops_is_found(trained, lost):
+    plain = "return {'y': self.two(h), 'h': h}"
+    assert trained(plain, plain).verdict == Verdict.EQUAL
+    report = trained(plain, f"return {{'y': self.two(h), 'h': {lost}}}")
+    found = [(f.kind, f.case, f.subject) for f in report.findings if f.verdict == Verdict.DIFFERENT]
+    assert found == [("checkpointing-field", "one checkpointed", "h")]

@@ -27,8 +27,19 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Runs in train mode with injected random draws, because that is when gradients are taken. For each output field
     (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
     "input:name": fingerprint or None}}, names in the reference's words, paths {field: one of its outputs}, and draws (see
-    `Injected`). None: not connected.
+    `Injected`). None: not connected. even: fields and paths of a second pass whose draws are even, where the first drew
+    anything and computes nothing again.
     """
+    draws = Injected(builder.settings["seed"], builder.settings["path"])
+    found = _pass(builder, args, draws)
+    if draws.draws and not args["checkpointing"]:
+        even = _pass(builder, args, Injected(builder.settings["seed"], builder.settings["path"], even=True))
+        found["even"] = {key: even[key] for key in ("fields", "paths")}
+    return {**found, "draws": draws.draws}
+
+
+def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, Any]:
+    """Fields and paths of one pass with these draws."""
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
     watched = {f"input:{n}": t for n, t in inputs.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
@@ -38,7 +49,6 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     leaves = {**parameters, **watched}
     recipes = (args.get("recipes") or {}) if builder.settings["role"] == "candidate" else {}
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
-    draws = Injected(builder.settings["seed"], builder.settings["path"])
     with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
         losses, paths = _losses(call(builder, built.model, inputs))
         grads = {
@@ -49,7 +59,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     for field, found in grads.items():
         named = _in_reference_words(dict(zip(leaves, found, strict=True)), recipes, names)
         fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
-    return {"fields": fields, "paths": paths, "draws": draws.draws, "exact": built.exact, "note": built.note}
+    return {"fields": fields, "paths": paths, "exact": built.exact, "note": built.note}
 
 
 @contextlib.contextmanager

@@ -24,17 +24,21 @@ from . import locate
 FIRST = 1_000_003
 """Generator seed before the first draw. The n-th draw finds FIRST + n there."""
 
+EVEN = 1 - 2.0**-10
+"""The one uniform number of even draws. Every dropout of a smaller rate keeps everything."""
+
 
 class Injected(TorchDispatchMode):  # type: ignore[misc]
     """Within, random operations take injected values. `draws` lists them as {op, size, keep, location}, in order.
 
     keep: probability of a one, for Bernoulli draws. A random operation that is not known here runs as it is, seeded.
-    Leaves torch's generator seeded.
+    even: whether every number is the same one, so that it does not matter in which pieces they are drawn. Leaves torch's
+    generator seeded.
     """
 
-    def __init__(self, seed: int, root: str) -> None:
+    def __init__(self, seed: int, root: str, *, even: bool = False) -> None:
         super().__init__()
-        self.seed, self.root = seed, root
+        self.seed, self.root, self.even = seed, root, even
         self.draws: list[dict[str, Any]] = []
         self._places: dict[int, Counter[int]] = {FIRST: Counter()}
         torch.manual_seed(FIRST)
@@ -52,6 +56,8 @@ class Injected(TorchDispatchMode):  # type: ignore[misc]
     def uniform(self, name: str, size: int, keep: float | None = None) -> torch.Tensor:
         """The next uniform numbers [size] for a draw of that size, float64 on the CPU."""
         self._told(name, size, keep)
+        if self.even:
+            return torch.full((size,), EVEN, dtype=torch.float64)
         now = torch.initial_seed()
         places = self._places.get(now, Counter())
         torch.manual_seed(now + 1)
