@@ -53,6 +53,8 @@ WORDS = {
     "kurtosis": "峰度",
     "finite": "有限值",
     "NaN or infinity": "NaN 或无穷",
+    "drawn": "随机抽取",
+    "not drawn": "非随机抽取",
     "nothing more": "没有更多",
     # progress
     "environment": "环境",

@@ -232,3 +232,16 @@ def test_an_output_that_checkpointing_detaches_or_drops_is_found(trained, lost):
     report = trained(plain, f"return {{'y': self.two(h), 'h': {lost}}}")
     found = [(f.kind, f.case, f.subject) for f in report.findings if f.verdict == Verdict.DIFFERENT]
     assert found == [("checkpointing-field", "one checkpointed", "h")]
+
+
+@pytest.mark.parametrize(("right", "verdict"), [("4", Verdict.EQUAL), ("5", Verdict.DIFFERENT)])
+def test_a_table_that_is_held_as_a_parameter_is_compared_by_value(duo, right, verdict):
+    """A rearranged table has the same mean, spread and shape; only its values tell."""
+    for side, shift in (("left", "4"), ("right", right)):
+        table = f"torch.linspace(-1, 1, 96).roll({shift})"
+        duo.write(side, init=f"self.position = nn.Parameter({table}, requires_grad=False)")
+    duo.spec(checks=["structure", "initialisation"])
+    report = duo.run()
+    assert report.verdict == verdict
+    told = [("initialisation", "position")] if verdict == Verdict.DIFFERENT else []
+    assert [(f.check, f.subject) for f in report.findings] == told
