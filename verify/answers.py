@@ -217,10 +217,12 @@ class Draw(Form):
     size: Count
     keep: float | None
     location: Place | None
+    masked: Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
 
 
 class Training(Forward):
     draws: list[Draw]
+    even_draws: list[Draw] = []
 
 
 class Fields(Form):
@@ -231,6 +233,7 @@ class Fields(Form):
 class Gradients(Fields):
     draws: list[Draw]
     even: Fields | None = None
+    even_draws: list[Draw] = []
 
 
 class Saved(Form):

@@ -245,3 +245,25 @@ def test_a_table_that_is_held_as_a_parameter_is_compared_by_value(duo, right, ve
     assert report.verdict == verdict
     told = [("initialisation", "position")] if verdict == Verdict.DIFFERENT else []
     assert [(f.check, f.subject) for f in report.findings] == told
+
+
+SWAPPED = "a, b = self.one(x), self.norm(self.one(x).sin())\n{first}\n{second}\nreturn {{'y': self.two({end})}}"
+FIRST, SECOND = "a = F.dropout(a, 0.25, self.training)", "b = F.dropout(b, 0.25, self.training)"
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [("a * b.flip(1)", Verdict.EQUAL), ("a * b.flip(1) * (1 + 0.1 * self.training)", Verdict.DIFFERENT)],
+)
+def test_dropouts_in_another_order_are_equal_and_told(trained, end, verdict):
+    left = SWAPPED.format(first=FIRST, second=SECOND, end="a * b.flip(1)")
+    report = trained(left, SWAPPED.format(first=SECOND, second=FIRST, end=end))
+    assert report.verdict == verdict, report.findings
+    assert {(s.check, s.case) for s in report.skipped} == {("gradients", "one masks"), ("training", "one masks")}
+
+
+def test_a_dropout_of_another_tensor_is_not_another_order(trained):
+    left = SWAPPED.format(first=FIRST, second="pass", end="a * b.flip(1)")
+    report = trained(left, SWAPPED.format(first=SECOND, second="pass", end="a * b.flip(1)"))
+    assert report.verdict == Verdict.DIFFERENT
+    assert not [s for s in report.skipped if s.case == "one masks"]

@@ -1,7 +1,7 @@
 """gradients: is every gradient the same, of every output, by every parameter and input, checkpointed or not?
 
 Asked in float64 with shared weights, in train mode with the same random draws on both sides. A detach, a no_grad or a
-stop in the wrong place changes no output and trains another model. Where the sides draw in other pieces and cannot be
+stop in the wrong place changes no output and trains another model. Where the sides cannot be
 given the same masks, gradients are those of passes that drop nothing. Gradients are compared by fingerprints (norm and
 eight random projections), so that memory stays small. The allowed difference is a multiple of the reference's own
 response to one-ulp noise. Both are relative to the largest gradient of the same output: one that is zero but for
@@ -53,12 +53,12 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         keys = {kind: job.key(CHECK, name, kind) for kind in KINDS}
         plain = (reference.get(keys["plain"]), candidate.get(keys["plain"]))
         noise = reference.get(keys["noise"])
-        pieces = training.in_other_pieces(*plain)
-        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving, even=pieces)
+        masks = training.other_masks(*plain)
+        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving, even=bool(masks))
         again = (reference.get(keys["checkpointed"]), candidate.get(keys["checkpointed"]))
         yield _checkpointed(_Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise)
-        if pieces:
-            yield Outcome(name=f"{name} masks", skipped=True, reason=training.OTHER_PIECES)
+        if masks:
+            yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
     if job.cases(CHECK):
         yield _matter(job, moving)
 
@@ -227,7 +227,7 @@ def _checkpointed(
 ) -> Outcome:
     """Each side with checkpointing against the reference without. Skipped where neither side offers it.
 
-    Where the sides draw in other pieces, each against itself without: `_plain` has compared them with each other.
+    Where the sides cannot be given the same masks, each against itself without: `_plain` has compared them with each other.
     """
     make, outcome = comparison.make, comparison.outcome
     sides = dict(zip(("reference", "candidate"), pair, strict=True))
@@ -246,10 +246,10 @@ def _checkpointed(
         outcome.skipped, outcome.reason = True, "there are no gradients without checkpointing to compare with"
         return outcome
     still, moved = (_fields(make.job, answer, theirs=False) for answer in (plain[0], noise))
-    pieces = training.in_other_pieces(*plain)
+    masks = training.other_masks(*plain)
     for side, answer in sides.items():
         found = _fields(make.job, answer, theirs=side == "candidate")
-        right = _fields(make.job, plain[1], theirs=True) if pieces and side == "candidate" else still
+        right = _fields(make.job, plain[1], theirs=True) if masks and side == "candidate" else still
         for field in sorted(right.keys() | found.keys()):
             if make.ignored(field):
                 continue

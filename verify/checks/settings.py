@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.checks import structure
@@ -66,8 +66,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         verdict = Verdict.DIFFERENT if same else Verdict.NOTE
         # Equal as Python sees it, so that 0 and 0.0 are one rate.
         values = [side["settings"] for side in (left[path], right[theirs])]
-        alike = _alike if same else operator.eq
-        apart = [name for name in names if not alike(values[0][name], values[1][name])]
+        equal: Callable[[Any, Any], bool] = _alike if same else operator.eq
+        apart = [name for name in names if not equal(values[0][name], values[1][name])]
         changed = [{name: side[name] for name in apart} for side in values]
         for finding in make.differences(changed[0], changed[1], path):
             name = finding.subject.removeprefix(f"{path}.").partition(".")[0]

@@ -27,14 +27,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Runs in train mode with injected random draws, because that is when gradients are taken. For each output field
     (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
     "input:name": fingerprint or None}}, names in the reference's words, paths {field: one of its outputs}, and draws (see
-    `Injected`). None: not connected. even: fields and paths of a second pass whose draws are even, where the first drew
-    anything and computes nothing again.
+    `Injected`). None: not connected. even, even_draws: fields, paths and draws of a second pass whose draws are even,
+    where the first drew anything and computes nothing again.
     """
     draws = Injected(builder.settings["seed"], builder.settings["path"])
     found = _pass(builder, args, draws)
     if draws.draws and not args["checkpointing"]:
-        even = _pass(builder, args, Injected(builder.settings["seed"], builder.settings["path"], even=True))
+        evenly = Injected(builder.settings["seed"], builder.settings["path"], even=True)
+        even = _pass(builder, args, evenly)
         found["even"] = {key: even[key] for key in ("fields", "paths")}
+        found["even_draws"] = evenly.draws
     return {**found, "draws": draws.draws}
 
 

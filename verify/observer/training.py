@@ -22,7 +22,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Returns outputs, container and arrays as `forward` does. The paths of the outputs begin with a section: "train/" for
     the pass in train mode, "buffer/" for every buffer that it changed, "before/" and "after/" for eval passes before
     and after it; where anything was drawn, "even-train/", "even-buffer/" and "even-after/" for the same with even draws.
-    draws: see `Injected`.
+    draws, even_draws: see `Injected`.
     """
     built = prepared(builder, args)
     model = built.model
@@ -34,8 +34,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     leaves = [(f"before/{path}", leaf) for path, leaf in flatten(run())]
     injected = Injected(builder.settings["seed"], builder.settings["path"])
     output, sections = _trained(model, run, injected)
+    even = Injected(builder.settings["seed"], builder.settings["path"], even=True)
     if injected.draws:
-        even = Injected(builder.settings["seed"], builder.settings["path"], even=True)
         sections.update({f"even-{section}": found for section, found in _trained(model, run, even)[1].items()})
     for section, found in sections.items():
         leaves += [(f"{section}/{path}", leaf) for path, leaf in found]
@@ -45,6 +45,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "outputs": [{"path": path, **describe(leaf)} for path, leaf in leaves],
         "arrays": {path: leaf for path, leaf in leaves if isinstance(leaf, torch.Tensor)},
         "draws": injected.draws,
+        "even_draws": even.draws,
         "exact": built.exact,
         "note": built.note,
     }
