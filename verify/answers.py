@@ -225,12 +225,11 @@ class Training(Forward):
     even_draws: list[Draw] = []
 
 
-class Fields(Form):
-    fields: dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_length=9)] | None]]
-    paths: dict[Name, Name]
+Fields = dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_length=9)] | None]]
 
 
-class Gradients(Fields):
+class Gradients(Form):
+    fields: Fields
     draws: list[Draw]
     even: Fields | None = None
     even_draws: list[Draw] = []

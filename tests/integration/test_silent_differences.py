@@ -16,7 +16,7 @@ CHECKS = {
     "gradients": {},
     "training": {},
     "precision": {"cases": ["one"]},
-    "backends": {"vary": {"width": [4, 4]}},
+    "backends": {"vary": {"backend": ["one", "two"]}},  # which this model ignores
 }
 
 
@@ -29,7 +29,8 @@ def compare(duo):
         for side, more, last in (("left", "pass", "pass"), ("right", init, end)):
             duo.write(side, head=HEAD, init=f"{common}\n{more}")
             file = duo.folder / side / "model.py"
-            text = file.read_text()
+            text = file.read_text().replace("width=4):", 'width=4, backend="one"):\n        self.backend = backend')
+            assert "self.backend" in text
             old = "        y = self.linear(x) + self.table\n"
             assert old in text
             new = "        y = self.drop(self.norm(self.linear(x) + self.table))\n        " + last.replace(
@@ -63,6 +64,7 @@ def test_the_same_twice_is_equal(compare, check):
             "self.seen = 0",
             "self.seen += self.training\ny = y + self.seen * 1e-3 * (not self.training)",
         ),
+        ("backends", "backend-values", "self.b = config.backend", "y = y * (1 + (self.b == 'two'))"),
         ("precision", "less-precise", "pass", "y = y.to(torch.bfloat16).to(y.dtype)"),
     ],
 )
@@ -187,13 +189,17 @@ class Model(nn.Module):
 def trained(duo):
     """The report of `forward`, `gradients` and `training` on two such models with these ends of forward."""
 
-    def run_it(left: str, right: str) -> Report:
+    def run_it(left: str, right: str, **changes: object) -> Report:
         for side, forward in (("left", left), ("right", right)):
             (duo.folder / side).mkdir(exist_ok=True)
             (duo.folder / side / "model.py").write_text(
                 DROPPED.replace("{forward}", forward.replace("\n", "\n" + " " * 8))
             )
-        duo.spec(cases={"one": {"inputs": {"x": {"shape": [4, "width"]}}}}, checks=["forward", "gradients", "training"])
+        duo.spec(
+            cases={"one": {"inputs": {"x": {"shape": [4, "width"]}}}},
+            checks=["forward", "gradients", "training"],
+            **changes,
+        )
         return duo.run()
 
     return run_it
@@ -267,3 +273,16 @@ def test_a_dropout_of_another_tensor_is_not_another_order(trained):
     report = trained(left, SWAPPED.format(first=SECOND, second="pass", end="a * b.flip(1)"))
     assert report.verdict == Verdict.DIFFERENT
     assert not [s for s in report.skipped if s.case == "one masks"]
+
+
+NESTED = "a, b, c = self.norm(h), h.sin(), h.cos()\nreturn {{'y': self.two(a), 'states': (a, {b}, c)}}"
+FLAT = "a, b, c = self.norm(h), h.sin(), h.cos()\nreturn self.two(a), a, {b}, c"
+FLATTENED = {"y": "0", "states.0": "1", "states.1": "2", "states.2": "3"}
+
+
+@pytest.mark.parametrize(("b", "verdict"), [("b", Verdict.EQUAL), ("b.detach()", Verdict.DIFFERENT)])
+def test_a_flat_tuple_that_is_mapped_onto_nested_outputs_has_their_gradients(trained, b, verdict):
+    report = trained(NESTED.format(b="b"), FLAT.format(b=b), mapping={"outputs": FLATTENED})
+    assert report.verdict == verdict, report.findings
+    told = {(f.check, f.details["field"]) for f in report.findings if f.verdict == Verdict.DIFFERENT}
+    assert told == ({("gradients", "states")} if verdict == Verdict.DIFFERENT else set())

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verify.checks import structure, training
 from verify.checks.base import Job, Maker, Outcome, faults
-from verify.mapping import inverse, renamed
+from verify.mapping import inverse, to_wire
 from verify.report import Finding, Verdict
 from verify.tolerance import EPS, Tolerance, from_response
 from verify.trace import Answer, Ask, Role, Trace
@@ -40,10 +41,12 @@ Gradients = Mapping[str, list[float] | None]
 
 def plan(job: Job) -> list[Ask]:
     asks = structure.plan(job)
+    words = to_wire(inverse(job.spec.mapping.outputs))
     for name in job.cases(CHECK):
         for kind, sides in KINDS.items():
             nudged, again = kind == "noise", kind == "checkpointed"
-            asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, nudged=nudged, checkpointing=again))
+            more: dict[str, Any] = {"nudged": nudged, "checkpointing": again, "words": words}
+            asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, **more))
     return asks
 
 
@@ -165,16 +168,9 @@ def _relative(difference: NDArray[np.float64], largest: float) -> float:
     return apart / largest if math.isfinite(apart) and 0 < largest < math.inf else math.inf
 
 
-def _fields(job: Job, answer: Answer, *, theirs: bool, even: bool = False) -> dict[str, Gradients]:
-    """Gradients by output field, in the reference's words. even: of the pass that drops nothing."""
-    result = answer.result or {}
-    if even:
-        result = result.get("even") or {"fields": {}, "paths": {}}
-    names = inverse(job.spec.mapping.outputs) if theirs else {}
-    fields = {}
-    for field, grads in result["fields"].items():
-        path = renamed(result["paths"].get(field, field), names)
-        fields[path.partition(".")[0] or field] = grads
+def _fields(answer: Answer, *, even: bool = False) -> Mapping[str, Gradients]:
+    """Gradients by output field. even: of the pass that drops nothing."""
+    fields: Mapping[str, Gradients] = (answer.result or {}).get("even" if even else "fields") or {}
     return fields
 
 
@@ -194,8 +190,8 @@ def _plain(
     if noise.result is None:
         outcome.findings.append(_lost(make, noise))
         return outcome
-    left, right = (_fields(make.job, answer, theirs=answer is c, even=even) for answer in pair)
-    moved = _fields(make.job, noise, theirs=False, even=even)
+    left, right = (_fields(answer, even=even) for answer in pair)
+    moved = _fields(noise, even=even)
     for field in sorted(left.keys() | right.keys()):
         if make.ignored(field):
             continue
@@ -245,11 +241,11 @@ def _checkpointed(
     if plain[0].result is None or noise.result is None:
         outcome.skipped, outcome.reason = True, "there are no gradients without checkpointing to compare with"
         return outcome
-    still, moved = (_fields(make.job, answer, theirs=False) for answer in (plain[0], noise))
+    still, moved = (_fields(answer) for answer in (plain[0], noise))
     masks = training.other_masks(*plain)
     for side, answer in sides.items():
-        found = _fields(make.job, answer, theirs=side == "candidate")
-        right = _fields(make.job, plain[1], theirs=True) if masks and side == "candidate" else still
+        found = _fields(answer)
+        right = _fields(plain[1]) if masks and side == "candidate" else still
         for field in sorted(right.keys() | found.keys()):
             if make.ignored(field):
                 continue
