@@ -206,22 +206,33 @@ class Initialisation(Form):
         _once("parameters", [p.name for p in self.parameters])
         return self
 
+    @property
+    def tables(self) -> list[Drawn]:
+        """Those that are neither drawn nor one value throughout; their values come with the answer."""
+        return [p for p in self.parameters if p.steady and p.lowest != p.highest]
+
 
 class Draw(Form):
     op: Name
     size: Count
     keep: float | None
     location: Place | None
+    masked: Annotated[list[float], Field(min_length=3, max_length=3)] | None = None
 
 
 class Training(Forward):
     draws: list[Draw]
+    even_draws: list[Draw] = []
+
+
+Fields = dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_length=9)] | None]]
 
 
 class Gradients(Form):
-    fields: dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_length=9)] | None]]
-    paths: dict[Name, Name]
+    fields: Fields
     draws: list[Draw]
+    even: Fields | None = None
+    even_draws: list[Draw] = []
 
 
 class Saved(Form):
@@ -337,6 +348,8 @@ def checked(
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
     if isinstance(read, Structure):
         return result, _arrays(files, {b.name: (b.shape, b.dtype) for b in read.buffers})
+    if isinstance(read, Initialisation):
+        return result, _arrays(files, {p.name: (p.shape, p.dtype) for p in read.tables})
     if isinstance(read, Forward):
         tensors = {o.path: (o.shape or [], o.dtype or "") for o in read.outputs if o.kind == "tensor"}
         return result, _arrays(files, tensors)

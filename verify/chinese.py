@@ -53,6 +53,8 @@ WORDS = {
     "kurtosis": "峰度",
     "finite": "有限值",
     "NaN or infinity": "NaN 或无穷",
+    "drawn": "随机抽取",
+    "not drawn": "非随机抽取",
     "nothing more": "没有更多",
     # progress
     "environment": "环境",
@@ -92,8 +94,11 @@ FORMS = {
     "neither side offers it: {fault}": "两侧均不支持：{fault}",
     "there are no gradients without checkpointing to compare with": "没有可用于比较的、未启用检查点的梯度",
     "there are no gradients": "没有梯度",
-    "both sides draw as many numbers, but in other pieces, so that they cannot be given the same masks": (
-        "两侧抽取的随机数个数相同但分组不同，因此无法给出相同的掩码"
+    "both sides mask the same tensors, but in another order, so that they cannot be given the same masks; compared are "
+    "passes that drop nothing": "两侧对相同的张量做掩码但顺序不同，因此无法给出相同的掩码；比较的是不丢弃任何值的前向过程",
+    "both sides draw as many numbers, but in other pieces, so that they cannot be given the same masks; compared are "
+    "passes that drop nothing": (
+        "两侧抽取的随机数个数相同但分组不同，因此无法给出相同的掩码；比较的是不丢弃任何值的前向过程"
     ),
     "the spec varies nothing: give this check `vary`": "spec 未指定要变化的取值：请为该检查项设置 `vary`",
     "it cannot run here: {fault}": "此处无法运行：{fault}",

@@ -21,8 +21,8 @@ PLACEHOLDER = re.compile(r"\{(\w+)(\*?)\}")
 Shape = tuple[int, ...]
 
 
-def rename(name: str, source: str, target: str) -> str | None:
-    """`name` by the rule source → target, or None where `source` does not match it."""
+def pattern(source: str) -> str:
+    """A rule's source as a regular expression whose groups are the placeholders."""
     seen: set[str] = set()
 
     def group(found: re.Match[str]) -> str:
@@ -36,8 +36,20 @@ def rename(name: str, source: str, target: str) -> str | None:
     for found in PLACEHOLDER.finditer(source):
         parts += [re.escape(source[last : found.start()]), group(found)]
         last = found.end()
-    matched = re.fullmatch("".join([*parts, re.escape(source[last:])]), name)
+    return "".join([*parts, re.escape(source[last:])])
+
+
+def rename(name: str, source: str, target: str) -> str | None:
+    """`name` by the rule source → target, or None where `source` does not match it."""
+    matched = re.fullmatch(pattern(source), name)
     return PLACEHOLDER.sub(lambda m: matched[m[1]], target) if matched else None
+
+
+def to_wire(rules: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Rules for a side, which has no patterns of ours: regular expressions, and templates as `re.Match.expand` takes."""
+    return [
+        (pattern(source), PLACEHOLDER.sub(r"\\g<\1>", target.replace("\\", r"\\"))) for source, target in rules.items()
+    ]
 
 
 def renamed(name: str, rules: Mapping[str, str]) -> str:

@@ -136,6 +136,10 @@ FINDINGS: dict[str, Text] = {
         "without it, worst that of {subject}",
         "{side}：启用梯度检查点后，{field} 的 {count} 个梯度中有 {bad} 个与参考实现（未启用）不同，最大差异为 {subject}",
     ),
+    "checkpointing-field": Text(
+        "{side}: whether {field} takes part in training with gradient checkpointing is not as in the reference without it",
+        "{side}：启用梯度检查点后，{field} 是否参与训练与参考实现（未启用）不同",
+    ),
     "no-effect": Text("moves no output of {side} in any case of this check", "在此检查的所有场景中不影响任何输出（{side}）"),
     # training
     "draws": Text(

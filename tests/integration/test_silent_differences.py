@@ -16,7 +16,7 @@ CHECKS = {
     "gradients": {},
     "training": {},
     "precision": {"cases": ["one"]},
-    "backends": {"vary": {"width": [4, 4]}},
+    "backends": {"vary": {"backend": ["one", "two"]}},  # which this model ignores
 }
 
 
@@ -29,7 +29,8 @@ def compare(duo):
         for side, more, last in (("left", "pass", "pass"), ("right", init, end)):
             duo.write(side, head=HEAD, init=f"{common}\n{more}")
             file = duo.folder / side / "model.py"
-            text = file.read_text()
+            text = file.read_text().replace("width=4):", 'width=4, backend="one"):\n        self.backend = backend')
+            assert "self.backend" in text
             old = "        y = self.linear(x) + self.table\n"
             assert old in text
             new = "        y = self.drop(self.norm(self.linear(x) + self.table))\n        " + last.replace(
@@ -63,6 +64,7 @@ def test_the_same_twice_is_equal(compare, check):
             "self.seen = 0",
             "self.seen += self.training\ny = y + self.seen * 1e-3 * (not self.training)",
         ),
+        ("backends", "backend-values", "self.b = config.backend", "y = y * (1 + (self.b == 'two'))"),
         ("precision", "less-precise", "pass", "y = y.to(torch.bfloat16).to(y.dtype)"),
     ],
 )
@@ -147,3 +149,140 @@ def test_a_buffer_that_loading_leaves_unset_is_found(saved):
     report = saved(persistent=False)
     lost = [f for f in report.findings if f.kind == "tensor-lost"]
     assert [(f.case, f.subject) for f in lost] == [("candidate load", "table")]
+
+
+DROPPED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+class Config:
+    def __init__(self, width=4):
+        self.width = width
+
+class Model(nn.Module):
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config):
+        super().__init__()
+        self.one, self.two = nn.Linear(config.width, 6), nn.Linear(6, 3)
+        self.norm = nn.BatchNorm1d(6)
+        self.again = False
+
+    def gradient_checkpointing_enable(self):
+        self.again = True
+
+    def gradient_checkpointing_disable(self):
+        self.again = False
+
+    def hidden(self, x):
+        return self.one(x).tanh()
+
+    def forward(self, x):
+        h = checkpoint(self.hidden, x, use_reentrant=False) if self.again else self.hidden(x)
+        {forward}
+"""
+
+
+@pytest.fixture
+def trained(duo):
+    """The report of `forward`, `gradients` and `training` on two such models with these ends of forward."""
+
+    def run_it(left: str, right: str, **changes: object) -> Report:
+        for side, forward in (("left", left), ("right", right)):
+            (duo.folder / side).mkdir(exist_ok=True)
+            (duo.folder / side / "model.py").write_text(
+                DROPPED.replace("{forward}", forward.replace("\n", "\n" + " " * 8))
+            )
+        duo.spec(
+            cases={"one": {"inputs": {"x": {"shape": [4, "width"]}}}},
+            checks=["forward", "gradients", "training"],
+            **changes,
+        )
+        return duo.run()
+
+    return run_it
+
+
+WHOLE = "h = self.norm(F.dropout(h, 0.25, self.training))"
+PIECES = "h = self.norm(torch.cat([F.dropout(c, 0.25, self.training) for c in h.chunk(2)]))"
+
+
+def test_dropout_in_other_pieces_is_equal_and_told(trained):
+    report = trained(f"{WHOLE}\nreturn {{'y': self.two(h)}}", f"{PIECES}\nreturn {{'y': self.two(h)}}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {f.kind for f in report.findings} == {"draws"}
+    assert {(s.check, s.case) for s in report.skipped} == {("gradients", "one masks"), ("training", "one masks")}
+    assert all(g.compared for c in report.checks for g in c.groups if not g.name.endswith("masks"))
+
+
+@pytest.mark.parametrize(
+    ("end", "check", "kind"),
+    [
+        ("return {'y': self.two(h.detach())}", "gradients", "gradient-none"),
+        ("return {'y': self.two(h) * (1 + 0.1 * self.training)}", "training", "output-values"),
+        ("self.norm.momentum = 0.5\nreturn {'y': self.two(h)}", "training", "output-values"),
+        ("return {'y': self.two(h.detach() if self.again else h)}", "gradients", "checkpointing"),
+    ],
+)
+def test_dropout_in_other_pieces_hides_no_other_difference(trained, end, check, kind):
+    report = trained(f"{WHOLE}\nreturn {{'y': self.two(h)}}", f"{PIECES}\n{end}")
+    assert (check, kind) in {(f.check, f.kind) for f in report.findings if f.verdict == Verdict.DIFFERENT}
+
+
+@pytest.mark.parametrize("lost", ["h.detach() if self.again else h", "None if self.again else h"])
+def test_an_output_that_checkpointing_detaches_or_drops_is_found(trained, lost):
+    plain = "return {'y': self.two(h), 'h': h}"
+    assert trained(plain, plain).verdict == Verdict.EQUAL
+    report = trained(plain, f"return {{'y': self.two(h), 'h': {lost}}}")
+    found = [(f.kind, f.case, f.subject) for f in report.findings if f.verdict == Verdict.DIFFERENT]
+    assert found == [("checkpointing-field", "one checkpointed", "h")]
+
+
+@pytest.mark.parametrize(("right", "verdict"), [("4", Verdict.EQUAL), ("5", Verdict.DIFFERENT)])
+def test_a_table_that_is_held_as_a_parameter_is_compared_by_value(duo, right, verdict):
+    """A rearranged table has the same mean, spread and shape; only its values tell."""
+    for side, shift in (("left", "4"), ("right", right)):
+        table = f"torch.linspace(-1, 1, 96).roll({shift})"
+        duo.write(side, init=f"self.position = nn.Parameter({table}, requires_grad=False)")
+    duo.spec(checks=["structure", "initialisation"])
+    report = duo.run()
+    assert report.verdict == verdict
+    told = [("initialisation", "position")] if verdict == Verdict.DIFFERENT else []
+    assert [(f.check, f.subject) for f in report.findings] == told
+
+
+SWAPPED = "a, b = self.one(x), self.norm(self.one(x).sin())\n{first}\n{second}\nreturn {{'y': self.two({end})}}"
+FIRST, SECOND = "a = F.dropout(a, 0.25, self.training)", "b = F.dropout(b, 0.25, self.training)"
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [("a * b.flip(1)", Verdict.EQUAL), ("a * b.flip(1) * (1 + 0.1 * self.training)", Verdict.DIFFERENT)],
+)
+def test_dropouts_in_another_order_are_equal_and_told(trained, end, verdict):
+    left = SWAPPED.format(first=FIRST, second=SECOND, end="a * b.flip(1)")
+    report = trained(left, SWAPPED.format(first=SECOND, second=FIRST, end=end))
+    assert report.verdict == verdict, report.findings
+    assert {(s.check, s.case) for s in report.skipped} == {("gradients", "one masks"), ("training", "one masks")}
+
+
+def test_a_dropout_of_another_tensor_is_not_another_order(trained):
+    left = SWAPPED.format(first=FIRST, second="pass", end="a * b.flip(1)")
+    report = trained(left, SWAPPED.format(first=SECOND, second="pass", end="a * b.flip(1)"))
+    assert report.verdict == Verdict.DIFFERENT
+    assert not [s for s in report.skipped if s.case == "one masks"]
+
+
+NESTED = "a, b, c = self.norm(h), h.sin(), h.cos()\nreturn {{'y': self.two(a), 'states': (a, {b}, c)}}"
+FLAT = "a, b, c = self.norm(h), h.sin(), h.cos()\nreturn self.two(a), a, {b}, c"
+FLATTENED = {"y": "0", "states.0": "1", "states.1": "2", "states.2": "3"}
+
+
+@pytest.mark.parametrize(("b", "verdict"), [("b", Verdict.EQUAL), ("b.detach()", Verdict.DIFFERENT)])
+def test_a_flat_tuple_that_is_mapped_onto_nested_outputs_has_their_gradients(trained, b, verdict):
+    report = trained(NESTED.format(b="b"), FLAT.format(b=b), mapping={"outputs": FLATTENED})
+    assert report.verdict == verdict, report.findings
+    told = {(f.check, f.details["field"]) for f in report.findings if f.verdict == Verdict.DIFFERENT}
+    assert told == ({("gradients", "states")} if verdict == Verdict.DIFFERENT else set())

@@ -7,7 +7,10 @@ from mutant import CONFIGURATION, MODEL, Fault
 
 
 def _fault(check: str, name: str, subject: str, case: str, *edits: tuple[str, str], file: str = MODEL) -> Fault:
-    known = ("eager-attention", "long-grid") if check == "precision" else ("image", "hidden-states-attentions")
+    if check == "precision":
+        known: tuple[str, ...] = tuple(dict.fromkeys(("eager-attention", "long-grid", case.partition(" ")[0])))
+    else:
+        known = ("image", "hidden-states-attentions")
     return Fault(name=name, check=check, subject=subject, case=case, edits=edits, file=file, cases=known)
 
 
@@ -156,6 +159,7 @@ PRECISION_FAULTS = (
             "class LlavaViTLayerNorm(nn.LayerNorm):\n    def forward(self, states: Tensor) -> Tensor:\n        centred = states - states.mean(-1, keepdim=True)\n        return centred / (centred.square().mean(-1, keepdim=True) + self.eps).sqrt() * self.weight + self.bias\n\n\ndef _build_norm(",
         ),
     ),
+    precision("videos-through-bfloat16", "*", "video-2-frames fp32", ("video = pixel_values if pixel_values.ndim == 5", "video = pixel_values.bfloat16().to(pixel_values.dtype) if pixel_values.ndim == 5")),
     precision("output-in-float32", "last_hidden_state.dtype", "long-grid bf16", ("hidden_states = self.layernorm_post(hidden_states)", "hidden_states = self.layernorm_post(hidden_states)\n            hidden_states, late = hidden_states.float(), hidden_states"), ("pooled = self.head(hidden_states)", "pooled = self.head(late)")),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from verify.mapping import Recipe, inverse, rename, renamed, resolve
+from verify.mapping import Recipe, inverse, rename, renamed, resolve, to_wire
 from verify.spec import MappingSpec, ParameterRule
 from verify.weights import compose, draw
 
@@ -116,3 +116,19 @@ def test_only_another_name_is_plain():
     assert Recipe(sources=("a",), shapes=((1,),)).plain
     assert not Recipe(sources=("a", "b"), shapes=((1,), (1,))).plain
     assert not Recipe(sources=("a",), shapes=((1, 1),), transpose=True).plain
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "name"),
+    [
+        ("blocks.{i}.{rest*}", "layers.{i}.{rest*}", "blocks.3.norm.weight"),
+        ("{a}.{a}", "{a}", "x.x"),
+        ("0", "states.0", "0"),
+        ("plain", "a\\b\\g<0>", "plain"),
+        ("a+b", "c", "aab"),
+    ],
+)
+def test_rules_for_a_side_rename_as_ours_do(source, target, name):
+    ((expression, template),) = to_wire({source: target})
+    found = re.fullmatch(expression, name)
+    assert (found.expand(template) if found else None) == rename(name, source, target)

@@ -5,7 +5,7 @@ The default of 4 ulp is room for four such steps on either side. Of which magnit
 cos(angle) does, has small values that are what is left of large ones and carry their rounding: there an ulp is that of
 the buffer's largest value. In a table of one sign, such as inverse frequencies from 1 down to 1e-4, each value comes by
 itself and an ulp is its own, so that a small value is held to as many digits as a large one. Parts of complex numbers are
-of both signs.
+of both signs. What only fills a table, as the lowest number of its type does in a mask, is no magnitude of the others.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
     "complex128": 2.0**-52,
     "complex64": 2.0**-23,
 }
+
+FAR = 1000.0
+"""So many times the next largest magnitude of a table is no part of what the others are computed from."""
 
 
 def plan(job: Job) -> list[Ask]:
@@ -98,7 +101,7 @@ def _one(
         return
     allowed = job.spec.tolerance.buffer_ulps if dtype in SPACING else 0
     found = gap(a, b)
-    apart = _ulps_apart(a, b, SPACING[dtype]) if dtype in SPACING else float(found.different)
+    apart = ulps_apart(a, b, SPACING[dtype]) if dtype in SPACING else float(found.different)
     if apart <= allowed:
         return
     shown = {
@@ -116,14 +119,27 @@ def _one(
     )
 
 
-def _ulps_apart(a: NDArray[Any], b: NDArray[Any], eps: float) -> float:
-    """Largest distance in units in the last place, of the largest finite value where there are both signs. What is not
-    finite is either the same or infinitely far apart, as in a causal mask: no number of ulps excuses another value there."""
-    both = np.concatenate([a[np.isfinite(a)].ravel(), b[np.isfinite(b)].ravel()])
-    crosses = bool((both < 0).any() and (both > 0).any())
+def ulps_apart(a: NDArray[Any], b: NDArray[Any], eps: float) -> float:
+    """Largest distance in units in the last place, of the largest finite value that is no filling where there are both
+    signs. What is not finite is either the same or infinitely far apart, as in a causal mask: no number of ulps excuses
+    another value there. Fillings have ulps of their own."""
+    both = np.concatenate([a[np.isfinite(a)].ravel(), b[np.isfinite(b)].ravel()]).astype(np.float64)
+    largest = _largest(both)
+    rest = both[np.abs(both) <= largest]
     with np.errstate(all="ignore"):
-        own = ulps(a, b, eps)
-        distance = np.abs(b - a) / (eps * np.exp2(np.floor(np.log2(np.max(np.abs(both)))))) if crosses else own
+        distance = ulps(a, b, eps)
+        if (rest < 0).any() and (rest > 0).any():
+            inside = (np.abs(a) <= largest) & (np.abs(b) <= largest)
+            distance[inside] = np.abs(b - a)[inside] / (eps * np.exp2(np.floor(np.log2(largest))))
     distance[~np.isfinite(distance)] = np.inf
     distance[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
     return float(np.max(distance))
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    """The largest magnitude that is no filling: one that is FAR above one and above the next, such as -1e9 in a mask."""
+    magnitudes = np.unique(np.abs(values))[::-1]
+    place = 0
+    while place + 1 < len(magnitudes) and magnitudes[place] >= FAR * max(1.0, magnitudes[place + 1]):
+        place += 1
+    return float(magnitudes[place]) if len(magnitudes) else 0.0

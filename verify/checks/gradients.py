@@ -1,7 +1,8 @@
 """gradients: is every gradient the same, of every output, by every parameter and input, checkpointed or not?
 
 Asked in float64 with shared weights, in train mode with the same random draws on both sides. A detach, a no_grad or a
-stop in the wrong place changes no output and trains another model. Gradients are compared by fingerprints (norm and
+stop in the wrong place changes no output and trains another model. Where the sides cannot be
+given the same masks, gradients are those of passes that drop nothing. Gradients are compared by fingerprints (norm and
 eight random projections), so that memory stays small. The allowed difference is a multiple of the reference's own
 response to one-ulp noise. Both are relative to the largest gradient of the same output: one that is zero but for
 rounding, such as that of a key bias under softmax, may be exactly zero on the other side.
@@ -12,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verify.checks import structure, training
 from verify.checks.base import Job, Maker, Outcome, faults
-from verify.mapping import inverse, renamed
+from verify.mapping import inverse, to_wire
 from verify.report import Finding, Verdict
 from verify.tolerance import EPS, Tolerance, from_response
 from verify.trace import Answer, Ask, Role, Trace
@@ -39,10 +41,12 @@ Gradients = Mapping[str, list[float] | None]
 
 def plan(job: Job) -> list[Ask]:
     asks = structure.plan(job)
+    words = to_wire(inverse(job.spec.mapping.outputs))
     for name in job.cases(CHECK):
         for kind, sides in KINDS.items():
             nudged, again = kind == "noise", kind == "checkpointed"
-            asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, nudged=nudged, checkpointing=again))
+            more: dict[str, Any] = {"nudged": nudged, "checkpointing": again, "words": words}
+            asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, **more))
     return asks
 
 
@@ -52,9 +56,12 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         keys = {kind: job.key(CHECK, name, kind) for kind in KINDS}
         plain = (reference.get(keys["plain"]), candidate.get(keys["plain"]))
         noise = reference.get(keys["noise"])
-        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving)
+        masks = training.other_masks(*plain)
+        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving, even=bool(masks))
         again = (reference.get(keys["checkpointed"]), candidate.get(keys["checkpointed"]))
         yield _checkpointed(_Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise)
+        if masks:
+            yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
     if job.cases(CHECK):
         yield _matter(job, moving)
 
@@ -68,14 +75,20 @@ class _Comparison:
         self._top: _Gap | None = None
         self._models = [trace.get(job.key("structure")).result or {} for trace in traces]
 
-    def field(self, left: Gradients, right: Gradients, moved: Gradients) -> list[_Gap]:
-        """Every gradient of one output. Notes the one that is nearest to its limit, or furthest past it."""
+    def field(self, left: Gradients, right: Gradients, moved: Gradients, still: Gradients | None = None) -> list[_Gap]:
+        """Every gradient of one output. Notes the one that is nearest to its limit, or furthest past it.
+
+        moved, still: the reference's with noise and without; still is `left` unless given.
+        """
         gaps = []
+        largest = _largest(left)
+        still = left if still is None else still
         for name in sorted(left.keys() | right.keys()):
             if self.make.ignored(name):
                 continue
             self.outcome.compared += 1
-            gaps.append(_gap(self.make.job, name, (left.get(name), right.get(name), moved.get(name)), _largest(left)))
+            response = _response(still.get(name), moved.get(name), _largest(still))
+            gaps.append(_gap(self.make.job, name, (left.get(name), right.get(name)), response, largest))
             if self._top is None or (gaps[-1].bad, gaps[-1].ratio) > (self._top.bad, self._top.ratio):
                 self._top = top = gaps[-1]
                 self.outcome.measured, self.outcome.allowed = top.measured, top.tolerance.allowed
@@ -127,12 +140,21 @@ def _largest(grads: Gradients) -> float:
     return max((g[0] for g in grads.values() if g), default=0.0)
 
 
+def _array(grad: list[float] | None) -> NDArray[np.float64]:
+    """A fingerprint. One that is not connected counts as zero."""
+    return np.array(grad or [0.0] * FINGERPRINT, dtype=np.float64)
+
+
+def _response(still: list[float] | None, moved: list[float] | None, largest: float) -> float:
+    """What noise does to a gradient of the reference."""
+    return 0.0 if moved is None else _relative(_array(still) - _array(moved), largest)
+
+
 def _gap(
-    job: Job, name: str, grads: tuple[list[float] | None, list[float] | None, list[float] | None], largest: float
+    job: Job, name: str, grads: tuple[list[float] | None, list[float] | None], response: float, largest: float
 ) -> _Gap:
-    """The distance of two fingerprints. One that is not connected counts as zero."""
-    a, b, moved = (np.array(g or [0.0] * FINGERPRINT, dtype=np.float64) for g in grads)
-    response = 0.0 if grads[2] is None else _relative(a - moved, largest)
+    """The distance of two fingerprints."""
+    a, b = map(_array, grads)
     tolerance = from_response(response, job.spec.tolerance.multiple, "fp64")
     lacking = "reference" if grads[0] is None else "candidate" if grads[1] is None else ""
     return _Gap(name=name, measured=_relative(a - b, largest), tolerance=tolerance, lacking=lacking)
@@ -146,19 +168,19 @@ def _relative(difference: NDArray[np.float64], largest: float) -> float:
     return apart / largest if math.isfinite(apart) and 0 < largest < math.inf else math.inf
 
 
-def _fields(job: Job, answer: Answer, *, theirs: bool) -> dict[str, Gradients]:
-    """Gradients by output field, in the reference's words."""
-    result = answer.result or {}
-    names = inverse(job.spec.mapping.outputs) if theirs else {}
-    fields = {}
-    for field, grads in result["fields"].items():
-        path = renamed(result["paths"].get(field, field), names)
-        fields[path.partition(".")[0] or field] = grads
+def _fields(answer: Answer, *, even: bool = False) -> Mapping[str, Gradients]:
+    """Gradients by output field. even: of the pass that drops nothing."""
+    fields: Mapping[str, Gradients] = (answer.result or {}).get("even" if even else "fields") or {}
     return fields
 
 
 def _plain(
-    comparison: _Comparison, pair: tuple[Answer, Answer], noise: Answer, moving: dict[str, dict[Role, bool]]
+    comparison: _Comparison,
+    pair: tuple[Answer, Answer],
+    noise: Answer,
+    moving: dict[str, dict[Role, bool]],
+    *,
+    even: bool,
 ) -> Outcome:
     make, outcome = comparison.make, comparison.outcome
     r, c = pair
@@ -168,11 +190,8 @@ def _plain(
     if noise.result is None:
         outcome.findings.append(_lost(make, noise))
         return outcome
-    if training.in_other_pieces(r, c):
-        outcome.skipped, outcome.reason = True, training.OTHER_PIECES
-        return outcome
-    left, right = (_fields(make.job, answer, theirs=answer is c) for answer in pair)
-    moved = _fields(make.job, noise, theirs=False)
+    left, right = (_fields(answer, even=even) for answer in pair)
+    moved = _fields(noise, even=even)
     for field in sorted(left.keys() | right.keys()):
         if make.ignored(field):
             continue
@@ -202,7 +221,10 @@ def _lost(make: Maker, noise: Answer) -> Finding:
 def _checkpointed(
     comparison: _Comparison, pair: tuple[Answer, Answer], plain: tuple[Answer, Answer], noise: Answer
 ) -> Outcome:
-    """Each side with checkpointing against the reference without. Skipped where neither side offers it."""
+    """Each side with checkpointing against the reference without. Skipped where neither side offers it.
+
+    Where the sides cannot be given the same masks, each against itself without: `_plain` has compared them with each other.
+    """
     make, outcome = comparison.make, comparison.outcome
     sides = dict(zip(("reference", "candidate"), pair, strict=True))
     lacking = [side for side, answer in sides.items() if answer.fault and answer.fault.kind == "setup"]
@@ -219,15 +241,20 @@ def _checkpointed(
     if plain[0].result is None or noise.result is None:
         outcome.skipped, outcome.reason = True, "there are no gradients without checkpointing to compare with"
         return outcome
-    if training.in_other_pieces(*plain):
-        outcome.skipped, outcome.reason = True, training.OTHER_PIECES
-        return outcome
-    right, moved = (_fields(make.job, answer, theirs=False) for answer in (plain[0], noise))
+    still, moved = (_fields(answer) for answer in (plain[0], noise))
+    masks = training.other_masks(*plain)
     for side, answer in sides.items():
-        for field, grads in _fields(make.job, answer, theirs=side == "candidate").items():
-            if field not in right or make.ignored(field):
+        found = _fields(answer)
+        right = _fields(plain[1]) if masks and side == "candidate" else still
+        for field in sorted(right.keys() | found.keys()):
+            if make.ignored(field):
                 continue
-            gaps = comparison.field(right[field], grads, moved.get(field, {}))
+            if field not in found or field not in right:
+                details = {"field": field, "side": side}
+                outcome.findings.append(make.finding("checkpointing-field", field, details=details))
+                continue
+            grads = found[field]
+            gaps = comparison.field(right[field], grads, moved.get(field, {}), still.get(field, {}))
             comparison.unstable(gaps, field)
             if bad := [g for g in gaps if g.bad]:
                 worst = max(bad, key=lambda g: g.ratio)

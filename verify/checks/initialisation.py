@@ -2,7 +2,7 @@
 
 Where both draw alike the values are equal to the bit and nothing is left to ask. Where they draw in another order, the
 distributions are compared: a constant stays that constant; mean, spread and shape of a random one agree within what its
-size lets them vary.
+size lets them vary. What another seed does not change is not drawn: a table, whose values agree as those of a buffer do.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from numpy.typing import NDArray
+
 from verify import mapping
-from verify.checks import structure
+from verify.checks import buffers, structure
 from verify.checks.base import Job, Maker, Outcome, faults
+from verify.compare import gap
 from verify.report import Finding
 from verify.trace import Ask, Trace
 
@@ -30,6 +33,8 @@ judged."""
 NOT_JUDGED = (
     "{} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {} is one"
 )
+
+Tables = tuple[NDArray[Any], NDArray[Any]]
 
 NORMAL = 3.0
 """The kurtosis of a normal distribution."""
@@ -57,7 +62,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     for name, theirs in common.items():
         if make.ignored(name):
             continue
-        judged, finding = _one(make, name, left[name], right[theirs])
+        tables = _tables(recipes.get(theirs), r.arrays.get(name), c.arrays.get(theirs))
+        judged, finding = _one(make, name, left[name], right[theirs], tables)
         outcome.compared += judged
         passed += [] if judged else [name]
         if finding is not None:
@@ -85,7 +91,18 @@ def _aligned(
             yield recipe.sources[0], theirs
 
 
-def _one(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, Finding | None]:
+def _tables(recipe: mapping.Recipe | None, ours: NDArray[Any] | None, theirs: NDArray[Any] | None) -> Tables | None:
+    """The values of a parameter that neither side draws, both laid out as the candidate's."""
+    if ours is None or theirs is None or ours.size != theirs.size:
+        return None
+    if recipe is not None and recipe.transpose:
+        ours = ours.swapaxes(0, 1)
+    return ours.reshape(theirs.shape), theirs
+
+
+def _one(
+    make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any], tables: Tables | None
+) -> tuple[bool, Finding | None]:
     """Whether two initialisations could be compared, and the statistic that sets them apart, if one does."""
     if a["digest"] == b["digest"]:
         return True, None
@@ -96,19 +113,36 @@ def _one(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> 
             return False, None
         words = ["finite" if side["finite"] else "NaN or infinity" for side in (a, b)]
         return True, _finding(make, name, "kind", words[0], words[1], None)
+    if tables is not None:
+        return True, _table(make, name, (a, b), tables)
     steady = [side["steady"] for side in (a, b)]
-    if any(steady):
-        what = "lowest" if all(steady) else "spread"
+    constant = [side["steady"] and side["lowest"] == side["highest"] for side in (a, b)]
+    if any(steady) and not all(steady) and not any(constant):
+        words = ["not drawn" if one else "drawn" for one in steady]
+        return True, _finding(make, name, "kind", words[0], words[1], None)
+    if any(constant):
+        what = "lowest" if all(constant) else "spread"
         ours, theirs = (side[what] for side in (a, b))
-        word = "value" if all(steady) else what
+        word = "value" if all(constant) else what
         return True, None if ours == theirs else _finding(make, name, word, ours, theirs, None)
     if not (a["spread"] and b["spread"]):  # one drawn value
         return False, None
     gaps = _gaps(a, b)
-    for what, (gap, error) in gaps.items():
-        if not gap <= DEVIATIONS * error:
+    for what, (distance, error) in gaps.items():
+        if not distance <= DEVIATIONS * error:
             return True, _finding(make, name, what, a[what], b[what], DEVIATIONS * error)
     return bool(gaps), None
+
+
+def _table(
+    make: Maker, name: str, sides: tuple[Mapping[str, Any], Mapping[str, Any]], tables: Tables
+) -> Finding | None:
+    """The value at which two tables lie furthest apart, if by more than a buffer may."""
+    spacing = max(buffers.SPACING.get(side["dtype"], 0.0) for side in sides)
+    if spacing and buffers.ulps_apart(*tables, spacing) <= make.job.spec.tolerance.buffer_ulps:
+        return None
+    found = gap(*tables)
+    return _finding(make, name, "value", found.reference, found.candidate, None) if found.different else None
 
 
 def _gaps(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

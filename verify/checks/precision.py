@@ -86,9 +86,12 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
 def _format(
     make: Maker, form: str, pair: tuple[Answer, Answer], exact: Answer, function: tuple[Answer, Answer]
 ) -> Outcome:
-    lacking = next((a.fault for a in pair if a.fault and a.fault.kind == "setup"), None)
-    if lacking:
-        return Outcome(name=make.group, skipped=True, reason=str(lacking))
+    lacking = [a.fault if a.fault and a.fault.kind == "setup" else None for a in pair]
+    if lacking[0]:
+        return Outcome(name=make.group, skipped=True, reason=str(lacking[0]))
+    if lacking[1] and pair[0].result is not None:  # what the candidate alone cannot do is no matter of this machine
+        details = {"side": "candidate", "fault": lacking[1]}
+        return Outcome(name=make.group, findings=[make.finding("fault-one", make.group, details=details)])
     refused = [a.fault for a in pair if a.fault and a.fault.kind == "raised"]
     if form != "fp32" and len(refused) == len(pair):
         reason = f"neither side runs in {form}: {refused[0]} / {refused[1]}"

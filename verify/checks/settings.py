@@ -11,8 +11,9 @@ modules of a class hold together; the rest is told as not done.
 from __future__ import annotations
 
 import json
+import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.checks import structure
@@ -26,7 +27,7 @@ from verify.trace import BOTH, Ask, Trace
 SUMMARY = "what modules hold that is no parameter: eps, dropout rates, strides, head counts"
 RUNS_CASES = False
 
-HARMLESS = frozenset({"inplace", "batch_first", "dim", "start_dim", "end_dim"})
+HARMLESS = frozenset({"inplace", "batch_first", "dim", "start_dim", "end_dim", "unflattened_size"})
 """Settings of torch's modules that can be written in two ways (-1 and 3) or say how a thing is computed, and not what.
 An output shows where one of them is wrong."""
 
@@ -65,7 +66,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         verdict = Verdict.DIFFERENT if same else Verdict.NOTE
         # Equal as Python sees it, so that 0 and 0.0 are one rate.
         values = [side["settings"] for side in (left[path], right[theirs])]
-        apart = [name for name in names if values[0][name] != values[1][name]]
+        equal: Callable[[Any, Any], bool] = _alike if same else operator.eq
+        apart = [name for name in names if not equal(values[0][name], values[1][name])]
         changed = [{name: side[name] for name in apart} for side in values]
         for finding in make.differences(changed[0], changed[1], path):
             name = finding.subject.removeprefix(f"{path}.").partition(".")[0]
@@ -139,9 +141,20 @@ def _names(modules: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def _text(value: Any) -> str:
-    """A setting as text; 0, 0.0 and False are one."""
+    """A setting of one of torch's classes as text; 0, 0.0 and False are one, and so are 2 and (2, 2)."""
+    if isinstance(value, list) and value and all(item == value[0] for item in value):
+        value = value[0]
     whole = isinstance(value, bool | int) and abs(value) < 2**53
     return json.dumps(float(value) if whole else value)
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two settings of one of torch's classes are one: a number stands for a list of it, as 2 for (2, 2)."""
+    if isinstance(a, list) and not isinstance(b, list):
+        a, b = b, a
+    if isinstance(b, list) and not isinstance(a, list):
+        return bool(b) and all(a == item for item in b)
+    return bool(a == b)
 
 
 def _telling(module: Mapping[str, Any]) -> bool:

@@ -2,7 +2,9 @@
 
 Dropout is above zero here, and what either side draws is replaced by the same values (see `observer/randomness.py`), so
 that the comparison is as sharp as that of `forward`. Which draws there are is compared too: their number, sizes and
-probabilities. Where outputs agree another number of draws is a note.
+probabilities. Where outputs agree another number of draws is a note. Where the sides draw as many numbers in other pieces,
+which attention head by head does, or mask the same tensors in another order, they cannot be given the same masks; the pass
+is then one that drops nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,17 @@ SUMMARY = "train mode with the same random draws: outputs, buffers that it chang
 RUNS_CASES = True
 
 CHECK = "training"
-OTHER_PIECES = "both sides draw as many numbers, but in other pieces, so that they cannot be given the same masks"
+OTHER_PIECES = (
+    "both sides draw as many numbers, but in other pieces, so that they cannot be given the same masks; compared are "
+    "passes that drop nothing"
+)
+OTHER_ORDER = (
+    "both sides mask the same tensors, but in another order, so that they cannot be given the same masks; compared are "
+    "passes that drop nothing"
+)
+SAME = 1e-4
+"""How far prints of what two dropouts mask may lie apart, relative to their norm, and be those of one tensor."""
+
 Draw = tuple[int, float | None]
 """Size, and the probability of a one where it is known."""
 
@@ -63,17 +75,20 @@ def _case(job: Job, name: str, answers: tuple[Answer, Answer, Answer], names: Ma
         ours, others, nudged = (side.section(section) for side in (left, right, moved))
         return passes.compared(make, ours, others, nudged, arithmetic, mapped=bool(theirs))
 
-    if in_other_pieces(answers[0], answers[1]):
-        outcome = Outcome(name=name, skipped=True, reason=OTHER_PIECES)
-    else:
-        outcome = against(Maker(job=job, check=CHECK, group=name), "train")
+    masks = other_masks(answers[0], answers[1])
+    form = "even-" if masks else ""
+    outcome = against(Maker(job=job, check=CHECK, group=name), f"{form}train")
     _draws(Maker(job=job, check=CHECK, group=name), outcome, answers)
     yield outcome
-    ours, others = left.section("buffer"), passes.read(c, names, sections=True).section("buffer")
+    if masks:
+        yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
+    section = f"{form}buffer"
+    ours, others = left.section(section), passes.read(c, names, sections=True).section(section)
     if ours.leaves or others.leaves:
         make = Maker(job=job, check=CHECK, group=f"{name} buffers")
-        yield passes.compared(make, ours, others, moved.section("buffer"), arithmetic)
-    after = against(Maker(job=job, check=CHECK, group=f"{name} after"), "after")
+        # buffers are in no container: that of the outputs is the first group's
+        yield passes.compared(make, ours, others, moved.section(section), arithmetic, mapped=True)
+    after = against(Maker(job=job, check=CHECK, group=f"{name} after"), f"{form}after")
     _restored(Maker(job=job, check=CHECK, group=f"{name} after"), after, (left, right, moved), arithmetic)
     yield after
 
@@ -83,7 +98,44 @@ def _counted(answer: Answer) -> Counter[Draw]:
     return Counter(map(_draw, (answer.result or {}).get("draws", [])))
 
 
-def in_other_pieces(reference: Answer, candidate: Answer) -> bool:
+def other_masks(reference: Answer, candidate: Answer) -> str:
+    """Why both sides cannot be given the same masks though they draw alike; empty where they can."""
+    if _in_other_pieces(reference, candidate):
+        return OTHER_PIECES
+    return OTHER_ORDER if _in_other_order(reference, candidate) else ""
+
+
+def _in_other_order(reference: Answer, candidate: Answer) -> bool:
+    """Whether dropouts of one size and probability mask the same tensors, and not in the same order."""
+    ours, theirs = map(_masked, (reference, candidate))
+    if ours.keys() != theirs.keys() or any(len(ours[draw]) != len(theirs[draw]) for draw in ours):
+        return False
+    moved = False
+    for draw, prints in ours.items():
+        rest = list(theirs[draw])
+        moved |= not all(map(_one_tensor, prints, rest))
+        for one in prints:
+            place = next((i for i, other in enumerate(rest) if _one_tensor(one, other)), None)
+            if place is None:
+                return False
+            del rest[place]
+    return moved
+
+
+def _masked(answer: Answer) -> dict[Draw, list[list[float]]]:
+    """Prints of what each dropout of a pass that drops nothing is given, in order, by size and probability."""
+    found: dict[Draw, list[list[float]]] = {}
+    for draw in (answer.result or {}).get("even_draws", []):
+        if draw.get("masked") is not None:
+            found.setdefault(_draw(draw), []).append(draw["masked"])
+    return found
+
+
+def _one_tensor(a: Sequence[float], b: Sequence[float]) -> bool:
+    return all(abs(x - y) <= SAME * abs(a[0]) for x, y in zip(a, b, strict=True))
+
+
+def _in_other_pieces(reference: Answer, candidate: Answer) -> bool:
     """Whether both sides draw as many numbers with the same probabilities, but not in draws of the same sizes.
 
     Attention head by head does so. The same masks cannot be given to both then.
@@ -109,7 +161,8 @@ def _draws(make: Maker, outcome: Outcome, answers: Sequence[Answer]) -> None:
         next((location(d["location"]) for d in (answer.result or {})["draws"] if more[_draw(d)]), None)
         for answer, more in zip(answers, (a - b, b - a), strict=False)
     ]
-    values = any(f.kind in ("output-values", "not-finite") for f in outcome.findings)
+    differ = any(f.kind in ("output-values", "not-finite") for f in outcome.findings)
+    values = differ and not other_masks(answers[0], answers[1])  # there outputs are those without any mask
     outcome.findings.append(
         make.finding(
             "draws",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,13 +23,27 @@ PROJECTIONS = 8
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args as for `forward`, and checkpointing (whether activations are computed again in the backward pass).
+    """args as for `forward`, checkpointing (whether activations are computed again in the backward pass) and words (rules
+    from the candidate's output paths to the reference's: regular expressions and templates).
 
     Runs in train mode with injected random draws, because that is when gradients are taken. For each output field
     (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
-    "input:name": fingerprint or None}}, names in the reference's words, paths {field: one of its outputs}, and draws (see
-    `Injected`). None: not connected.
+    "input:name": fingerprint or None}}, names in the reference's words, and draws (see
+    `Injected`). None: not connected. even, even_draws: fields and draws of a second pass whose draws are even,
+    where the first drew anything and computes nothing again.
     """
+    draws = Injected(builder.settings["seed"], builder.settings["path"])
+    found = _pass(builder, args, draws)
+    if draws.draws and not args["checkpointing"]:
+        evenly = Injected(builder.settings["seed"], builder.settings["path"], even=True)
+        even = _pass(builder, args, evenly)
+        found["even"] = even["fields"]
+        found["even_draws"] = evenly.draws
+    return {**found, "draws": draws.draws}
+
+
+def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, Any]:
+    """Fields of one pass with these draws."""
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
     watched = {f"input:{n}": t for n, t in inputs.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
@@ -36,11 +51,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         tensor.requires_grad_(True)
     parameters = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
     leaves = {**parameters, **watched}
-    recipes = (args.get("recipes") or {}) if builder.settings["role"] == "candidate" else {}
+    theirs = builder.settings["role"] == "candidate"
+    recipes = (args.get("recipes") or {}) if theirs else {}
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
-    draws = Injected(builder.settings["seed"], builder.settings["path"])
     with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
-        losses, paths = _losses(call(builder, built.model, inputs))
+        losses = _losses(call(builder, built.model, inputs), args["words"] if theirs else [])
         grads = {
             field: torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, retain_graph=True)
             for field, loss in losses.items()
@@ -49,7 +64,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     for field, found in grads.items():
         named = _in_reference_words(dict(zip(leaves, found, strict=True)), recipes, names)
         fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
-    return {"fields": fields, "paths": paths, "draws": draws.draws, "exact": built.exact, "note": built.note}
+    return {"fields": fields, "exact": built.exact, "note": built.note}
 
 
 @contextlib.contextmanager
@@ -68,20 +83,25 @@ def checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
         model.gradient_checkpointing_disable()
 
 
-def _losses(output: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """By output field, the sum of seeded projections of its tensors that take part in training, and a path of it."""
+def _losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+    """By output field in the reference's words, the sum of seeded projections of its tensors that take part in
+    training. A field is the first component of a path."""
     losses: dict[str, torch.Tensor] = {}
-    paths: dict[str, str] = {}
     for path, leaf in flatten(output):
         if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
             # not by torch, whose draws are replaced here: the first tensor of a size would not get what the second does
             direction = torch.from_numpy(stream(0, f"direction/{leaf.numel()}").random(leaf.numel()) - 0.5)
             real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
             loss = real.flatten().double() @ direction.to(leaf.device)
-            field = path.partition(".")[0]
+            field = _renamed(path, words).partition(".")[0]
             losses[field] = losses[field] + loss if field in losses else loss
-            paths.setdefault(field, path)
-    return losses, paths
+    return losses
+
+
+def _renamed(path: str, words: list[tuple[str, str]]) -> str:
+    """`path` by the first rule that matches it, or as it is."""
+    matches = ((re.fullmatch(pattern, path), template) for pattern, template in words)
+    return next((match.expand(template) for match, template in matches if match), path)
 
 
 def _in_reference_words(

@@ -12,27 +12,26 @@ from . import locate
 from .build import Builder
 from .values import dtype_name
 
-FEW = 16
-"""Below this many values, equal ones may be equal by chance."""
-
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), seed. Builds on the CPU as the model itself does, in its own dtypes.
 
     Returns parameters [{name, shape, dtype, ...}] with what `_described` says, modules [{path, location}] and
-    the location of the model's class.
+    the location of the model's class. arrays: the values, by name, of those that hold several and that another seed does
+    not change.
     """
     builder.release()
     model = _fresh(builder, args["values"], args["seed"])
-    again: dict[str, str] = {}
-    if any(p.numel() < FEW for p in model.parameters()):  # so few do not tell whether they were drawn
-        again = {n: digest(p) for n, p in _fresh(builder, args["values"], args["seed"] + 1).named_parameters()}
+    again = {n: digest(p) for n, p in _fresh(builder, args["values"], args["seed"] + 1).named_parameters()}
     root = builder.settings["path"]
+    parameters = [
+        {"name": name, "shape": list(p.shape), "dtype": dtype_name(p), **_described(p.detach(), again.get(name))}
+        for name, p in model.named_parameters()
+    ]
+    tables = {p["name"] for p in parameters if p["steady"] and p["lowest"] != p["highest"]}
     return {
-        "parameters": [
-            {"name": name, "shape": list(p.shape), "dtype": dtype_name(p), **_described(p.detach(), again.get(name))}
-            for name, p in model.named_parameters()
-        ],
+        "parameters": parameters,
+        "arrays": {name: p.detach() for name, p in model.named_parameters() if name in tables},
         "modules": [{"path": p, "location": locate.of_class(m, root)} for p, m in model.named_modules()],
         "location": locate.of_class(model, root),
     }
@@ -44,10 +43,9 @@ def _fresh(builder: Builder, values: dict[str, Any], seed: int) -> nn.Module:
 
 
 def _described(tensor: torch.Tensor, again: str | None) -> dict[str, Any]:
-    """The statistics, and steady: whether all values are one that is not drawn. again: digest under another seed."""
+    """The statistics, and steady: whether no value is drawn. again: digest under another seed."""
     found = statistics(tensor)
-    steady = found["lowest"] == found["highest"] and (found["count"] >= FEW or found["digest"] == again)
-    return {**found, "steady": steady}
+    return {**found, "steady": found["digest"] == again}
 
 
 def statistics(tensor: torch.Tensor) -> dict[str, Any]:

@@ -20,22 +20,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..weights import stream
 from . import locate
+from .values import project
 
 FIRST = 1_000_003
 """Generator seed before the first draw. The n-th draw finds FIRST + n there."""
 
+PROJECTIONS = 2
+
+EVEN = 1 - 2.0**-10
+"""The one uniform number of even draws. Every dropout of a smaller rate keeps everything."""
+
 
 class Injected(TorchDispatchMode):  # type: ignore[misc]
-    """Within, random operations take injected values. `draws` lists them as {op, size, keep, location}, in order.
+    """Within, random operations take injected values. `draws` lists them as {op, size, keep, location, masked}, in order.
 
-    keep: probability of a one, for Bernoulli draws. A random operation that is not known here runs as it is, seeded.
-    Leaves torch's generator seeded.
+    keep: probability of a one, for Bernoulli draws. masked: norm and projections of the tensor that a dropout of an even
+    pass is given, which tell one dropout from another; else None. even: whether every number is the same one, so that it
+    does not matter in which pieces they are drawn. A random operation that is not known here runs as it is, seeded. Leaves
+    torch's generator seeded.
     """
 
-    def __init__(self, seed: int, root: str) -> None:
+    def __init__(self, seed: int, root: str, *, even: bool = False) -> None:
         super().__init__()
-        self.seed, self.root = seed, root
+        self.seed, self.root, self.even = seed, root, even
         self.draws: list[dict[str, Any]] = []
+        self._masks: list[tuple[torch.Tensor, dict[str, Any]]] = []
         self._places: dict[int, Counter[int]] = {FIRST: Counter()}
         torch.manual_seed(FIRST)
 
@@ -47,20 +56,45 @@ class Injected(TorchDispatchMode):  # type: ignore[misc]
             return replacement(self, name, func, args, kwargs)
         if torch.Tag.nondeterministic_seeded in func.tags and _draws(name, func, args, kwargs):
             self._told(name, 0, None)
+        if name in ("mul", "mul_") and self._masks:
+            self._seen(args)
         return func(*args, **kwargs)
 
     def uniform(self, name: str, size: int, keep: float | None = None) -> torch.Tensor:
         """The next uniform numbers [size] for a draw of that size, float64 on the CPU."""
         self._told(name, size, keep)
+        if self.even:
+            return torch.full((size,), EVEN, dtype=torch.float64)
         now = torch.initial_seed()
         places = self._places.get(now, Counter())
         torch.manual_seed(now + 1)
         self._places[now + 1] = places + Counter([size])
         return torch.from_numpy(stream(self.seed, f"draws/{size}/{places[size]}").random(size))
 
+    def masks(self, mask: torch.Tensor) -> torch.Tensor:
+        """The mask that was drawn last, which a product will show the source of."""
+        if self.even:
+            self._masks.append((mask, self.draws[-1]))
+        return mask
+
+    def masked(self, source: torch.Tensor, draw: dict[str, Any]) -> None:
+        """Notes what a draw masks."""
+        if self.even and source.is_floating_point():
+            x = source.detach().double().flatten().cpu()
+            draw["masked"] = [x.norm().item(), *(p.item() for p in project(x, PROJECTIONS))]
+
+    def _seen(self, factors: Any) -> None:
+        for place, (mask, draw) in enumerate(self._masks):
+            if any(factor is mask for factor in factors):
+                other = [f for f in factors if isinstance(f, torch.Tensor) and f is not mask]
+                if other and other[0].shape == mask.shape:
+                    self.masked(other[0], draw)
+                    del self._masks[place]
+                return
+
     def _told(self, name: str, size: int, keep: float | None) -> None:
         place = locate.of_caller(self.root)
-        self.draws.append({"op": name.rstrip("_"), "size": size, "keep": keep, "location": place})
+        self.draws.append({"op": name.rstrip("_"), "size": size, "keep": keep, "location": place, "masked": None})
 
 
 def _draws(name: str, func: Any, args: Any, kwargs: Any) -> bool:
@@ -85,7 +119,7 @@ def _bernoulli(mode: Injected, name: str, func: Any, args: Any, kwargs: Any) -> 
     u = mode.uniform(name, target.numel(), float(p) if isinstance(p, float | int) else None)
     chance = p.double() if isinstance(p, torch.Tensor) else p
     drawn = (u.reshape(target.shape).to(target.device) >= 1 - chance).to(target.dtype)
-    return target.copy_(drawn) if name.endswith("_") else drawn
+    return mode.masks(target.copy_(drawn) if name.endswith("_") else drawn)
 
 
 def _native_dropout(mode: Injected, name: str, func: Any, args: Any, kwargs: Any) -> Any:
@@ -93,6 +127,7 @@ def _native_dropout(mode: Injected, name: str, func: Any, args: Any, kwargs: Any
     if train is False:
         return func(*args, **kwargs)
     u = mode.uniform(name, source.numel(), 1 - p).reshape(source.shape).to(source.device)
+    mode.masked(source, mode.draws[-1])
     mask = u >= p
     return source * mask * (1 / (1 - p) if p < 1 else 0.0), mask
 

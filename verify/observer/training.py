@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     Returns outputs, container and arrays as `forward` does. The paths of the outputs begin with a section: "train/" for
     the pass in train mode, "buffer/" for every buffer that it changed, "before/" and "after/" for eval passes before
-    and after it. draws: see `Injected`.
+    and after it; where anything was drawn, "even-train/", "even-buffer/" and "even-after/" for the same with even draws.
+    draws, even_draws: see `Injected`.
     """
     built = prepared(builder, args)
     model = built.model
@@ -31,15 +32,12 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
             return call(builder, model, load_inputs(args, built, builder))
 
     leaves = [(f"before/{path}", leaf) for path, leaf in flatten(run())]
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with training(model):
-        injected = Injected(builder.settings["seed"], builder.settings["path"])
-        with injected:
-            output = run()
-        changed = [(n, b.clone()) for n, b in model.named_buffers() if n not in kept or not same(b, kept[n])]
-        model.eval()
-        after = run()
-    for section, found in (("train", flatten(output)), ("buffer", changed), ("after", flatten(after))):
+    injected = Injected(builder.settings["seed"], builder.settings["path"])
+    output, sections = _trained(model, run, injected)
+    even = Injected(builder.settings["seed"], builder.settings["path"], even=True)
+    if injected.draws:
+        sections.update({f"even-{section}": found for section, found in _trained(model, run, even)[1].items()})
+    for section, found in sections.items():
         leaves += [(f"{section}/{path}", leaf) for path, leaf in found]
     return {
         "container": container(output),
@@ -47,9 +45,24 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "outputs": [{"path": path, **describe(leaf)} for path, leaf in leaves],
         "arrays": {path: leaf for path, leaf in leaves if isinstance(leaf, torch.Tensor)},
         "draws": injected.draws,
+        "even_draws": even.draws,
         "exact": built.exact,
         "note": built.note,
     }
+
+
+def _trained(
+    model: nn.Module, run: Callable[[], Any], injected: Injected
+) -> tuple[Any, dict[str, list[tuple[str, Any]]]]:
+    """The output of a pass in train mode, and by section what it and the eval pass after it leave."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with training(model):
+        with injected:
+            output = run()
+        changed = [(n, b.clone()) for n, b in model.named_buffers() if n not in kept or not same(b, kept[n])]
+        model.eval()
+        after = run()
+    return output, {"train": list(flatten(output)), "buffer": changed, "after": list(flatten(after))}
 
 
 @contextlib.contextmanager

@@ -143,3 +143,25 @@ def test_empty_and_ignored_buffers(compare):
 def test_a_fault_is_one_group():
     traces = trace_of("reference", {"v/structure": Fault(kind="raised")}), trace_of("candidate", {})
     assert [o.name for o in buffers.compare(job_of(), *traces)] == ["construct"]
+
+
+@pytest.mark.parametrize("filling", [float(np.finfo(np.float32).min), float(np.finfo(np.float32).max), -1e9, -1e4])
+def test_one_large_value_excuses_no_other(compare, filling):
+    table = np.append(np.linspace(0.1, 1, 8), [filling, -0.5])
+    moved = table + np.where(np.abs(table) < 2, 4 * 2.0**-24, 0)
+    assert compare({"t": table}, {"t": moved}).verdict == "equal"
+    for wrong in (7.0, 1.001):
+        other = np.where(np.abs(table) < 2, table * wrong, table)
+        assert compare({"t": table}, {"t": other}).verdict == "different"
+    assert compare({"t": table}, {"t": np.where(np.abs(table) < 2, table, filling * 0.999)}).verdict == "different"
+
+
+def test_both_fillings_of_a_mask_are_compared_by_themselves(compare):
+    mask = np.array([0.0, -1e9, 3e38])
+    for wrong in ([5.0, -1e9, 3e38], [0.0, -1.001e9, 3e38], [0.0, -1e9, 2e38]):
+        assert compare({"t": mask}, {"t": np.array(wrong)}).verdict == "different"
+
+
+def test_what_is_left_of_a_quarter_turn_is_still_rounding(compare):
+    table = np.cos(np.arange(4) * np.pi / 2)  # 1, 6e-17, -1, -2e-16
+    assert compare({"t": table}, {"t": np.round(table)}, "float32").verdict == "equal"

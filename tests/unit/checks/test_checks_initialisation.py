@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from verify.checks import initialisation
-from verify.observer.initialisation import _described
+from verify.observer.initialisation import _described, digest
 from verify.report import Verdict
 
 Draw = Callable[[torch.Generator, int], torch.Tensor]
@@ -41,7 +41,8 @@ def compare(job, traces):
     def run(left: torch.Tensor, right: torch.Tensor, steady: bool = True):
         sides = []
         for tensor in (left, right):
-            again = _described(tensor, None)["digest"] if steady else "another"
+            constant = steady and bool((tensor == tensor.flatten()[0]).all())
+            again = _described(tensor, None)["digest"] if constant else "another"
             about: dict[str, Any] = {"name": "w", "shape": list(tensor.shape), "dtype": "float32"}
             parameter = {**about, **_described(tensor, again)}
             sides.append({"initialisation": {"parameters": [parameter], "modules": [], "location": None}})
@@ -98,8 +99,46 @@ def test_values_that_are_equal_to_the_bit_need_no_statistics(compare):
 
 def test_a_constant_is_one_whatever_its_sum_rounds_to():
     found = _described(torch.full((1000,), 0.1), None)
-    assert found["steady"]
-    assert not _described(torch.full((1,), 0.1), "another")["steady"]
+    assert _described(torch.full((1000,), 0.1), found["digest"])["steady"]
+    assert found["lowest"] == found["highest"]
+    assert not _described(torch.full((1000,), 0.1), "another")["steady"]
+
+
+@pytest.fixture
+def tabled(job, traces):
+    """The outcome for one parameter that no seed changes, unless a side's is drawn."""
+
+    def run(left: torch.Tensor, right: torch.Tensor, drawn: bool = False, **changes: Any):
+        sides = []
+        for name, tensor, again in (("a", left, False), ("c" if changes else "a", right, drawn)):
+            about = {"name": name, "shape": list(tensor.shape), "dtype": "float32"}
+            parameter = {**about, **_described(tensor, "another" if again else digest(tensor))}
+            answer = {"parameters": [parameter], "modules": [], "location": None}
+            sides.append({"initialisation": (answer, {} if again else {name: tensor.numpy()})})
+        (outcome,) = initialisation.compare(job(**changes), *traces(*sides))
+        return outcome
+
+    return run
+
+
+ANGLES = torch.arange(16.0)[:, None] * 10_000 ** -(torch.arange(8.0) / 8)
+
+
+def test_a_table_that_no_seed_changes_is_compared_by_value(tabled):
+    halves, turns = torch.cat([ANGLES.sin(), ANGLES.cos()], 1), torch.stack([ANGLES.sin(), ANGLES.cos()], 2).flatten(1)
+    outcome = tabled(halves, turns)  # of one mean, spread and shape
+    assert [(f.subject, f.verdict) for f in outcome.findings] == [("a", Verdict.DIFFERENT)]
+    rounded = tabled(halves, halves + 2.0**-23)
+    assert (rounded.verdict, rounded.compared) == (Verdict.EQUAL, 1)
+    rules = [{"candidate": "c", "reference": "a", "transpose": True}]
+    assert tabled(halves, halves.T.contiguous() + 2.0**-23, mapping={"parameters": rules}).verdict == Verdict.EQUAL
+
+
+def test_a_table_is_no_drawn_parameter(tabled):
+    random = torch.Generator().manual_seed(0)
+    table = normal()(random, 4096)
+    (finding,) = tabled(table, normal()(random, 4096), drawn=True).findings
+    assert (finding.measured, finding.allowed) == ("drawn", "not drawn")
 
 
 def test_empty_and_complex_parameters_are_described():

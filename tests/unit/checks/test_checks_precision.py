@@ -7,7 +7,10 @@ import pytest
 from unit_builders import job_of, trace_of
 
 from verify.checks import precision
+from verify.checks.base import Maker, Outcome
+from verify.checks.passes import Pass
 from verify.report import Verdict
+from verify.trace import Fault
 
 SIZE = 4000
 
@@ -64,11 +67,39 @@ def test_one_draw_within_the_factor_is_enough_to_acquit():
     assert outcome.verdict == Verdict.EQUAL
 
 
-def test_the_false_alarm_rate_is_that_of_the_sign_test():
-    assert precision.DRAWS == 24
-    random = np.random.default_rng(0)
-    above = random.random((200_000, 6)) > 0.5  # six draws instead of 24, to see it happen
-    assert above.all(1).mean() == pytest.approx(2**-6, rel=0.1)
+def verdict_of(ratios: np.ndarray) -> Verdict:
+    """Of one output whose candidate has so many times the reference's error in each draw. One value a draw."""
+    paths = [f"{draw}/out" for draw in range(len(ratios))]
+    values = [
+        dict.fromkeys(paths, np.ones(1)),
+        {p: np.array([1 + 0.01 * r]) for p, r in zip(paths, ratios, strict=True)},
+    ]
+    true, candidate = (Pass(container="", leaves={}, values=v) for v in values)
+    reference = Pass(container="", leaves={}, values=dict.fromkeys(paths, np.array([1.01])))
+    outcome = Outcome(name="image bf16")
+    make = Maker(job=job_of(), check="precision", group=outcome.name)
+    precision._output(make, outcome, "bf16", "out", (reference, candidate, true), (true, true))
+    assert outcome.compared == 1
+    return outcome.verdict
+
+
+@pytest.mark.parametrize("draws", [3, 5])
+def test_the_false_alarm_rate_is_that_of_the_sign_test(monkeypatch, draws):
+    """The true median is at the factor: each draw is above or below it, evenly. With few draws it is seen to happen."""
+    monkeypatch.setattr(precision, "DRAWS", draws)
+    random, runs = np.random.default_rng(0), 4000
+    ratios = precision.FACTOR * np.exp(random.standard_normal((runs, draws)) / 10)
+    alarms = sum(verdict_of(row) == Verdict.DIFFERENT for row in ratios)
+    expected = runs * 2.0**-draws
+    assert abs(alarms - expected) < 5 * expected**0.5
+
+
+def test_with_all_its_draws_chance_raises_no_alarm():
+    random = np.random.default_rng(1)
+    ratios = precision.FACTOR * np.exp(random.standard_normal((2000, precision.DRAWS)) / 10)
+    assert precision.DRAWS == 24  # 2^-24 is the rate that the documentation tells
+    assert {verdict_of(row) for row in ratios} == {Verdict.EQUAL}
+    assert verdict_of(np.full(precision.DRAWS, precision.FACTOR * 1.01)) == Verdict.DIFFERENT
 
 
 def test_another_function_is_said_to_be_one():
@@ -87,3 +118,23 @@ def test_the_same_loss_on_both_sides_is_no_comparison():
 
 def test_a_candidate_that_overflows_alone_is_found():
     assert [f.kind for f in judged(float("inf")).findings] == ["not-finite"]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "verdict", "kinds"),
+    [
+        (("candidate",), Verdict.DIFFERENT, ["fault-one"]),
+        (("reference",), Verdict.SKIPPED, []),
+        (("reference", "candidate"), Verdict.SKIPPED, []),
+    ],
+)
+def test_an_operation_that_a_format_lacks_is_a_difference_on_the_candidate_alone(lacking, verdict, kinds):
+    fault = Fault(kind="setup", type="Unusable", message="\"det\" not implemented for 'BFloat16'")
+    exact = answer(0.0, 0, "float64")
+    traces = []
+    for role in ("reference", "candidate"):
+        native = fault if role in lacking else answer(3e-3, 1)
+        keys = {"bf16": native, "bf16/exact": exact, "fp32/exact": exact}
+        traces.append(trace_of(role, {f"v/precision/image/{key}": value for key, value in keys.items()}))
+    outcome = next(o for o in precision.compare(job_of(), *traces) if o.name == "image bf16")
+    assert (outcome.verdict, [f.kind for f in outcome.findings]) == (verdict, kinds)

@@ -68,6 +68,9 @@ def test_between_other_classes_it_is_a_note(compare, right):
         ({"p": 0.1, "dim": -1}, {"p": 0.1, "dim": 3}),
         ({"p": 0.1, "more": 1}, {"p": 0.1, "other": 2}),
         ({"p": float("nan")}, {"p": float("nan")}),
+        ({"output_size": 1}, {"output_size": [1, 1]}),
+        ({"kernel_size": [2, 2]}, {"kernel_size": 2}),
+        ({"p": 0.1, "unflattened_size": [2, 4]}, {"p": 0.1, "unflattened_size": [-1, 4]}),
     ],
 )
 def test_two_ways_to_write_one_thing_are_equal(compare, a, b):
@@ -77,7 +80,9 @@ def test_two_ways_to_write_one_thing_are_equal(compare, a, b):
     assert outcome.compared == 1
 
 
-@pytest.mark.parametrize(("a", "b"), [(None, 0.1), ([1, 1], [1, 2]), ([1], [1, 2]), ("none", "tanh"), (1e-6, 1e-5)])
+@pytest.mark.parametrize(
+    ("a", "b"), [(None, 0.1), ([1, 1], [1, 2]), ([1], [1, 2]), (1, [1, 2]), ([], None), ("none", "tanh"), (1e-6, 1e-5)]
+)
 def test_values_of_every_kind_are_told_apart(compare, a, b):
     assert compare([module("m", x=a)], [module("m", x=b)]).verdict == Verdict.DIFFERENT
 
@@ -152,3 +157,14 @@ def test_modules_without_a_counterpart_are_told(compare):
     told = compare.alone["alone"]
     assert told.skipped
     assert told.reason.endswith("1 of the reference (a) and 1 of the candidate (b)")
+
+
+def test_a_number_and_a_list_of_it_are_told_apart_in_a_class_of_ones_own(compare):
+    sides = [[module("m", "Block", library=False, size=size)] for size in (2, [2, 2])]
+    (finding,) = compare(*sides).findings
+    assert finding.verdict == Verdict.NOTE
+
+
+def test_together_a_number_is_a_list_of_it(compare):
+    compare([module("a", "LayerNorm", eps=2)], [module("b", "LayerNorm", eps=[2, 2])])
+    assert compare.alone["classes"].findings == []
