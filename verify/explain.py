@@ -21,7 +21,7 @@ from verify.checks.base import Job
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.search import Round, Search, Unreadable
+from verify.divergence.search import Round, Search
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, judge
 from verify.mapping import inverse, renamed
@@ -91,8 +91,8 @@ class Explainer:
             told = self._divergence(finding, found, "first-random", details, confidence="module")
             excerpts = {error.role: self._excerpt(error.role, error.random)}
             return told.model_copy(update={error.role: _location(error.random), "excerpts": excerpts})
-        except (Unreadable, ValueError, LookupError, ArithmeticError, TypeError, AssertionError, RecursionError):
-            return found  # a place that cannot be found takes nothing from the finding
+        except Exception:  # whatever a side's record or the machine does: the finding stands without a place
+            return found
 
     def _module(self, finding: Finding) -> Divergence | None:
         try:

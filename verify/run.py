@@ -363,7 +363,10 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     found.sort(key=lambda findings: _by_shape(findings[0]))
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
     for findings in found[:MOST_EXPLAINED]:
-        explained = explainer.explain(findings[0])
+        try:
+            explained = explainer.explain(findings[0])
+        except Exception:  # the findings stand without a place, and other variants are still to be compared
+            continue
         if explained is not None:
             tally.divergences.append(explained)
             for finding in findings:
