@@ -29,6 +29,7 @@ from verify.messages import say
 from verify.pair import Progress
 from verify.report import Divergence, Finding, LayerError, Line, Location
 from verify.side import Side
+from verify.tolerance import from_response
 from verify.trace import BOTH, Ask, Role
 
 LONGEST_SEARCH = 120.0
@@ -38,6 +39,8 @@ REPEATS = 1e-9
 ALIKE = 0.5
 """How alike two functions must be for the difference of their syntax to help."""
 MOST_HINTS = 4
+OF_VALUES = ("output-values", "not-finite")
+"""Kinds of findings about values of outputs."""
 SENTENCES = {
     "differs": "first-differs",
     "setting": "first-setting",
@@ -68,18 +71,28 @@ class Explainer:
     sources: dict[str, Sources] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _layers: list[LayerError] = field(default_factory=list)
+    _allowed: float = 0.0
 
     def __post_init__(self) -> None:
         self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
 
-    def explain(self, finding: Finding) -> Divergence | None:
-        """What is known of where a finding comes from; None where nothing is."""
+    def explain(self, finding: Finding, allowed: float | None = None) -> Divergence | None:
+        """What is known of where a finding comes from; None where nothing is.
+
+        allowed: relative difference that is rounding, as the finding's group measured it; default: the least of its
+        case's arithmetic.
+        """
         self._layers = []
+        arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
+        least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
+        self._allowed = max(allowed or 0.0, least)
         found = self._found(finding)
         return found.model_copy(update={"layers": self._layers}) if found else None
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
+        if finding.kind not in OF_VALUES:  # every value agrees: only a module can have made another shape
+            return found
         try:
             return self._operation(finding, found) or found
         except Unrepeatable as error:
@@ -104,7 +117,7 @@ class Explainer:
         if match is None:
             return None
         place = (finding.check, finding.variant, finding.case)
-        return divergence(place, _measured(finding), _allowed(finding), match)
+        return divergence(place, _measured(finding), self._allowed, match)
 
     def _earlier(self, finding: Finding) -> list[Ask]:
         """The passes that one model ran before this case: what they left behind in it may be what differs."""
@@ -123,7 +136,7 @@ class Explainer:
         ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
         reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
-        match = first_module(reference["calls"], candidate["calls"], _allowed(finding))
+        match = first_module(reference["calls"], candidate["calls"], self._allowed)
         self._layers = by_layer(reference["calls"], candidate["calls"])
         return match
 
@@ -145,7 +158,7 @@ class Explainer:
             return self._named(role, answer.result), answer.arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
-        search = Search(ask=ask, give=self._give, allowed=_allowed(finding), seconds=seconds)
+        search = Search(ask=ask, give=self._give, allowed=self._allowed, seconds=seconds)
         rounds = search.run()
         if not rounds:
             return None
@@ -258,7 +271,7 @@ class Explainer:
             message=say(kind, details),
             details=details,
             measured=_measured(finding),
-            allowed=_allowed(finding),
+            allowed=self._allowed,
             module=module.module if module else None,
         )
 
@@ -291,10 +304,6 @@ def _random(result: Mapping[str, Any]) -> Frame | None:
         return None
     frames = [Frame(*frame) for frame in result["stacks"][result["operations"][order][3]]]
     return next((f for f in frames if f.own), None)
-
-
-def _allowed(finding: Finding) -> float:
-    return float(finding.allowed) if isinstance(finding.allowed, float) and finding.allowed > 0 else 1e-12
 
 
 def _measured(finding: Finding) -> float | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from verify import __version__, code, pair, scenes
-from verify.checks import available, signature
+from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
-from verify.explain import Explainer
+from verify.explain import OF_VALUES, Explainer
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
@@ -364,7 +364,7 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
     for findings in found[:MOST_EXPLAINED]:
         try:
-            explained = explainer.explain(findings[0])
+            explained = explainer.explain(findings[0], _allowed(findings[0], tally))
         except Exception:  # the findings stand without a place, and other variants are still to be compared
             continue
         if explained is not None:
@@ -374,10 +374,16 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
 
 
 def _of_outputs(finding: Finding) -> bool:
-    """Whether a finding of a case is about an output: its values, or its shape or kind."""
-    return finding.kind in ("output-values", "not-finite") or (
-        finding.kind == "value" and finding.subject != "container"
-    )
+    """Whether a finding of a case is about an output of an eval pass, which the second pass is: its values, or its
+    shape or kind."""
+    about = finding.kind in OF_VALUES or (finding.kind == "value" and finding.subject != "container")
+    return about and finding.check != training.CHECK
+
+
+def _allowed(finding: Finding, tally: _Tally) -> float | None:
+    """What the finding's group allows of relative difference."""
+    place = (finding.check, finding.variant, finding.case)
+    return next((g.allowed for g in tally.groups if (g.check, g.variant, g.name) == place), None)
 
 
 def _by_shape(finding: Finding) -> bool:

@@ -40,7 +40,14 @@ def source(body: str, init: str = LINEARS) -> str:
 def compared(tmp_path: Path, servers) -> Callable[..., Report]:
     """compared(reference, candidate): the report on two models, given as whole modules."""
 
-    def run_it(reference: str, candidate: str, mapping: object = None, cases: object = None, **case: object) -> Report:
+    def run_it(
+        reference: str,
+        candidate: str,
+        mapping: object = None,
+        cases: object = None,
+        checks: tuple[str, ...] = (),
+        **case: object,
+    ) -> Report:
         for side, text in (("left", reference), ("right", candidate)):
             (tmp_path / side).mkdir(exist_ok=True)
             (tmp_path / side / "net.py").write_text(text)
@@ -50,7 +57,7 @@ def compared(tmp_path: Path, servers) -> Callable[..., Report]:
             "candidate": {"path": "right", "model": "net:Model"},
             "variants": {"tiny": {"width": 16}},
             "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
-            **({"checks": ["forward"]} if cases else {}),
+            **({"checks": list(checks or ["forward"])} if cases or checks else {}),
             "mapping": mapping or {},
         }
         (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
@@ -326,3 +333,59 @@ def test_only_cases_that_were_looked_at_get_a_place(compared):
     found = [f for f in report.findings if f.check == "forward"]
     assert [f.case for f in found] == ["0", "1", "2", "3", "4"]
     assert [f.candidate is not None for f in found] == [True] * 3 + [False] * 2
+
+
+def line_of(text: str, part: str) -> int:
+    """The one line of a source that holds a part."""
+    (line,) = [n for n, one in enumerate(text.splitlines(), 1) if part in one]
+    return line
+
+
+def test_a_value_that_is_not_finite_is_no_tolerance_of_the_search(compared):
+    body = """
+    def forward(self, x):
+        y = self.first(x) * 1.0
+        y = torch.sigmoid(self.second(y)) + 5.0
+        return {"y": y}
+    """
+    scaled = body.replace("* 1.0", "* 1.01")
+    candidate = source(scaled.replace("return {", "y = torch.where(y > 5.7, (5.7 - y).sqrt(), y)\n        return {"))
+    report = compared(source(body), candidate, checks=("forward",))
+    (finding,) = [f for f in report.findings if f.kind == "not-finite"]
+    assert finding.measured == "nan"
+    assert float(finding.allowed) > 5
+    first = report.first_divergence
+    assert first.allowed < 1e-9
+    assert line_of(candidate, "1.01") in {d.candidate.line for d in (first, *first.others)}, first.message
+
+
+def test_what_differs_in_train_mode_is_not_sought_in_an_eval_pass(compared):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        if self.training:
+            y = y * 1.0
+        return {"y": self.second(torch.tanh(y)) * 1.0}
+    """
+    candidate = source(body.replace("y = y * 1.0", "y = y * 3.0").replace("(y)) * 1.0", "(y)) * 1.0000001"))
+    report = compared(source(body), candidate, checks=("training",))
+    found = [f for f in report.findings if f.kind == "output-values"]
+    assert [f.case for f in found] == ["x", "x after"]
+    assert [f.candidate for f in found] == [None, None]
+    assert report.first_divergence is None
+
+
+def test_rounding_is_not_blamed_for_another_shape(compared):
+    body = """
+    def forward(self, x):
+        y = torch.tanh(self.first(x))
+        z = SECOND
+        return {"y": z, "n": torch.zeros(COUNT)}
+    """
+    reference = source(body.replace("SECOND", "self.second(y)").replace("COUNT", "3"))
+    halves = "y[..., :8] @ self.second.weight[:, :8].T + y[..., 8:] @ self.second.weight[:, 8:].T + self.second.bias"
+    candidate = source(body.replace("SECOND", halves).replace("COUNT", "4"))
+    report = compared(reference, candidate, checks=("forward",), arithmetic="fp32")
+    assert [(f.kind, f.subject) for f in report.findings if f.verdict == "different"] == [("value", "n")]
+    first = report.first_divergence
+    assert (first.confidence, first.kind, first.subject, first.operation) == ("module", "first-module", "", "")
