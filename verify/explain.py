@@ -70,6 +70,8 @@ class Explainer:
     progress: Progress
     sources: dict[str, Sources] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    places: dict[str, Divergence] = field(default_factory=dict)
+    """Of the finding explained last: the first fault that leads to each output, where a line was found."""
     _layers: list[LayerError] = field(default_factory=list)
     _allowed: float = 0.0
 
@@ -82,7 +84,7 @@ class Explainer:
         allowed: relative difference that is rounding, as the finding's group measured it; default: the least of its
         case's arithmetic.
         """
-        self._layers = []
+        self._layers, self.places = [], {}
         arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
         least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
         self._allowed = max(allowed or 0.0, least)
@@ -162,7 +164,7 @@ class Explainer:
         rounds = search.run()
         if not rounds:
             return None
-        complete = rounds[-1].best is not None and rounds[-1].best.full and not rounds[-1].match.misplaced
+        complete = rounds[-1].complete
         told: list[Divergence] = []
         for one in rounds:
             try:
@@ -172,6 +174,8 @@ class Explainer:
                     raise
                 break
             told.append(self._told(finding, module, culprit, origins, one))
+            for path in one.outputs:
+                self.places.setdefault(path, told[-1])
         first, *others = told
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]

@@ -370,7 +370,10 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
         if explained is not None:
             tally.divergences.append(explained)
             for finding in findings:
-                _place(tally, finding, explained)
+                if (place := _place_of(finding, findings[0], explained, explainer.places)) is not None:
+                    index = tally.findings.index(finding)
+                    where = {"reference": place.reference, "candidate": place.candidate}
+                    tally.findings[index] = finding.model_copy(update=where)
 
 
 def _of_outputs(finding: Finding) -> bool:
@@ -391,6 +394,13 @@ def _by_shape(finding: Finding) -> bool:
     return finding.kind == "value"
 
 
-def _place(tally: _Tally, finding: Finding, found: Divergence) -> None:
-    index = tally.findings.index(finding)
-    tally.findings[index] = finding.model_copy(update={"reference": found.reference, "candidate": found.candidate})
+def _place_of(
+    finding: Finding, first: Finding, explained: Divergence, places: Mapping[str, Divergence]
+) -> Divergence | None:
+    """Which place is that of a finding of the case whose `first` one was explained; None where nobody has found it.
+
+    places: by output, where lines were found. Where only a module was, it is that of what made it be sought.
+    """
+    if places:
+        return places.get(finding.subject)
+    return explained if _by_shape(finding) == _by_shape(first) else None

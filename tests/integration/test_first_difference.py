@@ -389,3 +389,33 @@ def test_rounding_is_not_blamed_for_another_shape(compared):
     assert [(f.kind, f.subject) for f in report.findings if f.verdict == "different"] == [("value", "n")]
     first = report.first_divergence
     assert (first.confidence, first.kind, first.subject, first.operation) == ("module", "first-module", "", "")
+
+
+def test_a_place_is_of_the_outputs_that_it_leads_to(compared):
+    body = """
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x) * 1.0))
+        z = self.first(x)
+        return {"y": y, "z": z}
+    """
+    candidate = source(body.replace("* 1.0", "* 1.01").replace("z = self.first(x)", "z = self.first(x)[:2]"))
+    report = compared(source(body), candidate, checks=("forward",))
+    places = {f.subject: f.candidate and f.candidate.line for f in report.findings}
+    assert places == {"y": line_of(candidate, "1.01"), "z": None}
+    assert report.first_divergence.confidence == "aligned"  # that every output agrees then is not so
+
+
+def test_the_worst_output_gets_the_place_that_leads_to_it(compared):
+    body = """
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x) * 1.0))
+        z = self.first(torch.tanh(self.second(x) * 1.0))
+        return {"y": y, "z": z}
+    """
+    changed = body.replace("first(x) * 1.0", "first(x) * 1.001").replace("second(x) * 1.0", "second(x) * 3.0")
+    candidate = source(changed)
+    report = compared(source(body), candidate, checks=("forward",))
+    (finding,) = report.findings
+    assert (finding.subject, finding.candidate.line) == ("z", line_of(candidate, "3.0"))
+    assert report.first_divergence.candidate.line == line_of(candidate, "1.001")
+    assert [other.candidate.line for other in report.first_divergence.others] == [finding.candidate.line]

@@ -49,7 +49,7 @@ class Trial:
 class Match:
     """Both graphs with what is known of each to the other, and the suspects of both.
 
-    misplaced: outputs whose value the reference has, at another place.
+    misplaced: outputs whose value the reference has, at another place; wrong: the others that differ.
     """
 
     reference: Graph
@@ -59,6 +59,7 @@ class Match:
     reference_suspects: Suspects
     candidate_suspects: Suspects
     misplaced: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
     anchors: dict[int, int] = field(default_factory=dict)
     support: dict[int, frozenset[Any]] = field(default_factory=dict)
     reference_support: dict[int, frozenset[Any]] = field(default_factory=dict)
