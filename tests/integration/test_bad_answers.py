@@ -291,3 +291,9 @@ def test_an_explainer_that_breaks_costs_no_variant(duo, monkeypatch):
     report = duo.run(variants=("all",))
     assert [(f.variant, f.kind) for f in report.findings] == [("tiny", "output-values"), ("wide", "output-values")]
     assert (report.verdict, report.first_divergence) == ("different", None)
+
+
+@pytest.mark.parametrize(("code", "confidence"), [("pass", "confirmed"), ('result["cut"] = True', "aligned")])
+def test_a_record_that_ends_before_its_run_confirms_nothing(duo, code, confidence):
+    duo.write("right", head=HOSTILE.format(key="tiny/forward/trap/operations-1", code=code), trap="y = y * 1.5")
+    assert duo.run().first_divergence.confidence == confidence

@@ -70,6 +70,11 @@ class Match:
         self.support = supports(self.candidate, self.candidate_suspects, mine)
         self.reference_support = supports(self.reference, self.reference_suspects, theirs)
 
+    @property
+    def cut(self) -> bool:
+        """Whether a side's record ends before its run did, so that what came first may lie behind the end."""
+        return self.candidate.cut or self.reference.cut
+
     def likeness(self, mine: int, theirs: int) -> float:
         """Share of agreed values that two suspect operations come from, 0 to 1."""
         a, b = self.support.get(mine, frozenset()), self.reference_support.get(theirs, frozenset())
