@@ -419,3 +419,55 @@ def test_the_worst_output_gets_the_place_that_leads_to_it(compared):
     assert (finding.subject, finding.candidate.line) == ("z", line_of(candidate, "3.0"))
     assert report.first_divergence.candidate.line == line_of(candidate, "1.001")
     assert [other.candidate.line for other in report.first_divergence.others] == [finding.candidate.line]
+
+
+SWAPPED = """
+import torch
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width))
+        self.register_buffer("table", torch.arange(float(width)) * FACTOR)
+
+    def forward(self, x):
+        return x * WEIGHT + self.table
+
+
+class Other(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.one, self.two = MADE
+
+    def forward(self, x):
+        return {"y": CALLED}
+"""
+
+
+def swapped(factor: str, weight: str, made: str, called: str) -> str:
+    text = SWAPPED.replace("FACTOR", factor).replace("WEIGHT", weight)
+    return text.replace("MADE", made).replace("CALLED", called)
+
+
+def test_a_renamed_value_is_placed_at_the_module_that_holds_it(compared):
+    reference = swapped("1", "self.weight", "Own(width), Other(width)", "self.two(self.one(x))")
+    candidate = swapped("2", "self.weight.detach()", "Other(width), Own(width)", "self.one(self.two(x))")
+    rules = [
+        {"candidate": "two.{name}", "reference": "one.{name}"},
+        {"candidate": "one.fc.{name}", "reference": "two.fc.{name}"},
+    ]
+    report = compared(reference, candidate, mapping={"parameters": rules}, checks=("buffers", "gradients"))
+    held = [f for f in report.findings if f.subject in ("one.table", "one.weight") and f.kind != "no-effect"]
+    assert {f.kind for f in held} == {"buffer-values", "gradient-none"}
+    assert {(f.reference.name, f.candidate.name) for f in held} == {("Own", "Own")}
