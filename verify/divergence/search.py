@@ -85,7 +85,6 @@ class Search:
     allowed: float
     seconds: float = 60.0
     rounds: list[Round] = field(default_factory=list)
-    cost: dict[str, float] = field(default_factory=dict)
     _deadline: float = 0.0
 
     def run(self) -> list[Round]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -39,8 +39,6 @@ class Culprit:
     gap: Gap | None = None
     setting: str = ""
     flow: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-    others: tuple[Frame, ...] = field(default=())
 
 
 def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
