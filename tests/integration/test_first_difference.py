@@ -115,6 +115,12 @@ def test_another_way_to_the_same_value_before_it_is_not_blamed(localise):
     assert localise(source(PLAIN), source(candidate)).confidence == "confirmed"
 
 
+def test_a_guess_between_two_operations_of_a_line_is_not_confirmed(localise):
+    found = localise(source(PLAIN), source(PLAIN.replace("torch.tanh(y)", "torch.sin(y) * torch.cos(y)  # here")))
+    assert found.operation in ("aten.sin.default", "aten.cos.default")
+    assert found.confidence == "aligned"
+
+
 def test_a_missing_operation_is_named_as_missing(localise):
     reference = PLAIN.replace("torch.tanh(y)", "torch.tanh(y)\n    y = F.layer_norm(y, y.shape[-1:])")
     found = localise(source(reference), source(PLAIN), here=False)
