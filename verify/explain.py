@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from verify import pair
-from verify.checks.base import Job
+from verify.checks.base import Job, Maker
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
@@ -157,7 +157,7 @@ class Explainer:
                 self._repeats(role, finding, answer.result, answer.arrays)
                 if role == "candidate" and not origins:
                     origins.update(answer.result.get("origins", {}))
-            return self._named(role, answer.result), answer.arrays
+            return self._named(role, finding, answer.result), answer.arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
         search = Search(ask=ask, give=self._give, allowed=self._allowed, seconds=seconds)
@@ -181,14 +181,14 @@ class Explainer:
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
         return first.model_copy(update={"others": fresh})
 
-    def _named(self, role: Role, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The candidate's answer with its outputs by the reference's names."""
+    def _named(self, role: Role, finding: Finding, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A side's answer with its outputs by the reference's names, without those that the spec ignores."""
         names = inverse(self.job.spec.mapping.outputs) if role == "candidate" else {}
-        if not names:
-            return result
+        make = Maker(job=self.job, check=finding.check, group=finding.case)
         named = dict(result)
         if "outputs" in result:
-            named["outputs"] = [[renamed(str(path), names), value] for path, value in result["outputs"]]
+            outputs = [[renamed(str(path), names), value] for path, value in result["outputs"]]
+            named["outputs"] = [[path, value] for path, value in outputs if not make.ignored(path)]
         if "tries" in result:
             named["tries"] = [
                 {**one, "outputs": [renamed(str(path), names) for path in one["outputs"]]} if "outputs" in one else one

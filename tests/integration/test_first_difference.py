@@ -45,7 +45,7 @@ def compared(tmp_path: Path, servers) -> Callable[..., Report]:
         candidate: str,
         mapping: object = None,
         cases: object = None,
-        checks: tuple[str, ...] = (),
+        checks: tuple[str, ...] | dict[str, object] = (),
         **case: object,
     ) -> Report:
         for side, text in (("left", reference), ("right", candidate)):
@@ -57,7 +57,11 @@ def compared(tmp_path: Path, servers) -> Callable[..., Report]:
             "candidate": {"path": "right", "model": "net:Model"},
             "variants": {"tiny": {"width": 16}},
             "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
-            **({"checks": list(checks or ["forward"])} if cases or checks else {}),
+            **(
+                {"checks": checks if isinstance(checks, dict) else list(checks or ["forward"])}
+                if cases or checks
+                else {}
+            ),
             "mapping": mapping or {},
         }
         (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
@@ -409,6 +413,20 @@ def test_a_place_is_of_the_outputs_that_it_leads_to(compared):
     places = {f.subject: f.candidate and f.candidate.line for f in report.findings}
     assert places == {"y": line_of(candidate, "1.01"), "z": None}
     assert report.first_divergence.confidence == "aligned"  # that every output agrees then is not so
+
+
+def test_outputs_that_the_spec_ignores_are_not_sought_and_keep_nothing_from_being_confirmed(compared):
+    body = """
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x) * 1.0))
+        return {"y": y, "z": self.first(x), "w": torch.sin(self.first(x))}
+    """
+    changed = body.replace("* 1.0", "* 1.01").replace('"z": self.first(x)', '"z": self.first(x)[:2]')
+    candidate = source(changed.replace("torch.sin(", "2 * torch.sin("))
+    report = compared(source(body), candidate, checks={"forward": {"ignore": ["z", "w"]}})
+    first = report.first_divergence
+    assert (first.candidate.line, first.confidence) == (line_of(candidate, "1.01"), "confirmed")
+    assert first.others == []
 
 
 def test_the_worst_output_gets_the_place_that_leads_to_it(compared):
