@@ -94,21 +94,8 @@ def run(
     servers: warmed interpreters that other runs share; default: its own.
     """
     started = time.perf_counter()
-    names = available()
-    if options.depth is not None and spec.depth_key is None:
-        raise SpecError(
-            f"--depth {options.depth}: the spec names no `depth_key`, the configuration key that counts layers"
-        )
-    if spec.checks:
-        chosen(spec.checks, names, "check")
-    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
-    variants = chosen(
-        [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
-    )
-    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
-    for variant in variants:
-        scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
-    tally, idle = _Tally(), Idle(spec)
+    checks, variants, cases = _chosen(spec, options)
+    names, tally, idle = available(), _Tally(), Idle(spec)
     interrupted: tuple[str, int] | None = None
     try:
         with pair.started(spec, base, servers, seed=options.seed, device=options.device, timeout=options.timeout) as (
@@ -135,9 +122,7 @@ def run(
         tally.stops.append(f"{interrupted[0]}; what had been compared until then is kept")
     except Exception as error:
         tally.stops.append(_broken(error))
-    run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
-    results = [_result(name, tally) for name in [*checks, *run_as_a_whole]]
-    results += [_stopped(reason) for reason in tally.stops]
+    results = _results(checks, tally)
     ended = [r.name for r in results if r.verdict in (Verdict.EQUAL, Verdict.DIFFERENT)]
     tally.skipped += idle.told([] if tally.stops else ended)
     places = Places(base=base, folders={role: pair.side_spec(spec, role).path for role in BOTH})
@@ -158,6 +143,25 @@ def run(
     if interrupted is not None:
         raise Interrupted(report, *interrupted)
     return report
+
+
+def _chosen(spec: Spec, options: Options) -> tuple[list[str], list[str], dict[str, CaseSpec]]:
+    """The checks, variants and cases to run. Raises SpecError for names or sizes that the spec does not have."""
+    names = available()
+    if options.depth is not None and spec.depth_key is None:
+        raise SpecError(
+            f"--depth {options.depth}: the spec names no `depth_key`, the configuration key that counts layers"
+        )
+    if spec.checks:
+        chosen(spec.checks, names, "check")
+    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
+    variants = chosen(
+        [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
+    )
+    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
+    for variant in variants:
+        scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
+    return checks, variants, cases
 
 
 def unusable(reason: str, options: Options) -> Report:
@@ -330,6 +334,12 @@ def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
         else:
             kept.append(finding)
     return kept
+
+
+def _results(checks: list[str], tally: _Tally) -> list[CheckResult]:
+    """Of each check, of the run as a whole where something is wrong with it, and of each reason why it ended early."""
+    run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
+    return [_result(name, tally) for name in [*checks, *run_as_a_whole]] + [_stopped(why) for why in tally.stops]
 
 
 def _result(name: str, tally: _Tally) -> CheckResult:
