@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from verify import pair
-from verify.checks.base import Job
+from verify.checks.base import Job, Maker
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.search import Round, Search, Unreadable
+from verify.divergence.search import Round, Search
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, judge
 from verify.mapping import inverse, renamed
@@ -29,6 +29,7 @@ from verify.messages import say
 from verify.pair import Progress
 from verify.report import Divergence, Finding, LayerError, Line, Location
 from verify.side import Side
+from verify.tolerance import from_response
 from verify.trace import BOTH, Ask, Role
 
 LONGEST_SEARCH = 120.0
@@ -38,6 +39,8 @@ REPEATS = 1e-9
 ALIKE = 0.5
 """How alike two functions must be for the difference of their syntax to help."""
 MOST_HINTS = 4
+OF_VALUES = ("output-values", "not-finite")
+"""Kinds of findings about values of outputs."""
 SENTENCES = {
     "differs": "first-differs",
     "setting": "first-setting",
@@ -67,19 +70,31 @@ class Explainer:
     progress: Progress
     sources: dict[str, Sources] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    places: dict[str, Divergence] = field(default_factory=dict)
+    """Of the finding explained last: the first fault that leads to each output, where a line was found."""
     _layers: list[LayerError] = field(default_factory=list)
+    _allowed: float = 0.0
 
     def __post_init__(self) -> None:
         self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
 
-    def explain(self, finding: Finding) -> Divergence | None:
-        """What is known of where a finding comes from; None where nothing is."""
-        self._layers = []
+    def explain(self, finding: Finding, allowed: float | None = None) -> Divergence | None:
+        """What is known of where a finding comes from; None where nothing is.
+
+        allowed: relative difference that is rounding, as the finding's group measured it; default: the least of its
+        case's arithmetic.
+        """
+        self._layers, self.places = [], {}
+        arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
+        least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
+        self._allowed = max(allowed or 0.0, least)
         found = self._found(finding)
         return found.model_copy(update={"layers": self._layers}) if found else None
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
+        if finding.kind not in OF_VALUES:  # every value agrees: only a module can have made another shape
+            return found
         try:
             return self._operation(finding, found) or found
         except Unrepeatable as error:
@@ -91,8 +106,8 @@ class Explainer:
             told = self._divergence(finding, found, "first-random", details, confidence="module")
             excerpts = {error.role: self._excerpt(error.role, error.random)}
             return told.model_copy(update={error.role: _location(error.random), "excerpts": excerpts})
-        except (Unreadable, ValueError, LookupError, ArithmeticError, TypeError, AssertionError, RecursionError):
-            return found  # a place that cannot be found takes nothing from the finding
+        except Exception:  # whatever a side's record or the machine does: the finding stands without a place
+            return found
 
     def _module(self, finding: Finding) -> Divergence | None:
         try:
@@ -104,7 +119,7 @@ class Explainer:
         if match is None:
             return None
         place = (finding.check, finding.variant, finding.case)
-        return divergence(place, _measured(finding), _allowed(finding), match)
+        return divergence(place, _measured(finding), self._allowed, match)
 
     def _earlier(self, finding: Finding) -> list[Ask]:
         """The passes that one model ran before this case: what they left behind in it may be what differs."""
@@ -123,7 +138,7 @@ class Explainer:
         ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
         reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
-        match = first_module(reference["calls"], candidate["calls"], _allowed(finding))
+        match = first_module(reference["calls"], candidate["calls"], self._allowed)
         self._layers = by_layer(reference["calls"], candidate["calls"])
         return match
 
@@ -142,14 +157,14 @@ class Explainer:
                 self._repeats(role, finding, answer.result, answer.arrays)
                 if role == "candidate" and not origins:
                     origins.update(answer.result.get("origins", {}))
-            return self._named(role, answer.result), answer.arrays
+            return self._named(role, finding, answer.result), answer.arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
-        search = Search(ask=ask, give=self._give, allowed=_allowed(finding), seconds=seconds)
+        search = Search(ask=ask, give=self._give, allowed=self._allowed, seconds=seconds)
         rounds = search.run()
         if not rounds:
             return None
-        complete = rounds[-1].best is not None and rounds[-1].best.full and not rounds[-1].match.misplaced
+        complete = rounds[-1].complete
         told: list[Divergence] = []
         for one in rounds:
             try:
@@ -159,19 +174,21 @@ class Explainer:
                     raise
                 break
             told.append(self._told(finding, module, culprit, origins, one))
+            for path in one.outputs:
+                self.places.setdefault(path, told[-1])
         first, *others = told
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
         return first.model_copy(update={"others": fresh})
 
-    def _named(self, role: Role, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The candidate's answer with its outputs by the reference's names."""
+    def _named(self, role: Role, finding: Finding, result: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A side's answer with its outputs by the reference's names, without those that the spec ignores."""
         names = inverse(self.job.spec.mapping.outputs) if role == "candidate" else {}
-        if not names:
-            return result
+        make = Maker(job=self.job, check=finding.check, group=finding.case)
         named = dict(result)
         if "outputs" in result:
-            named["outputs"] = [[renamed(str(path), names), value] for path, value in result["outputs"]]
+            outputs = [[renamed(str(path), names), value] for path, value in result["outputs"]]
+            named["outputs"] = [[path, value] for path, value in outputs if not make.ignored(path)]
         if "tries" in result:
             named["tries"] = [
                 {**one, "outputs": [renamed(str(path), names) for path in one["outputs"]]} if "outputs" in one else one
@@ -258,7 +275,7 @@ class Explainer:
             message=say(kind, details),
             details=details,
             measured=_measured(finding),
-            allowed=_allowed(finding),
+            allowed=self._allowed,
             module=module.module if module else None,
         )
 
@@ -291,10 +308,6 @@ def _random(result: Mapping[str, Any]) -> Frame | None:
         return None
     frames = [Frame(*frame) for frame in result["stacks"][result["operations"][order][3]]]
     return next((f for f in frames if f.own), None)
-
-
-def _allowed(finding: Finding) -> float:
-    return float(finding.allowed) if isinstance(finding.allowed, float) and finding.allowed > 0 else 1e-12
 
 
 def _measured(finding: Finding) -> float | None:

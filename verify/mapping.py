@@ -133,6 +133,10 @@ class Resolved:
     problems: dict[str, str] = field(default_factory=dict)
     rules: set[int] = field(default_factory=set)
 
+    def candidate(self, name: str) -> str:
+        """What the candidate calls the reference's `name`: itself where no rule renames it."""
+        return next((own for own, recipe in self.recipes.items() if name in recipe.sources), name)
+
     def to_wire(self) -> dict[str, Any]:
         return {name: recipe.to_wire() for name, recipe in self.recipes.items()}
 

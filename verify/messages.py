@@ -263,6 +263,7 @@ LABELS: dict[str, Text] = {
     "where": Text("where", "位置"),
     "findings": Text("findings", "发现"),
     "first-divergence": Text("first divergence", "首个分歧"),
+    "elsewhere": Text("the run's first divergence, of {place}:", "本次运行的首个分歧（{place}）："),
     "not-done": Text("not done", "未执行"),
     "environment": Text("environment", "环境"),
     "configuration": Text("configuration", "配置"),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from verify import __version__, code, pair, scenes
-from verify.checks import available, signature
+from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
-from verify.explain import Explainer
+from verify.explain import OF_VALUES, Explainer
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
@@ -94,21 +94,8 @@ def run(
     servers: warmed interpreters that other runs share; default: its own.
     """
     started = time.perf_counter()
-    names = available()
-    if options.depth is not None and spec.depth_key is None:
-        raise SpecError(
-            f"--depth {options.depth}: the spec names no `depth_key`, the configuration key that counts layers"
-        )
-    if spec.checks:
-        chosen(spec.checks, names, "check")
-    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
-    variants = chosen(
-        [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
-    )
-    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
-    for variant in variants:
-        scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
-    tally, idle = _Tally(), Idle(spec)
+    checks, variants, cases = _chosen(spec, options)
+    names, tally, idle = available(), _Tally(), Idle(spec)
     interrupted: tuple[str, int] | None = None
     try:
         with pair.started(spec, base, servers, seed=options.seed, device=options.device, timeout=options.timeout) as (
@@ -135,9 +122,7 @@ def run(
         tally.stops.append(f"{interrupted[0]}; what had been compared until then is kept")
     except Exception as error:
         tally.stops.append(_broken(error))
-    run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
-    results = [_result(name, tally) for name in [*checks, *run_as_a_whole]]
-    results += [_stopped(reason) for reason in tally.stops]
+    results = _results(checks, tally)
     ended = [r.name for r in results if r.verdict in (Verdict.EQUAL, Verdict.DIFFERENT)]
     tally.skipped += idle.told([] if tally.stops else ended)
     places = Places(base=base, folders={role: pair.side_spec(spec, role).path for role in BOTH})
@@ -158,6 +143,25 @@ def run(
     if interrupted is not None:
         raise Interrupted(report, *interrupted)
     return report
+
+
+def _chosen(spec: Spec, options: Options) -> tuple[list[str], list[str], dict[str, CaseSpec]]:
+    """The checks, variants and cases to run. Raises SpecError for names or sizes that the spec does not have."""
+    names = available()
+    if options.depth is not None and spec.depth_key is None:
+        raise SpecError(
+            f"--depth {options.depth}: the spec names no `depth_key`, the configuration key that counts layers"
+        )
+    if spec.checks:
+        chosen(spec.checks, names, "check")
+    checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
+    variants = chosen(
+        [] if "all" in options.variants else options.variants or [spec.first_variant], spec.variants, "variant"
+    )
+    cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
+    for variant in variants:
+        scenes.check_all_sizes(spec, variant, _runners(checks), cases, options.depth)
+    return checks, variants, cases
 
 
 def unusable(reason: str, options: Options) -> Report:
@@ -332,6 +336,12 @@ def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
     return kept
 
 
+def _results(checks: list[str], tally: _Tally) -> list[CheckResult]:
+    """Of each check, of the run as a whole where something is wrong with it, and of each reason why it ended early."""
+    run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
+    return [_result(name, tally) for name in [*checks, *run_as_a_whole]] + [_stopped(why) for why in tally.stops]
+
+
 def _result(name: str, tally: _Tally) -> CheckResult:
     groups = [g for g in tally.groups if g.check == name]
     ran = [g for g in groups if g.verdict != Verdict.SKIPPED]
@@ -363,18 +373,30 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     found.sort(key=lambda findings: _by_shape(findings[0]))
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
     for findings in found[:MOST_EXPLAINED]:
-        explained = explainer.explain(findings[0])
+        try:
+            explained = explainer.explain(findings[0], _allowed(findings[0], tally))
+        except Exception:  # the findings stand without a place, and other variants are still to be compared
+            continue
         if explained is not None:
             tally.divergences.append(explained)
             for finding in findings:
-                _place(tally, finding, explained)
+                if (place := _place_of(finding, findings[0], explained, explainer.places)) is not None:
+                    index = tally.findings.index(finding)
+                    where = {"reference": place.reference, "candidate": place.candidate}
+                    tally.findings[index] = finding.model_copy(update=where)
 
 
 def _of_outputs(finding: Finding) -> bool:
-    """Whether a finding of a case is about an output: its values, or its shape or kind."""
-    return finding.kind in ("output-values", "not-finite") or (
-        finding.kind == "value" and finding.subject != "container"
-    )
+    """Whether a finding of a case is about an output of an eval pass, which the second pass is: its values, or its
+    shape or kind."""
+    about = finding.kind in OF_VALUES or (finding.kind == "value" and finding.subject != "container")
+    return about and finding.check != training.CHECK
+
+
+def _allowed(finding: Finding, tally: _Tally) -> float | None:
+    """What the finding's group allows of relative difference."""
+    place = (finding.check, finding.variant, finding.case)
+    return next((g.allowed for g in tally.groups if (g.check, g.variant, g.name) == place), None)
 
 
 def _by_shape(finding: Finding) -> bool:
@@ -382,6 +404,13 @@ def _by_shape(finding: Finding) -> bool:
     return finding.kind == "value"
 
 
-def _place(tally: _Tally, finding: Finding, found: Divergence) -> None:
-    index = tally.findings.index(finding)
-    tally.findings[index] = finding.model_copy(update={"reference": found.reference, "candidate": found.candidate})
+def _place_of(
+    finding: Finding, first: Finding, explained: Divergence, places: Mapping[str, Divergence]
+) -> Divergence | None:
+    """Which place is that of a finding of the case whose `first` one was explained; None where nobody has found it.
+
+    places: by output, where lines were found. Where only a module was, it is that of what made it be sought.
+    """
+    if places:
+        return places.get(finding.subject)
+    return explained if _by_shape(finding) == _by_shape(first) else None

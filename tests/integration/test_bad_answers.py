@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from verify import explain
 from verify.answers import checked
 from verify.checks import structure
 from verify.trace import Ask, Trace
@@ -264,3 +265,35 @@ def test_a_check_that_breaks_is_told_and_costs_no_other(duo, monkeypatch):
     assert "LookupError: never thought of this" in finding.message
     assert "test_bad_answers.py" in finding.message
     assert "in broken)" in finding.message
+
+
+BOTH_VARIANTS = {"variants": {"tiny": {"width": 4}, "wide": {"width": 6}}}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), AttributeError("x"), MemoryError()])
+def test_what_breaks_the_search_for_the_line_costs_the_line_alone(duo, monkeypatch, error):
+    def broken(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(explain, "save_file", broken)
+    duo.write("right", trap="y = y + 1")
+    duo.spec(**BOTH_VARIANTS)
+    report = duo.run(variants=("all",))
+    assert [c.name for c in report.checks] == ["configuration", "structure", "buffers", "forward"]
+    assert [(f.variant, f.kind) for f in report.findings] == [("tiny", "output-values"), ("wide", "output-values")]
+    assert report.first_divergence.confidence == "module"
+
+
+def test_an_explainer_that_breaks_costs_no_variant(duo, monkeypatch):
+    monkeypatch.setattr(explain.Explainer, "_found", lambda self, finding: finding.nothing)
+    duo.write("right", trap="y = y + 1")
+    duo.spec(**BOTH_VARIANTS)
+    report = duo.run(variants=("all",))
+    assert [(f.variant, f.kind) for f in report.findings] == [("tiny", "output-values"), ("wide", "output-values")]
+    assert (report.verdict, report.first_divergence) == ("different", None)
+
+
+@pytest.mark.parametrize(("code", "confidence"), [("pass", "confirmed"), ('result["cut"] = True', "aligned")])
+def test_a_record_that_ends_before_its_run_confirms_nothing(duo, code, confidence):
+    duo.write("right", head=HOSTILE.format(key="tiny/forward/trap/operations-1", code=code), trap="y = y * 1.5")
+    assert duo.run().first_divergence.confidence == confidence

@@ -40,7 +40,14 @@ def source(body: str, init: str = LINEARS) -> str:
 def compared(tmp_path: Path, servers) -> Callable[..., Report]:
     """compared(reference, candidate): the report on two models, given as whole modules."""
 
-    def run_it(reference: str, candidate: str, mapping: object = None, cases: object = None, **case: object) -> Report:
+    def run_it(
+        reference: str,
+        candidate: str,
+        mapping: object = None,
+        cases: object = None,
+        checks: tuple[str, ...] | dict[str, object] = (),
+        **case: object,
+    ) -> Report:
         for side, text in (("left", reference), ("right", candidate)):
             (tmp_path / side).mkdir(exist_ok=True)
             (tmp_path / side / "net.py").write_text(text)
@@ -50,7 +57,11 @@ def compared(tmp_path: Path, servers) -> Callable[..., Report]:
             "candidate": {"path": "right", "model": "net:Model"},
             "variants": {"tiny": {"width": 16}},
             "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
-            **({"checks": ["forward"]} if cases else {}),
+            **(
+                {"checks": checks if isinstance(checks, dict) else list(checks or ["forward"])}
+                if cases or checks
+                else {}
+            ),
             "mapping": mapping or {},
         }
         (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
@@ -106,6 +117,12 @@ def test_another_way_to_the_same_value_before_it_is_not_blamed(localise):
         return F.linear(y, self.second.weight, self.second.bias)
     """
     assert localise(source(PLAIN), source(candidate)).confidence == "confirmed"
+
+
+def test_a_guess_between_two_operations_of_a_line_is_not_confirmed(localise):
+    found = localise(source(PLAIN), source(PLAIN.replace("torch.tanh(y)", "torch.sin(y) * torch.cos(y)  # here")))
+    assert found.operation in ("aten.sin.default", "aten.cos.default")
+    assert found.confidence == "aligned"
 
 
 def test_a_missing_operation_is_named_as_missing(localise):
@@ -326,3 +343,155 @@ def test_only_cases_that_were_looked_at_get_a_place(compared):
     found = [f for f in report.findings if f.check == "forward"]
     assert [f.case for f in found] == ["0", "1", "2", "3", "4"]
     assert [f.candidate is not None for f in found] == [True] * 3 + [False] * 2
+
+
+def line_of(text: str, part: str) -> int:
+    """The one line of a source that holds a part."""
+    (line,) = [n for n, one in enumerate(text.splitlines(), 1) if part in one]
+    return line
+
+
+def test_a_value_that_is_not_finite_is_no_tolerance_of_the_search(compared):
+    body = """
+    def forward(self, x):
+        y = self.first(x) * 1.0
+        y = torch.sigmoid(self.second(y)) + 5.0
+        return {"y": y}
+    """
+    scaled = body.replace("* 1.0", "* 1.01")
+    candidate = source(scaled.replace("return {", "y = torch.where(y > 5.7, (5.7 - y).sqrt(), y)\n        return {"))
+    report = compared(source(body), candidate, checks=("forward",))
+    (finding,) = [f for f in report.findings if f.kind == "not-finite"]
+    assert finding.measured == "nan"
+    assert float(finding.allowed) > 5
+    first = report.first_divergence
+    assert first.allowed < 1e-9
+    assert line_of(candidate, "1.01") in {d.candidate.line for d in (first, *first.others)}, first.message
+
+
+def test_what_differs_in_train_mode_is_not_sought_in_an_eval_pass(compared):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        if self.training:
+            y = y * 1.0
+        return {"y": self.second(torch.tanh(y)) * 1.0}
+    """
+    candidate = source(body.replace("y = y * 1.0", "y = y * 3.0").replace("(y)) * 1.0", "(y)) * 1.0000001"))
+    report = compared(source(body), candidate, checks=("training",))
+    found = [f for f in report.findings if f.kind == "output-values"]
+    assert [f.case for f in found] == ["x", "x after"]
+    assert [f.candidate for f in found] == [None, None]
+    assert report.first_divergence is None
+
+
+def test_rounding_is_not_blamed_for_another_shape(compared):
+    body = """
+    def forward(self, x):
+        y = torch.tanh(self.first(x))
+        z = SECOND
+        return {"y": z, "n": torch.zeros(COUNT)}
+    """
+    reference = source(body.replace("SECOND", "self.second(y)").replace("COUNT", "3"))
+    halves = "y[..., :8] @ self.second.weight[:, :8].T + y[..., 8:] @ self.second.weight[:, 8:].T + self.second.bias"
+    candidate = source(body.replace("SECOND", halves).replace("COUNT", "4"))
+    report = compared(reference, candidate, checks=("forward",), arithmetic="fp32")
+    assert [(f.kind, f.subject) for f in report.findings if f.verdict == "different"] == [("value", "n")]
+    first = report.first_divergence
+    assert (first.confidence, first.kind, first.subject, first.operation) == ("module", "first-module", "", "")
+
+
+def test_a_place_is_of_the_outputs_that_it_leads_to(compared):
+    body = """
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x) * 1.0))
+        z = self.first(x)
+        return {"y": y, "z": z}
+    """
+    candidate = source(body.replace("* 1.0", "* 1.01").replace("z = self.first(x)", "z = self.first(x)[:2]"))
+    report = compared(source(body), candidate, checks=("forward",))
+    places = {f.subject: f.candidate and f.candidate.line for f in report.findings}
+    assert places == {"y": line_of(candidate, "1.01"), "z": None}
+    assert report.first_divergence.confidence == "aligned"  # that every output agrees then is not so
+
+
+def test_outputs_that_the_spec_ignores_are_not_sought_and_keep_nothing_from_being_confirmed(compared):
+    body = """
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x) * 1.0))
+        return {"y": y, "z": self.first(x), "w": torch.sin(self.first(x))}
+    """
+    changed = body.replace("* 1.0", "* 1.01").replace('"z": self.first(x)', '"z": self.first(x)[:2]')
+    candidate = source(changed.replace("torch.sin(", "2 * torch.sin("))
+    report = compared(source(body), candidate, checks={"forward": {"ignore": ["z", "w"]}})
+    first = report.first_divergence
+    assert (first.candidate.line, first.confidence) == (line_of(candidate, "1.01"), "confirmed")
+    assert first.others == []
+
+
+def test_the_worst_output_gets_the_place_that_leads_to_it(compared):
+    body = """
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x) * 1.0))
+        z = self.first(torch.tanh(self.second(x) * 1.0))
+        return {"y": y, "z": z}
+    """
+    changed = body.replace("first(x) * 1.0", "first(x) * 1.001").replace("second(x) * 1.0", "second(x) * 3.0")
+    candidate = source(changed)
+    report = compared(source(body), candidate, checks=("forward",))
+    (finding,) = report.findings
+    assert (finding.subject, finding.candidate.line) == ("z", line_of(candidate, "3.0"))
+    assert report.first_divergence.candidate.line == line_of(candidate, "1.001")
+    assert [other.candidate.line for other in report.first_divergence.others] == [finding.candidate.line]
+
+
+SWAPPED = """
+import torch
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width))
+        self.register_buffer("table", torch.arange(float(width)) * FACTOR)
+
+    def forward(self, x):
+        return x * WEIGHT + self.table
+
+
+class Other(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.one, self.two = MADE
+
+    def forward(self, x):
+        return {"y": CALLED}
+"""
+
+
+def swapped(factor: str, weight: str, made: str, called: str) -> str:
+    text = SWAPPED.replace("FACTOR", factor).replace("WEIGHT", weight)
+    return text.replace("MADE", made).replace("CALLED", called)
+
+
+def test_a_renamed_value_is_placed_at_the_module_that_holds_it(compared):
+    reference = swapped("1", "self.weight", "Own(width), Other(width)", "self.two(self.one(x))")
+    candidate = swapped("2", "self.weight.detach()", "Other(width), Own(width)", "self.one(self.two(x))")
+    rules = [
+        {"candidate": "two.{name}", "reference": "one.{name}"},
+        {"candidate": "one.fc.{name}", "reference": "two.fc.{name}"},
+    ]
+    report = compared(reference, candidate, mapping={"parameters": rules}, checks=("buffers", "gradients"))
+    held = [f for f in report.findings if f.subject in ("one.table", "one.weight") and f.kind != "no-effect"]
+    assert {f.kind for f in held} == {"buffer-values", "gradient-none"}
+    assert {(f.reference.name, f.candidate.name) for f in held} == {("Own", "Own")}

@@ -102,7 +102,8 @@ ALLOWED = {
         (V + "compare", V + "divergence", V + "trace"),
     ),
     "verify.explain": [
-        V + n for n in ("checks.base", "divergence", "mapping", "messages", "pair", "report", "side", "trace")
+        V + n
+        for n in ("checks.base", "divergence", "mapping", "messages", "pair", "report", "side", "tolerance", "trace")
     ],
     "verify.selftest": [],
     "verify.selftest.syntax": [],

@@ -20,7 +20,7 @@ from verify import mapping
 from verify.checks import structure
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import gap, ulps
-from verify.report import Verdict
+from verify.report import Location, Verdict
 from verify.trace import Ask, Trace
 
 SUMMARY = "buffer values, saved or not"
@@ -54,12 +54,15 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     left, right = r.arrays, c.arrays
     theirs = in_reference_words(job, r.result, c.result)
     right = {theirs.get(name, name): array for name, array in right.items()}
+    own = {name: mine for mine, name in theirs.items()}
     dtypes = {e["name"]: e["dtype"] for e in r.result["buffers"]}
     for name in sorted(left.keys() | right.keys()):
         if not make.ignored(name):
-            _one(
-                job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), (r.result, c.result)
-            )
+            places = {
+                "reference": structure.owner(r.result, name),
+                "candidate": structure.owner(c.result, own.get(name, name)),
+            }
+            _one(job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), places)
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no buffer is on both sides and holds a value"
     yield outcome
@@ -79,10 +82,9 @@ def _one(
     name: str,
     values: tuple[NDArray[Any] | None, NDArray[Any] | None],
     dtype: str,
-    results: tuple[Mapping[str, Any], Mapping[str, Any]],
+    places: Mapping[str, Location | None],
 ) -> None:
     a, b = values
-    places = {"reference": structure.owner(results[0], name), "candidate": structure.owner(results[1], name)}
     if a is None or b is None:
         side = "reference" if b is None else "candidate"
         details = {"side": side}

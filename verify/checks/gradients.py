@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verify import mapping
 from verify.checks import structure, training
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.mapping import inverse, to_wire
@@ -74,6 +75,7 @@ class _Comparison:
         self.outcome = Outcome(name=group)
         self._top: _Gap | None = None
         self._models = [trace.get(job.key("structure")).result or {} for trace in traces]
+        self._words = mapping.resolve(job.spec.mapping, *map(structure.shapes, self._models))
 
     def field(self, left: Gradients, right: Gradients, moved: Gradients, still: Gradients | None = None) -> list[_Gap]:
         """Every gradient of one output. Notes the one that is nearest to its limit, or furthest past it.
@@ -108,7 +110,8 @@ class _Comparison:
         finding = self.make.finding(
             kind, gap.name, details=details, measured=gap.measured, allowed=gap.tolerance.allowed
         )
-        places = [structure.owner(model, gap.name) for model in self._models]
+        names = (gap.name, self._words.candidate(gap.name))
+        places = [structure.owner(model, name) for model, name in zip(self._models, names, strict=True)]
         self.outcome.findings.append(finding.model_copy(update={"reference": places[0], "candidate": places[1]}))
 
 

@@ -194,9 +194,9 @@ def _findings(make: Maker, found: list[Value]) -> Iterator[Finding]:
                 "not-finite",
                 value.path,
                 Verdict.ERROR if both else Verdict.DIFFERENT,
-                details={"side": "both sides" if both else "one side"},
-                measured=value.gap.candidate,
-                allowed=value.gap.reference,
+                details={"side": "both sides" if both else "one side", "where": list(value.gap.where)},
+                measured=repr(value.gap.candidate),  # what stands there, as text: no relative difference
+                allowed=repr(value.gap.reference),
             )
     unstable = [v for v in found if v.past and not v.tolerance.decides]
     if unstable:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from verify.divergence.alignment import Known, align, near
 from verify.divergence.blame import behind
 from verify.divergence.graph import Graph, Operation
-from verify.divergence.suspects import Suspects, suspects, wrong_outputs
+from verify.divergence.suspects import Suspects, outputs_behind, suspects, unlike_outputs, wrong_outputs
 from verify.divergence.trials import Match, Trial, trials, with_layouts
 from verify.trace import Role
 
@@ -39,7 +39,8 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What a trial did: whether every output agrees then, and how many more values agree."""
+    """What a trial did: whether every output that both sides have in one shape agrees then, and how many more values
+    agree."""
 
     trial: Trial
     full: bool
@@ -56,6 +57,24 @@ class Round:
     mine: dict[int, Array] = field(default_factory=dict)
     theirs: dict[int, Array] = field(default_factory=dict)
 
+    @property
+    def complete(self) -> bool:
+        """Whether all outputs agree once this round's trial is applied, which is more than all that can be compared."""
+        match = self.match
+        agree = self.best is not None and self.best.full and not match.misplaced
+        return agree and not unlike_outputs(match.reference, match.candidate)
+
+    @property
+    def outputs(self) -> set[str]:
+        """Paths of outputs that differ and that the fault leads to."""
+        match = self.match
+        if self.best is None:
+            return set(match.misplaced)
+        trial, graph = self.best.trial, match.candidate
+        made = (graph.producer(mine) for mine, _ in trial.pairs)
+        blamed = {one.order for one in made if one is not None} | {order for order, _, _ in trial.feeds}
+        return outputs_behind(graph, blamed) & set(match.wrong)
+
 
 @dataclass
 class Search:
@@ -66,7 +85,6 @@ class Search:
     allowed: float
     seconds: float = 60.0
     rounds: list[Round] = field(default_factory=list)
-    cost: dict[str, float] = field(default_factory=dict)
     _deadline: float = 0.0
 
     def run(self) -> list[Round]:
@@ -94,6 +112,7 @@ class Search:
                 reference_suspects=suspects(reference, known_reference, wrong),
                 candidate_suspects=suspects(candidate, known_candidate, wrong),
                 misplaced=misplaced,
+                wrong=wrong,
             )
             found = self._round(match)
             self.rounds.append(found)

@@ -38,6 +38,25 @@ def wrong_outputs(reference: Graph, candidate: Graph, allowed: float) -> list[st
     return found
 
 
+def unlike_outputs(reference: Graph, candidate: Graph) -> list[str]:
+    """Paths of outputs that one side lacks or has in another shape: no trial can show that they agree."""
+
+    def shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+        return {path: graph.values[number].shape for path, number in graph.outputs.items()}
+
+    left, right = shapes(reference), shapes(candidate)
+    return [path for path in {**left, **right} if left.get(path) != right.get(path)]
+
+
+def outputs_behind(graph: Graph, operations: set[int]) -> set[str]:
+    """Paths of outputs that come from one of these operations, by order."""
+    reached = {n for order in operations for n in graph.operations[order].outputs}
+    for operation in graph.operations:
+        if not reached.isdisjoint(operation.inputs):
+            reached.update(operation.outputs)
+    return {path for path, number in graph.outputs.items() if number in reached}
+
+
 def suspects(graph: Graph, known: Known, wrong: Iterable[str]) -> Suspects:
     """Walks back from wrong outputs and stops at known values. An output itself is wrong even if known elsewhere."""
     start = [graph.outputs[path] for path in wrong if path in graph.outputs]

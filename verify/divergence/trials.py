@@ -49,7 +49,7 @@ class Trial:
 class Match:
     """Both graphs with what is known of each to the other, and the suspects of both.
 
-    misplaced: outputs whose value the reference has, at another place.
+    misplaced: outputs whose value the reference has, at another place; wrong: the others that differ.
     """
 
     reference: Graph
@@ -59,6 +59,7 @@ class Match:
     reference_suspects: Suspects
     candidate_suspects: Suspects
     misplaced: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
     anchors: dict[int, int] = field(default_factory=dict)
     support: dict[int, frozenset[Any]] = field(default_factory=dict)
     reference_support: dict[int, frozenset[Any]] = field(default_factory=dict)
@@ -68,6 +69,11 @@ class Match:
         theirs, mine = shared_names(self.reference, self.known_reference, self.candidate, self.known_candidate)
         self.support = supports(self.candidate, self.candidate_suspects, mine)
         self.reference_support = supports(self.reference, self.reference_suspects, theirs)
+
+    @property
+    def cut(self) -> bool:
+        """Whether a side's record ends before its run did, so that what came first may lie behind the end."""
+        return self.candidate.cut or self.reference.cut
 
     def likeness(self, mine: int, theirs: int) -> float:
         """Share of agreed values that two suspect operations come from, 0 to 1."""

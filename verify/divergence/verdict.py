@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -39,8 +39,6 @@ class Culprit:
     gap: Gap | None = None
     setting: str = ""
     flow: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-    others: tuple[Frame, ...] = field(default=())
 
 
 def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
@@ -69,7 +67,7 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
             kind, frame = "branch", turned
     return Culprit(
         kind=kind,
-        confidence="confirmed" if complete and place.sure else "aligned",
+        confidence="confirmed" if complete and place.sure and not match.cut else "aligned",
         candidate=frame,
         reference=place.reference,
         operation=operation,
@@ -138,7 +136,7 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     operation = blamed.operation
     region = steps(match.candidate, match.candidate_suspects, reader)
     lines = {(f.file, f.line) for f in (o.frame for o in region) if f is not None}
-    sure = len(lines) == 1 and blamed.how != "operand"
+    sure = blamed.sure and len(lines) == 1 and blamed.how != "operand"
     # Whole numbers choose, and the same ones are computed in many places: that they occur there too says little.
     sure = sure and all(value.kind != "whole" or value.leaf for value in _read_by(match, [*region, operation]))
     if operation.order != reader.order:

@@ -12,8 +12,6 @@ from typing import Any
 from . import locate
 from .build import Builder
 
-OFFLINE_ONLY = ("push_to_hub",)
-
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (explicit configuration values of the variant).

@@ -58,10 +58,8 @@ def show(report: Report, console: Console, *, verbose: bool = False) -> None:
     _imports(report, console)
     for variant in report.variants:
         _values(report, variant, console)
-    results = {c.name: c for c in report.checks}
     rows = []
-    for number_, (title, names) in enumerate(_sections(list(results)), 1):
-        checks = [results[name] for name in names]
+    for number_, (title, checks) in enumerate(_sections(report.checks), 1):
         verdict = max((c.verdict for c in checks), key=lambda v: v.weight)
         rows.append((title, verdict, sum(c.compared for c in checks)))
         _section(report, console, f"[{number_}] {title}", checks, verbose=verbose)
@@ -75,18 +73,19 @@ def show(report: Report, console: Console, *, verbose: bool = False) -> None:
     put(console, f"[{style}]{CLOSING[report.verdict] if report.proves or report.exit_code else NOT_PROVEN}[/{style}]")
 
 
-def _sections(names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Title and checks of each section: the guide's three, then one for each check more that ran."""
-    left = list(names)
+def _sections(checks: list[CheckResult]) -> Iterator[tuple[str, list[CheckResult]]]:
+    """Title and checks of each section: the guide's three, then one for each result more, several of which may have one
+    name."""
+    left = list(checks)
     for title, wanted in SECTIONS:
-        found = [name for name in wanted if name in names]
+        found = [check for name in wanted for check in left if check.name == name]
         if found:
-            yield f"{title} ({', '.join(found)})", found
-        left = [name for name in left if name not in found]
-    for name in left:
-        text = LABELS.get(name)
-        beside = "" if text is None or text.en == name else f" ({name})"
-        yield (f"{text.zh} / {text.en}{beside}" if text else name), [name]
+            yield f"{title} ({', '.join(check.name for check in found)})", found
+        left = [check for check in left if check.name not in wanted]
+    for check in left:
+        text = LABELS.get(check.name)
+        beside = "" if text is None or text.en == check.name else f" ({check.name})"
+        yield (f"{text.zh} / {text.en}{beside}" if text else check.name), [check]
 
 
 def _imports(report: Report, console: Console) -> None:
@@ -139,7 +138,7 @@ def _check(report: Report, check: CheckResult, console: Console) -> None:
         figures = f"  {number(group.measured)} {sign} {number(group.allowed)}" if group.measured is not None else ""
         name = escape(clean(f"{group.variant}/{check.name}/{group.name}"))
         put(console, f"  [{STYLES[group.verdict]}]{WORDS[group.verdict]:<18}[/] {name} ({group.compared}){figures}")
-    findings = [f for f in report.findings if f.check == check.name and f.verdict != Verdict.NOTE]
+    findings = [f for f in report.findings if f.check == check.name and f.verdict != Verdict.NOTE and check.groups]
     for finding in findings[:MOST_FINDINGS]:
         first, *rest = clean(say(finding.kind, finding.details, "both")).split("\n")
         text = escape(clean(f"{finding.subject}: ")) + escape(first)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verify.messages import Language, check_name, label, say, translated
-from verify.report import CheckResult, Finding, Location, Report, Verdict
+from verify.report import CheckResult, Divergence, Finding, Location, Report, Verdict
 from verify.sinks.divergence import calls, excerpt, how_sure, not_done, story
 from verify.sinks.markdown import headline
 from verify.sinks.text import clean, number
@@ -144,7 +144,7 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
 
 
 def explain_finding(report: Report, index: int, console: Console, language: Language = "en") -> None:
-    """One finding and the whole story of the divergence that belongs to it."""
+    """One finding, and the whole story of the run's first divergence, which may be of another case."""
     if index < len(report.findings):
         _finding(report.findings[index], console, language)
     first = report.first_divergence
@@ -152,6 +152,13 @@ def explain_finding(report: Report, index: int, console: Console, language: Lang
         put(console, label("no-divergence", language))
         return
     put(console, "")
+    if not any(_of_one_case(finding, first) for finding in report.findings[index : index + 1]):
+        place = f"{first.check} {first.variant}/{first.case}"
+        put(console, escape(clean(label("elsewhere", language, place=place))))
     for line in story(first, report, language):
         text = escape(clean(line))
         put(console, f"[bold]{text}[/bold]" if line.startswith(">") else text)
+
+
+def _of_one_case(finding: Finding, found: Divergence) -> bool:
+    return (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case)

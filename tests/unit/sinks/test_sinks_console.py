@@ -237,6 +237,32 @@ def test_an_environment_without_form_is_shown_all_the_same(packages):
     assert "参考实现 / reference: a.b:C" in printed(lambda c: alignment.show(report, c))
 
 
+def test_results_of_one_name_are_all_shown_in_the_guides_rendering():
+    report = report_of([finding_of(check="run", case="code", subject="files")], [group_of(Verdict.ERROR, check="run")])
+    stopped = report.checks[0].model_copy(update={"groups": [], "compared": 0, "reason": "interrupted by a signal"})
+    both = report.model_copy(update={"checks": [*report.checks, stopped]})
+    text = printed(lambda c: alignment.show(both, c))
+    assert "[1] run" in text
+    assert "[2] run" in text
+    assert "interrupted by a signal" in text
+    assert text.count("files: ") == 1
+    assert "run/image" in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_a_divergence_of_another_case_is_told_to_be_so(language):
+    said = {
+        "en": "the run's first divergence, of forward base/plain:",
+        "zh": "本次运行的首个分歧（forward base/plain）：",
+    }
+    report = full_report()
+    other = report.findings[0].model_copy(update={"variant": "wide"})
+    report = report.model_copy(update={"findings": [report.findings[0], other]})
+    texts = [printed(lambda c, n=n: console.explain_finding(report, n, c, language)) for n in (0, 1)]
+    for text in said.values() if language == "both" else [said[language]]:
+        assert [text in shown for shown in texts] == [False, True]
+
+
 def test_the_banner():
     assert "LlavaViT 架构对齐验证" in printed(alignment.banner)
 
