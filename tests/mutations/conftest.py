@@ -25,6 +25,9 @@ FEW = ("image", "video-2-frames")
 NEVER = ("configuration", "signature", "structure", "buffers", "source")
 """Checks that must be silent about a fault that only a forward pass shows."""
 
+EVERY = ("image", "visible-per-row")
+"""Cases of which each check that runs cases runs one at least. Every rewrite runs on them beside its own."""
+
 PRELOAD = (
     "torch",
     "safetensors.torch",
@@ -65,9 +68,9 @@ def gate(tmp_path: Path, servers: Servers, tiny: Spec, monkeypatch: pytest.Monke
     """Applies a change to a copy of the repository's packages and returns the report of the real run on them.
 
     Unless the change names its cases, it runs on those that share one model, and on a fault's own; one that `forward`
-    must find runs on a few and its own. A rewrite runs every check; a fault that shows without a forward pass runs
-    those without one, one that another check than `forward` must find runs that check, and one that only a forward pass
-    shows runs `forward` beside those that must be silent.
+    must find runs on a few and its own. A rewrite runs every check, and each of them compares something; a fault that
+    shows without a forward pass runs those without one, one that another check than `forward` must find runs that
+    check, and one that only a forward pass shows runs `forward` beside those that must be silent.
     """
 
     monkeypatch.setattr("verify.run.MOST_EXPLAINED", 1)  # the first is what is asked about; a search takes longest
@@ -92,7 +95,10 @@ def gate(tmp_path: Path, servers: Servers, tiny: Spec, monkeypatch: pytest.Monke
         if not (isinstance(change, Fault) and change.check == "source"):
             for copy, original in tiny.copies.items():
                 shutil.copyfile(tmp_path / original, tmp_path / copy)
-        options = Options(checks=chosen(change), cases=change.cases or usual(change), timeout=60.0)
+        cases = change.cases or usual(change)
+        if not isinstance(change, Fault):
+            cases = tuple(dict.fromkeys((*cases, *EVERY)))
+        options = Options(checks=chosen(change), cases=cases, timeout=60.0)
         return run(tiny, tmp_path, options, servers=servers)
 
     return run_it
