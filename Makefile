@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: verify test lint types tests publishing-tests e2e lock bench localisation detection false-alarms publishing picture schema format clean
+.PHONY: verify test lint types tests mutations publishing-tests e2e lock bench localisation detection false-alarms publishing picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ types: $(READY)
 
 tests: $(READY)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore tests/publishing
+
+mutations: $(READY)  ## every seeded fault and every harmless rewrite; `make test` runs a quarter of them
+	MUTATIONS=all $(BIN)/python -m pytest -n 2 tests/mutations
 
 publishing-tests: $(READY)  ## from a checkpoint to a Hub on loopback and back; every command that its pages show
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/publishing

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,6 +39,31 @@ PRELOAD = (
     "transformers.modeling_outputs",
     "transformers.models.auto.auto_factory",
 )
+
+SHARE = 4
+"""Of how many seeded changes one runs in `make test`, which is to take minutes; `make mutations` runs them all."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselects all but a share of the changes: the first of each check, and every fourth of each from there on."""
+    if os.environ.get("MUTATIONS") == "all":
+        return
+    seen: Counter[str] = Counter()
+    left = []
+    for item in items:
+        change = getattr(item, "callspec", None) and next(
+            (v for v in item.callspec.params.values() if isinstance(v, Rewrite)), None
+        )
+        if change is not None and Path(__file__).parent in item.path.parents:
+            kind = change.check if isinstance(change, Fault) else ""
+            seen[kind] += 1
+            if seen[kind] % SHARE != 1:
+                left.append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        dropped = set(left)
+        items[:] = [item for item in items if item not in dropped]
+
 
 # Small enough to run in no time; no two sizes are equal, so that none can stand in for another.
 TINY = {
