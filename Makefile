@@ -28,7 +28,7 @@ types: $(READY)
 tests: $(READY)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore tests/publishing
 
-mutations: $(READY)  ## every seeded fault and every harmless rewrite; `make test` runs a quarter of them
+mutations: $(READY)  ## every seeded fault and every harmless rewrite; `make test` runs an eighth of them
 	MUTATIONS=all $(BIN)/python -m pytest -n 2 tests/mutations
 
 publishing-tests: $(READY)  ## from a checkpoint to a Hub on loopback and back; every command that its pages show

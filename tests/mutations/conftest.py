@@ -40,12 +40,12 @@ PRELOAD = (
     "transformers.models.auto.auto_factory",
 )
 
-SHARE = 4
+SHARE = 8
 """Of how many seeded changes one runs in `make test`, which is to take minutes; `make mutations` runs them all."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects all but a share of the changes: the first of each check, and every fourth of each from there on."""
+    """Deselects all but a share of the changes: the first of each check, and every eighth from there on."""
     if os.environ.get("MUTATIONS") == "all":
         return
     seen: Counter[str] = Counter()

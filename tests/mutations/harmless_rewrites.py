@@ -380,14 +380,6 @@ side = self.patch_embedding.kernel_size[0]
         ("in self.layers:", "in self.stack:"),
     ),
     rewrite(
-        "autocast-off",
-        (
-            "        hidden_states, states, attentions = self.encoder(\n            self.layernorm_pre(hidden_states), cos, sin, output_attentions, output_hidden_states\n        )\n",
-            "        with torch.autocast(hidden_states.device.type, enabled=False):\n            hidden_states, states, attentions = self.encoder(\n                self.layernorm_pre(hidden_states), cos, sin, output_attentions, output_hidden_states\n            )\n",
-        ),
-        cases=OTHER_VALUES,
-    ),
-    rewrite(
         "recomputed-in-the-backward-pass",
         (
             "hidden_states, weights = layer(hidden_states, cos, sin, output_attentions)",
@@ -399,7 +391,7 @@ side = self.patch_embedding.kernel_size[0]
     # Forms of the output.
     rewrite(
         "plain-dictionary",
-        (OUTPUT, "return dict(reversed(output.items())) if return_dict else output.to_tuple()"),
+        (OUTPUT, "return dict(output.items()) if return_dict else output.to_tuple()"),
         cases=FORMS,
     ),
     rewrite(

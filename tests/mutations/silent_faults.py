@@ -159,6 +159,15 @@ PRECISION_FAULTS = (
             "class LlavaViTLayerNorm(nn.LayerNorm):\n    def forward(self, states: Tensor) -> Tensor:\n        centred = states - states.mean(-1, keepdim=True)\n        return centred / (centred.square().mean(-1, keepdim=True) + self.eps).sqrt() * self.weight + self.bias\n\n\ndef _build_norm(",
         ),
     ),
+    precision(
+        "autocast-off-inside",
+        "*",
+        "visible-per-row autocast",
+        (
+            "        hidden_states, states, attentions = self.encoder(\n            self.layernorm_pre(hidden_states), cos, sin, output_attentions, output_hidden_states\n        )\n",
+            "        with torch.autocast(hidden_states.device.type, enabled=False):\n            hidden_states, states, attentions = self.encoder(\n                self.layernorm_pre(hidden_states), cos, sin, output_attentions, output_hidden_states\n            )\n",
+        ),
+    ),
     precision("videos-through-bfloat16", "*", "video-2-frames fp32", ("video = pixel_values if pixel_values.ndim == 5", "video = pixel_values.bfloat16().to(pixel_values.dtype) if pixel_values.ndim == 5")),
     precision("output-in-float32", "last_hidden_state.dtype", "long-grid bf16", ("hidden_states = self.layernorm_post(hidden_states)", "hidden_states = self.layernorm_post(hidden_states)\n            hidden_states, late = hidden_states.float(), hidden_states"), ("pooled = self.head(hidden_states)", "pooled = self.head(late)")),
 )  # fmt: skip
