@@ -31,6 +31,10 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
     && site=$(python3 -c 'import torch, os; print(os.path.dirname(os.path.dirname(torch.__file__)))') \
     && rm -rf "${site}/torch/include" "${site}/torch/share" "${site}/torch/test" \
         "${site}"/torch/lib/*.a "${site}"/torch/lib/*_test.so "${site}/torch/lib/libbackend_with_compiler.so" \
+        "${site}"/torch/testing/_internal/opinfo "${site}"/torch/testing/_internal/generated \
+        "${site}"/torch/testing/_internal/common_methods_invocations.py "${site}"/torch/testing/_internal/common_modules.py \
+        "${site}"/torch/testing/_internal/common_nn.py "${site}"/torch/testing/_internal/distributed/rpc \
+        "${site}"/torch/testing/_internal/distributed/distributed_test.py "${site}/numpy/f2py" \
         "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
     && find "${site}" -name '*.pyi' -delete \
