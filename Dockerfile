@@ -35,6 +35,8 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
         "${site}"/torch/testing/_internal/common_methods_invocations.py "${site}"/torch/testing/_internal/common_modules.py \
         "${site}"/torch/testing/_internal/common_nn.py "${site}"/torch/testing/_internal/distributed/rpc \
         "${site}"/torch/testing/_internal/distributed/distributed_test.py "${site}/numpy/f2py" \
+        "${site}/numpy/_core/include" "${site}/numpy/random/lib" "${site}/numpy/random/_examples" \
+        "${site}/sympy/polys/benchmarks" \
         "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
     && find "${site}" -name '*.pyi' -delete \
