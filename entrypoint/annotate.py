@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from entrypoint.commands import Commands, Level
 from entrypoint.inputs import Settings
 from entrypoint.outcome import Outcome, Place, place
-from entrypoint.report import Finding, Location, Report
-from entrypoint.text import line, number
+from entrypoint.render import figures
+from entrypoint.report import Divergence, Finding, Location, Report
+from entrypoint.text import cut, line
+from entrypoint.words import said, word
+
+LONGEST_SENTENCES = 3000
+"""Bytes of a message that its sentences may take, in all languages together, so that what follows them is shown too."""
 
 
 @dataclass
@@ -26,7 +31,7 @@ class _Spot:
 def publish(settings: Settings, outcome: Outcome, commands: Commands) -> int:
     """Annotates; returns how many more there were than GitHub shows."""
     for spot in _spots(settings, outcome):
-        more = f"\nand {spot.more} more findings at this line" if spot.more else ""
+        more = f"\n{word('more-here', settings.language, count=spot.more)}" if spot.more else ""
         commands.annotate(
             spot.level,
             spot.message + more,
@@ -39,37 +44,39 @@ def publish(settings: Settings, outcome: Outcome, commands: Commands) -> int:
 
 def _spots(settings: Settings, outcome: Outcome) -> Iterator[_Spot]:
     bad: Level = "error" if outcome.fails(settings.fail_on) else "warning"
+    language = settings.language
     report = outcome.report
     if report is None or (outcome.reason and not report.findings):
-        yield _Spot(bad, "llavavit-verify: no verdict", outcome.reason or "the verifier wrote no report", None)
+        title = f"llavavit-verify: {word('no-verdict', language)}"
+        yield _Spot(bad, title, outcome.reason or "the verifier wrote no report", None)
         return
     spots: dict[tuple[object, ...], _Spot] = {}
     first = report.first_divergence
     if first is not None:
         at = place(settings, report, "candidate", first.candidate)
         other = _where(settings, report, "reference", first.reference)
+        subject = first.subject or word("model", language)
         spots[("candidate", at)] = _Spot(
             bad,
-            f"first divergence: {first.check}, {first.subject or 'the model'}",
-            f"{line(first.message)}{_figures(first.measured, first.allowed)}\n"
-            f"case {first.variant}/{first.case}; compare with the reference at {other}",
+            f"{word('at-first', language)}: {first.check}, {subject}",
+            _message(settings, first, word("compare-reference", language, at=other)),
             at,
         )
         there = place(settings, report, "reference", first.reference)
         if there is not None and there != at:
             spots[("reference", there)] = _Spot(
                 "notice",
-                f"reference of the first divergence: {first.subject or 'the model'}",
-                f"the candidate's counterpart is at {_where(settings, report, 'candidate', first.candidate)}",
+                f"{word('at-reference', language)}: {subject}",
+                word("counterpart", language, at=_where(settings, report, "candidate", first.candidate)),
                 there,
             )
     for finding in outcome.findings:
         _add(spots, settings, outcome, finding, bad)
     for check in report.checks:
         if check.verdict == "error" and not any(f.check == check.name for f in report.findings):
-            spots[("check", check.name)] = _Spot(
-                bad, f"{check.name}: no verdict", line(check.reason or "undecided"), None
-            )
+            title = f"{check.name}: {word('no-verdict', language)}"
+            reason = _sentences(settings, check.reason, check.reason_zh) or word("undecided", language)
+            spots[("check", check.name)] = _Spot(bad, title, reason, None)
     order = {"error": 0, "warning": 1, "notice": 2}
     yield from sorted(spots.values(), key=lambda s: order[s.level])
 
@@ -91,16 +98,22 @@ def _add(
     spots[key] = _Spot(
         "notice" if finding.verdict in ("note", "equal", "skipped") else bad,
         f"{finding.check}: {finding.subject}",
-        f"{line(finding.message)}{_figures(finding.measured, finding.allowed)}\n"
-        f"case {finding.variant}/{finding.case}" + (f"; compare with {look}" if look else ""),
+        _message(settings, finding, word("compare", settings.language, at=look) if look else ""),
         at,
     )
 
 
-def _figures(measured: float | str | None, allowed: float | str | None) -> str:
-    if measured is None:
-        return ""
-    return f"; measured {number(measured)}" + (f", allowed {number(allowed)}" if allowed is not None else "")
+def _message(settings: Settings, found: Finding | Divergence, look: str) -> str:
+    """What was measured and what was allowed, then the case and where to look."""
+    sentences = _sentences(settings, found.message, found.message_zh)
+    case = f"{word('case', settings.language)} {found.variant}/{found.case}"
+    return f"{sentences}{figures(settings, found.measured, found.allowed)}\n{case}{f'; {look}' if look else ''}"
+
+
+def _sentences(settings: Settings, english: str, chinese: str) -> str:
+    """A line for each language, cut so that none crowds out the other."""
+    told = said(english, chinese, settings.language)
+    return "\n".join(cut(line(one), LONGEST_SENTENCES // len(told)) for one in told)
 
 
 def _where(settings: Settings, report: Report, role: str, location: Location | None) -> str:

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -85,8 +85,9 @@ def compose(settings: Settings, outcome: Outcome, before: State | None) -> str:
         after += ["</details>", ""]
     after += [render.footer(settings, outcome), _packed(_state(settings, outcome))]
     total = len(report.findings) if report else 0
-    where = f"the [job summary]({settings.run_url}) has them" if settings.run_id else "the job summary has them"
-    return render.fitted(head, rows, after, MOST_BYTES, total, where)
+    link = {"before": "[", "after": f"]({settings.run_url})"} if settings.run_id else {"before": "", "after": ""}
+    rest = word("in-summary", settings.language, **link)
+    return render.fitted(head, rows, after, MOST_BYTES, total, rest, settings.language)
 
 
 def publish(settings: Settings, outcome: Outcome) -> str:
@@ -310,13 +311,13 @@ def _changed(settings: Settings, outcome: Outcome, before: State | None) -> str:
         return ""
     now = set(_state(settings, outcome).keys)
     was = set(before.keys)
-    parts: Iterator[str] = iter(())
+    language = settings.language
     verdict = (
-        f"{MARKS[before.verdict]} {before.verdict} → {MARKS[outcome.verdict]} {outcome.verdict}"
+        f"{render.verdict(settings, before.verdict)} → {render.verdict(settings, outcome.verdict)}"
         if before.verdict != outcome.verdict
-        else f"still {outcome.verdict}"
+        else word(f"still-{outcome.verdict}", language)
     )
-    counts = [f"{len(now - was)} new", f"{len(was - now)} gone", f"{len(now & was)} as before"]
-    parts = iter([verdict, *(counts if now | was else [])])
+    counts = {"new": now - was, "gone": was - now, "as-before": now & was}
+    parts = [verdict, *(word(key, language, count=len(keys)) for key, keys in counts.items() if now | was)]
     at = f" ({before.head})" if before.head else ""
     return f"{word('changed', settings.language)}{at}: {', '.join(parts)}"

@@ -10,18 +10,11 @@ from entrypoint import text
 from entrypoint.inputs import Settings
 from entrypoint.outcome import Outcome, Place, excerpt, place
 from entrypoint.report import Divergence, Location, Report
-from entrypoint.words import MARKS, word
+from entrypoint.words import MARKS, said, word
 
 MOST_BARS = 40
 _PLAIN_PATH = re.compile(r"[\w./+-]+")
-SAFETY = {
-    "user": "another user",
-    "privileges": "no new privileges",
-    "limits": "limits on processes, files and memory",
-    "files": "writes only its scratch folder, reads only code (Landlock)",
-    "signals": "no signals to other processes",
-    "network": "no network (seccomp)",
-}
+SAFETY = ("user", "privileges", "limits", "files", "signals", "network")
 
 
 def headline(settings: Settings, outcome: Outcome) -> str:
@@ -34,15 +27,31 @@ def sides(settings: Settings, report: Report) -> str:
     return " · ".join(f"{word(role, settings.language)}: {name}" for role, name in names.items()) + f" · {variants}"
 
 
+def sentence(settings: Settings, english: str, chinese: str, longest: int = 600) -> str:
+    """A sentence of the report in the chosen language; of two, each is cut to `longest`."""
+    return " / ".join(text.markdown(one, longest) for one in said(english, chinese, settings.language))
+
+
+def figures(settings: Settings, measured: float | str | None, allowed: float | str | None) -> str:
+    """What goes on after a sentence: what was measured, what was allowed. Not escaped."""
+    known = {"measured": measured, "allowed": allowed} if measured is not None else {}
+    told = [f"{word(k, settings.language)} {text.number(v)}" for k, v in known.items() if v is not None]
+    return f"; {', '.join(told)}" if told else ""
+
+
+def verdict(settings: Settings, name: str) -> str:
+    return f"{MARKS[name]} {word(f'verdict-{name}', settings.language)}"
+
+
 def checks(settings: Settings, report: Report) -> Iterator[str]:
     """The table of checks."""
     heads = [word(key, settings.language) for key in ("check", "verdict", "compared", "seconds")]
     yield f"| {' | '.join(heads)} |"
     yield "|---|---|---:|---:|"
     for check in report.checks[:50]:
-        reason = f" {text.markdown(check.reason, 200)}" if check.reason else ""
+        reason = f" {sentence(settings, check.reason, check.reason_zh, 200)}" if check.reason else ""
         yield (
-            f"| {text.markdown(check.name, 100)} | {MARKS[check.verdict]} {check.verdict}{reason} "
+            f"| {text.markdown(check.name, 100)} | {verdict(settings, check.verdict)}{reason} "
             f"| {check.compared} | {check.seconds:.1f} |"
         )
 
@@ -51,10 +60,9 @@ def divergence(settings: Settings, report: Report, first: Divergence) -> Iterato
     """Where the sides part: the sentence, then both places with their source."""
     yield f"### {word('first', settings.language)}"
     yield ""
-    figures = ""
-    if first.measured is not None:
-        figures = f"; measured {text.number(first.measured)}, allowed {text.number(first.allowed)}"
-    yield f"{text.markdown(first.message)} ({text.markdown(f'{first.check} {first.variant}/{first.case}')}{text.markdown(figures)})"
+    about = text.markdown(f"{first.check} {first.variant}/{first.case}")
+    about += text.markdown(figures(settings, first.measured, first.allowed))
+    yield f"{sentence(settings, first.message, first.message_zh)} ({about})"
     for role, location in (("candidate", first.candidate), ("reference", first.reference)):
         yield ""
         yield f"**{word(role, settings.language)}** {linked(settings, report, role, location)}"
@@ -89,7 +97,7 @@ def findings(settings: Settings, outcome: Outcome, most: int) -> Iterator[str]:
     for finding in outcome.findings[:most]:
         cells = [
             f"{MARKS[finding.verdict]} {text.markdown(f'{finding.check} {finding.variant}/{finding.case}', 200)}",
-            f"**{text.markdown(finding.subject, 200)}** {text.markdown(finding.message, 500)}",
+            f"**{text.markdown(finding.subject, 200)}** {sentence(settings, finding.message, finding.message_zh, 500)}",
             text.markdown(text.number(finding.measured)),
             text.markdown(text.number(finding.allowed)),
             linked(settings, outcome.report, "candidate", finding.candidate)
@@ -132,7 +140,7 @@ def _by_layer(settings: Settings, first: Divergence) -> Iterator[str]:
     bars = [math.log10(layer.error) if _positive(layer.error) else low for layer in layers]
     limits = [math.log10(first.allowed)] * len(layers) if _positive(first.allowed) else []  # type: ignore[arg-type]
     title = f"{word('error-by-layer', settings.language)}: {text.markdown(first.case)}"
-    yield from _bars(title, [layer.path for layer in layers], bars, limits, low)
+    yield from _bars(settings, title, [layer.path for layer in layers], bars, limits, low)
 
 
 def _by_case(settings: Settings, report: Report) -> Iterator[str]:
@@ -143,18 +151,21 @@ def _by_case(settings: Settings, report: Report) -> Iterator[str]:
     measured = [math.log10(float(g.measured)) for g in groups if g.measured is not None]
     allowed = [math.log10(float(g.allowed)) for g in groups if g.allowed is not None]
     low = math.floor(min(measured + allowed))
-    yield from _bars(word("error-by", settings.language), [g.name for g in groups], measured, allowed, low)
+    yield from _bars(settings, word("error-by", settings.language), [g.name for g in groups], measured, allowed, low)
 
 
-def _bars(title: str, names: list[str], bars: list[float], limits: list[float], low: int) -> Iterator[str]:
+def _bars(
+    settings: Settings, title: str, names: list[str], bars: list[float], limits: list[float], low: int
+) -> Iterator[str]:
     """A mermaid chart. names: untrusted; they are cut to what a label in quotes may hold."""
     labels = [re.sub(r"[^\w.-]+", "-", text.line(name, 40)) or "-" for name in names]
     high = math.ceil(max(bars + limits))
+    scale = "; ".join(word(key, settings.language) for key in ("scale", "scale-limit")[: 1 + bool(limits)])
     yield f"### {title}"
     yield ""
     yield "```mermaid"
     yield "xychart-beta"
-    yield f'    title "log10 of the relative difference{"; the line is what is allowed" if limits else ""}"'
+    yield f'    title "{scale}"'
     yield f"    x-axis [{', '.join(chr(34) + label + chr(34) for label in labels)}]"
     yield f"    y-axis {low} --> {high + (low == high)}"
     yield f"    bar [{', '.join(f'{v:.2f}' for v in bars)}]"
@@ -167,30 +178,38 @@ def _positive(value: float | str | None) -> bool:
     return isinstance(value, float) and 0 < value < math.inf
 
 
-def safety(outcome: Outcome) -> str:
+def safety(settings: Settings, outcome: Outcome) -> str:
     """One line: which protections held while model code ran."""
-    kept = [f"{'✓' if outcome.held.get(key) else '✗'} {label}" for key, label in SAFETY.items()]
+    kept = [f"{'✓' if outcome.held.get(key) else '✗'} {word(key, settings.language)}" for key in SAFETY]
     return " · ".join(kept)
 
 
 def footer(settings: Settings, outcome: Outcome) -> str:
     parts = []
     if settings.run_id and settings.repository:
-        parts.append(f"[run {text.markdown(settings.run_id)}]({settings.run_url})")
+        parts.append(f"[{word('run', settings.language)} {text.markdown(settings.run_id)}]({settings.run_url})")
     if settings.head:
-        parts.append(f"commit {text.markdown(settings.head[:12])}")
+        parts.append(f"{word('commit', settings.language)} {text.markdown(settings.head[:12])}")
     parts.append(f"{outcome.seconds:.0f} s")
     return f"<sub>{' · '.join(parts)}</sub>"
 
 
-def fitted(before: Iterable[str], rows: Iterable[str], after: Iterable[str], most: int, total: int, rest: str) -> str:
-    """Lines, with as many whole rows as fit into `most` bytes, and a line that says what was cut.
+def fitted(
+    before: Iterable[str],
+    rows: Iterable[str],
+    after: Iterable[str],
+    most: int,
+    total: int,
+    rest: str,
+    language: str = "en",
+) -> str:
+    """Lines, with as many whole rows as fit into `most` bytes, and a line that says what was cut; rest: where that is.
 
     Where even the lines around the rows do not fit, they are dropped from the end of `before`, never split.
     """
     head, tail = list(before), list(after)
-    note = f"\n… {total} more: {rest}"
-    room = most - sum(map(_size, tail)) - _size(note)
+    cut, more = f"\n… {word('cut', language)}: {rest}", f"\n… {word('more', language, count=total)}: {rest}"
+    room = most - sum(map(_size, tail)) - max(_size(cut), _size(more))
     kept: list[str] = []
     shown = 0
     dropped = False
@@ -207,9 +226,9 @@ def fitted(before: Iterable[str], rows: Iterable[str], after: Iterable[str], mos
         kept.append(row)
         shown += 1
     if dropped:
-        kept.append(f"\n… cut here: {rest}")
+        kept.append(cut)
     elif shown < total:
-        kept.append(f"\n… {total - shown} more: {rest}")
+        kept.append(f"\n… {word('more', language, count=total - shown)}: {rest}")
     return "\n".join([*kept, *tail]) + "\n"
 
 

@@ -45,6 +45,7 @@ class Finding(_Read):
     verdict: Verdict
     kind: Short
     message: Short
+    message_zh: Short = ""
     measured: Number = None
     allowed: Number = None
     reference: Location | None = None
@@ -68,6 +69,7 @@ class Check(_Read):
     compared: int
     seconds: float
     reason: Short = ""
+    reason_zh: Short = ""
     groups: list[Group] = []
 
 
@@ -83,6 +85,7 @@ class Divergence(_Read):
     subject: Short
     confidence: Short
     message: Short
+    message_zh: Short = ""
     measured: Number = None
     allowed: Number = None
     reference: Location | None = None
@@ -95,6 +98,7 @@ class Skipped(_Read):
     variant: Short
     case: Short
     reason: Short
+    reason_zh: Short = ""
 
 
 class Report(_Read):

@@ -29,7 +29,8 @@ def compose(settings: Settings, outcome: Outcome, hidden: int, notes: Iterable[s
         if report.skipped:
             before += [f"### {word('skipped', settings.language)}", ""]
             before += [
-                f"- {text.markdown(f'{s.check} {s.variant} {s.case}: {s.reason}')}" for s in report.skipped[:100]
+                f"- {text.markdown(f'{s.check} {s.variant} {s.case}: ')} {render.sentence(settings, s.reason, s.reason_zh)}"
+                for s in report.skipped[:100]
             ]
             before.append("")
         if report.findings:
@@ -38,13 +39,14 @@ def compose(settings: Settings, outcome: Outcome, hidden: int, notes: Iterable[s
             rows = list(render.findings(settings, outcome, MOST_FINDINGS))
     after = [""]
     if hidden:
-        after += [f"{hidden} more annotations than GitHub shows of one step are only in this list.", ""]
+        after += [word("hidden", settings.language, count=hidden), ""]
     after += [f"- {text.markdown(note)}" for note in notes]
     if outcome.held:
-        after += ["", f"{word('safety', settings.language)}: {render.safety(outcome)}"]
+        after += ["", f"{word('safety', settings.language)}: {render.safety(settings, outcome)}"]
     after += ["", render.footer(settings, outcome)]
     total = len(report.findings) if report else 0
-    return render.fitted(before, rows, after, MOST_BYTES, total, "the JSON report has all")
+    rest = word("in-json", settings.language)
+    return render.fitted(before, rows, after, MOST_BYTES, total, rest, settings.language)
 
 
 def write(settings: Settings, body: str) -> None:

@@ -104,6 +104,7 @@ FORMS = {
     "it cannot run here: {fault}": "此处无法运行：{fault}",
     "{form} holds none of the reference's own outputs: they overflow": "{form} 无法表示参考实现的输出：发生溢出",
     "there is no floating-point output": "没有浮点输出",
+    "neither side runs in {form}: {one} / {other}": "两侧均无法以 {form} 运行：{one} / {other}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"
     ),
@@ -141,6 +142,14 @@ FORMS = {
     "the reference's own response to one-ulp noise is {response}, too large to decide by": (
         "参考实现对 1 ulp 扰动的自身响应为 {response}，过大而无法据以判定"
     ),
+    "{multiple} x the reference's own response to one-ulp noise ({response})": (
+        "参考实现对 1 ulp 扰动的自身响应的 {multiple} 倍（{response}）"
+    ),
+    "{factor} x the reference's own error, in each of {draws} draws": "参考实现自身误差的 {factor} 倍，{draws} 次抽样均须超过",
+    "{count} standard errors, where values are drawn in another order": "{count} 个标准误（数值以不同顺序抽取时）",
+    "{count} roundings of float32": "float32 的 {count} 次舍入",
+    "whole numbers are equal or not": "整数只有相等与不等",
+    "equal to the bit": "逐位相同",
     # how a side failed
     "no answer within {seconds} s; --timeout SECONDS allows more": "{seconds} 秒内没有应答；--timeout SECONDS 可放宽",
     "not run: the {role} side had already ended {times} times; the last time: {fault}": (

@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, computed_field, model_validator
+
+from verify.chinese import chinese
+from verify.messages import say
 
 SCHEMA_VERSION = 1
 
@@ -46,9 +49,18 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 class Value(BaseModel):
-    """A frozen part of the report. Written whole: in the JSON schema of what is written, every key is required."""
+    """A frozen part of the report. Written whole: in the JSON schema of what is written, every key is required.
+
+    Every sentence is held in English and written in Chinese too, under a key that ends with _zh and is made anew each time.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_made_anew(cls, data: Any) -> Any:
+        made = cls.model_computed_fields
+        return {k: v for k, v in data.items() if k not in made} if made and isinstance(data, dict) else data
 
 
 class Location(Value):
@@ -81,6 +93,11 @@ class Finding(Value):
     reference: Location | None = None
     candidate: Location | None = None
 
+    @computed_field(description="The message in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def message_zh(self) -> str:
+        return say(self.kind, self.details, "zh")
+
 
 class Group(Value):
     """One comparison group of a check: a JUnit test case."""
@@ -95,6 +112,11 @@ class Group(Value):
     reason: str = Field("", description="Why that much is allowed, or why there is no verdict.")
     seconds: float = 0.0
 
+    @computed_field(description="The reason in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def reason_zh(self) -> str:
+        return chinese(self.reason)
+
 
 class CheckResult(Value):
     """One check over all variants."""
@@ -105,6 +127,11 @@ class CheckResult(Value):
     seconds: float
     reason: str = Field("", description="Why it was skipped or could not be decided.")
     groups: list[Group] = Field(default_factory=list)
+
+    @computed_field(description="The reason in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def reason_zh(self) -> str:
+        return chinese(self.reason)
 
 
 class Line(Value):
@@ -154,6 +181,16 @@ class Divergence(Value):
     layers: list[LayerError] = Field(default_factory=list, description="By layer, in order of execution.")
     others: list[Divergence] = Field(default_factory=list, description="Independent faults after this one, in order.")
 
+    @computed_field(description="The message in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def message_zh(self) -> str:
+        return say(self.kind, self.details, "zh")
+
+    @computed_field(description="The hints in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def hints_zh(self) -> list[str]:
+        return [chinese(hint) for hint in self.hints]
+
 
 class Skipped(Value):
     """Something that was not done, and why."""
@@ -162,6 +199,11 @@ class Skipped(Value):
     variant: str
     case: str
     reason: str
+
+    @computed_field(description="The reason in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def reason_zh(self) -> str:
+        return chinese(self.reason)
 
 
 class Report(Value):

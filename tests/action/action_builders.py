@@ -14,8 +14,16 @@ def finding(**changes: Any) -> dict[str, Any]:
         "subject": "last_hidden_state",
         "verdict": "different",
         "kind": "output-values",
-        "details": {},
-        "message": "1 of 2 outputs differ",
+        "details": {
+            "bad": "1",
+            "count": "2",
+            "subject": "last_hidden_state",
+            "where": "[0, 1]",
+            "candidate": "3",
+            "reference": "4",
+        },
+        "message": "1 of 2 outputs differ, worst last_hidden_state at [0, 1]: 3, the reference has 4",
+        "message_zh": "2 个输出中有 1 个不同，最大差异为 last_hidden_state 的 [0, 1]：3，参考为 4",
         "measured": 0.42,
         "allowed": 1e-13,
         "reference": {"file": "factory/model.py", "line": 4, "name": "Attention"},
@@ -63,7 +71,16 @@ def document(verdict: str = "different", **changes: Any) -> dict[str, Any]:
             **{k: v for k, v in one.items() if k not in ("kind", "verdict")},
             "confidence": "module",
             "subject": "encoder.layers.0.attention",
-            "message": "the first module whose inputs agree and whose output differs is encoder.layers.0.attention",
+            "details": {
+                "candidate_path": "encoder.layers.0.attention",
+                "candidate_class": "Attention",
+                "reference_path": "blocks.0.attn",
+                "reference_class": "Attn",
+            },
+            "message": "the first module whose inputs agree and whose output differs is encoder.layers.0.attention "
+            "(Attention); the reference's is blocks.0.attn (Attn)",
+            "message_zh": "首个输入一致而输出不同的模块是 encoder.layers.0.attention（Attention）；"
+            "参考实现中为 blocks.0.attn（Attn）",
         }
         if bad
         else None,

@@ -18,23 +18,27 @@ from entrypoint.outcome import Outcome
 def _outcome(request: pytest.FixtureRequest) -> Outcome:
     text = HOSTILE[request.param]
     place = {"file": text, "line": 3, "name": text}
-    one = finding(check=text, variant=text, case=text, subject=text, kind=text, message=text, measured=text, allowed=text,
+    one = finding(check=text, variant=text, case=text, subject=text, kind=text, message=text, message_zh=text + "。", measured=text, allowed=text,
                   reference=place, candidate={"file": "llavavit/model.py", "line": 3, "name": text})  # fmt: skip
     whole = document(
-        findings=[one, finding(message=text, candidate=place)],
+        findings=[one, finding(message=text, message_zh=text + "。", candidate=place)],
         sides={"reference": text, "candidate": text},
         variants=[text],
-        skipped=[{"check": text, "variant": text, "case": text, "reason": text}],
+        skipped=[{"check": text, "variant": text, "case": text, "reason": text, "reason_zh": text + "。"}],
     )
-    whole["first_divergence"].update(check=text, subject=text, message=text, reference=place)
-    whole["checks"][0].update(name=text, reason=text)
+    whole["first_divergence"].update(check=text, subject=text, message=text, message_zh=text + "。", reference=place)
+    whole["checks"][0].update(name=text, reason=text, reason_zh=text + "。")
     whole["checks"][0]["groups"][0].update(name=text, check=text, variant=text, reason=text)
     data = json.dumps(whole).encode()
     return Outcome(verdict="different", report=report.parse(data), reason=text[:500], tail=(text[:500],) * 3)
 
 
-def test_the_log_has_only_our_commands(settings, outcome, capsys):
-    annotate.publish(settings(), outcome, Commands())
+LANGUAGES = pytest.mark.parametrize("language", ["en", "zh", "both"])
+
+
+@LANGUAGES
+def test_the_log_has_only_our_commands(settings, outcome, capsys, language):
+    annotate.publish(settings(language=language), outcome, Commands())
     out = capsys.readouterr().out
     assert out
     for line in out.split("\n")[:-1]:
@@ -58,12 +62,14 @@ def markdown(settings, outcome: Outcome, body: str, ours: int) -> None:
         assert row.count("|") in (5, 6), row
 
 
-def test_the_summary_shows_it_and_does_nothing(settings, outcome):
-    markdown(settings, outcome, summary.compose(settings(), outcome, 1, []), 0)
+@LANGUAGES
+def test_the_summary_shows_it_and_does_nothing(settings, outcome, language):
+    markdown(settings, outcome, summary.compose(settings(language=language), outcome, 1, []), 0)
 
 
-def test_the_comment_shows_it_and_does_nothing(settings, outcome):
-    body = comment.compose(settings(), outcome, None)
+@LANGUAGES
+def test_the_comment_shows_it_and_does_nothing(settings, outcome, language):
+    body = comment.compose(settings(language=language), outcome, None)
     markdown(settings, outcome, body, 2)
     assert body.startswith(comment.marker(settings()))
     assert len(body.encode()) <= comment.MOST_BYTES

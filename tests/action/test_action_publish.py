@@ -72,6 +72,75 @@ def test_hostile_texts_stay_in_their_annotation(settings, outcome, capsys):
     assert "##[" not in out
 
 
+ENGLISH, CHINESE = "1 of 2 outputs differ", "2 个输出中有 1 个不同"
+FIRST = {"en": "the first module whose inputs agree", "zh": "首个输入一致而输出不同的模块是"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_sentences_are_in_the_chosen_language_everywhere(settings, outcome, capsys, language):
+    skipped = {"check": "buffers", "variant": "base", "case": "", "reason": "no buffer", "reason_zh": "没有缓冲区"}
+    checks = document()["checks"]
+    checks[0].update(reason="as in English", reason_zh="如中文所述")
+    chosen = settings(language=language)
+    unplaced = [finding(subject="elsewhere", candidate=None, reference=None)]
+    made = outcome(skipped=[skipped], checks=checks, findings=unplaced)
+    annotate.publish(chosen, made, Commands())
+    messages = "\n".join(message for _, _, message in lines(capsys))
+    shown = {
+        "annotations": (messages, [(ENGLISH, CHINESE), tuple(FIRST.values())]),
+        "summary": (
+            summary.compose(chosen, made, 2, []),
+            [(ENGLISH, CHINESE), tuple(FIRST.values()), ("no buffer", "没有缓冲区"), ("as in English", "如中文所述")],
+        ),
+        "comment": (
+            comment.compose(chosen, made, None),
+            [(ENGLISH, CHINESE), tuple(FIRST.values()), ("as in English", "如中文所述")],
+        ),
+    }
+    for where, (text, pairs) in shown.items():
+        for en, zh in pairs:
+            assert (en in text) == (language != "zh"), (where, en)
+            assert (zh in text) == (language != "en"), (where, zh)
+            if language == "both":
+                assert text.index(en) < text.index(zh)
+
+
+@pytest.mark.parametrize("language", ["zh", "both"])
+def test_an_older_verifiers_report_is_shown_in_english(settings, outcome, capsys, language):
+    old = finding(candidate=None, reference=None)
+    del old["message_zh"]
+    made = outcome(findings=[old])
+    annotate.publish(settings(language=language), made, Commands())
+    assert sum(message.count(ENGLISH) for _, _, message in lines(capsys)) == 1
+    assert summary.compose(settings(language=language), made, 0, []).count(ENGLISH) == 1
+
+
+def test_a_long_sentence_crowds_out_neither_the_other_language_nor_the_place(settings, outcome, capsys):
+    long = finding(message="m" * 9000, message_zh="对" * 9000, candidate=None, reference=None)
+    annotate.publish(settings(language="both"), outcome(findings=[long]), Commands())
+    [message] = [m for _, _, m in lines(capsys) if "mmm" in m]
+    assert "对对对" in message
+    assert message.endswith("case / 场景 base/image")
+    assert len(message.encode()) <= 4000
+
+
+def test_in_chinese_no_word_of_ours_is_english(settings, outcome, capsys):
+    """What is left of Latin letters is a name: of a check, a case, a place, a person's code, a product."""
+    chosen = settings(language="zh")
+    made = outcome(held={"user": True})
+    before = comment._unpacked(comment.compose(chosen, outcome("equal"), None))
+    annotate.publish(chosen, made, Commands())
+    body = summary.compose(chosen, made, 3, []) + comment.compose(chosen, made, before) + capsys.readouterr().out
+    body = re.sub(r"(?s)```.*?```|<[^>]*>|\(https://[^)]*\)", " ", body)
+    body = re.sub(r"^::\w+ title=|,file=|,line=|%[0-9A-F]{2}", "\n", body, flags=re.MULTILINE)
+    found = set(re.findall(r"[A-Za-z][\w./-]*", re.sub(r"&#(\d+);", lambda m: chr(int(m[1])), body), re.ASCII))
+    assert found <= {
+        "forward", "base/image", "encoder.layers.0.attention", "blocks.0.attn", "Attention", "Attn", "last_hidden_state",
+        "factory.model", "llavavit.model", "Model", "base", "llavavit/model.py", "factory/model.py", "GitHub", "JSON",
+        "Landlock", "seccomp", "s", "e-13", "b" * 12,
+    }  # fmt: skip
+
+
 def test_no_report_is_one_annotation(settings, capsys):
     from entrypoint.outcome import Outcome
 
@@ -114,6 +183,7 @@ def test_the_summary_charts_the_error_by_layer_where_it_is_known(settings, outco
 @pytest.mark.parametrize("language", ["en", "zh", "both"])
 def test_the_summary_speaks_the_language(settings, outcome, language):
     made = summary.compose(settings(language=language), outcome("equal"), 0, [])
+    assert ("| ✅ 一致 |" in made) == (language == "zh")
     assert ("两个实现是同一个模型" in made) == (language != "en")
     assert ("the two implementations are the same model" in made) == (language != "zh")
 

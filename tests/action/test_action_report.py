@@ -21,10 +21,17 @@ def test_it_reads_what_the_verifier_writes():
     assert read.first_divergence.candidate == report.Location(file="llavavit/model.py", line=12, name="Attention")
 
 
+def test_the_verifier_says_the_same_in_chinese_as_the_tests_assume():
+    whole = document()
+    made = Report.model_validate(whole).model_dump(mode="json")
+    assert made["findings"][0]["message_zh"] == whole["findings"][0]["message_zh"]
+    assert made["first_divergence"]["message_zh"] == whole["first_divergence"]["message_zh"]
+
+
 def test_every_field_that_is_read_is_one_that_the_verifier_writes():
     for mine, theirs in ((report.Report, "Report"), (report.Finding, "Finding"), (report.Group, "Group"), (report.Check, "CheckResult"),
                          (report.Divergence, "Divergence"), (report.Location, "Location"), (report.Skipped, "Skipped")):  # fmt: skip
-        schema = Report.model_json_schema()
+        schema = Report.model_json_schema(mode="serialization")
         known = schema if theirs == "Report" else schema["$defs"][theirs]
         assert set(mine.model_fields) <= set(known["properties"])
 
@@ -55,6 +62,8 @@ FORGED = {
     "other-verdict": json.dumps(document(verdict="fine")).encode(),
     "other-version": json.dumps(document(schema_version=99)).encode(),
     "huge-string": json.dumps(document(tool_version="A" * 30_000)).encode(),
+    "huge-chinese": json.dumps(document(findings=[finding(message_zh="对" * 30_000)])).encode(),
+    "chinese-that-is-no-text": json.dumps(document(findings=[finding(message_zh=["::error::x"])])).encode(),
     "line-not-a-number": json.dumps(document(findings=[finding(candidate={"file": "x", "line": "1::error"})])).encode(),
     "negative-line": json.dumps(document(findings=[finding(candidate={"file": "x", "line": -1})])).encode(),
 }

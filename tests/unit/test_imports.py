@@ -73,7 +73,7 @@ ALLOWED = {
     "verify.memory": [],
     "verify.copies": [],
     "verify.trace": [],
-    "verify.report": [],
+    "verify.report": [V + "chinese", V + "messages"],
     "verify.tolerance": [],
     "verify.compare": [],
     "verify.weights": [],

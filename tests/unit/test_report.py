@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import jsonschema
 import pytest
@@ -69,6 +71,35 @@ def test_a_report_is_frozen_and_strict_about_keys():
 def test_a_report_survives_json():
     report = full_report()
     assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_every_sentence_is_written_in_chinese_too():
+    reason = "nothing was compared"
+    report = full_report(reason)
+    first = report.first_divergence.model_copy(
+        update={"hints": ["LayerNorm runs compiled code: the line is that of its call"]}
+    )
+    written = json.loads(report.model_copy(update={"first_divergence": first}).model_dump_json())
+    assert written["findings"][0]["message_zh"].endswith("参考实现为 nothing was compared")
+    assert written["first_divergence"]["message_zh"].startswith("首个输入一致而输出不同的模块是")
+    assert written["skipped"][0]["reason_zh"] == written["checks"][0]["groups"][2]["reason_zh"] == "没有可比较的内容"
+    assert len(written["first_divergence"]["hints_zh"]) == 1
+    english = {key.removesuffix("_zh") for key in keys(written) if key.endswith("_zh")}
+    assert english == {"message", "reason", "hints"} <= set(keys(written))
+
+
+def test_the_chinese_follows_the_finding_and_not_the_file():
+    found = finding_of()
+    changed = found.model_copy(update={"details": {**found.details, "what": "eps"}})
+    assert changed.message_zh == "eps 为 2；参考实现为 1"
+    assert type(found).model_validate({**found.model_dump(), "message_zh": "forged"}) == found
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key at every depth."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(part)
+    yield from value if isinstance(value, dict) else ()
 
 
 def test_the_packaged_schema_is_the_generated_one():

@@ -14,7 +14,7 @@ from unit_builders import HOSTILE, finding_of, full_report, group_of, report_of
 from verify.report import Report, Verdict
 from verify.sinks import json_file
 
-SCHEMA = Report.model_json_schema()
+SCHEMA = Report.model_json_schema(mode="serialization")
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
