@@ -240,6 +240,20 @@ def test_an_output_that_checkpointing_detaches_or_drops_is_found(trained, lost):
     assert found == [("checkpointing-field", "one checkpointed", "h")]
 
 
+@pytest.mark.parametrize(
+    ("end", "verdict"), [("h", Verdict.EQUAL), ("h.detach() if self.again else h", Verdict.DIFFERENT)]
+)
+def test_reentrant_checkpointing_is_compared_too(trained, end, verdict):
+    """The kind that transformers 4 takes by default; its backward pass cannot be asked for some gradients alone."""
+    again = "h = checkpoint(self.hidden, x, use_reentrant=True) if self.again else h"
+    left, right = (f"{again}\nreturn {{'y': self.two({last})}}" for last in ("h", end))
+    report = trained(left, right)
+    assert report.verdict == verdict, report.findings
+    [group] = [g for c in report.checks for g in c.groups if g.check == "gradients" and g.name == "one checkpointed"]
+    assert group.compared > 3
+    assert group.verdict == verdict
+
+
 @pytest.mark.parametrize(("right", "verdict"), [("4", Verdict.EQUAL), ("5", Verdict.DIFFERENT)])
 def test_a_table_that_is_held_as_a_parameter_is_compared_by_value(duo, right, verdict):
     """A rearranged table has the same mean, spread and shape; only its values tell."""

@@ -56,13 +56,10 @@ def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, 
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
     with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
         losses = _losses(call(builder, built.model, inputs), args["words"] if theirs else [])
-        grads = {
-            field: torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, retain_graph=True)
-            for field, loss in losses.items()
-        }
+        grads = {field: _gradients(loss, leaves) for field, loss in losses.items()}
     fields = {}
     for field, found in grads.items():
-        named = _in_reference_words(dict(zip(leaves, found, strict=True)), recipes, names)
+        named = _in_reference_words(found, recipes, names)
         fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
     return {"fields": fields, "exact": built.exact, "note": built.note}
 
@@ -81,6 +78,20 @@ def checkpointing(model: nn.Module, enabled: bool) -> Iterator[None]:
         yield
     finally:
         model.gradient_checkpointing_disable()
+
+
+def _gradients(loss: torch.Tensor, leaves: dict[str, torch.Tensor]) -> dict[str, torch.Tensor | None]:
+    """By leaf the gradient of the loss, None where it is not connected. The graph stays.
+
+    Taken as training takes them: reentrant checkpointing, transformers' own before 5.0, knows no `torch.autograd.grad`.
+    """
+    for leaf in leaves.values():
+        leaf.grad = None
+    torch.autograd.backward([loss], retain_graph=True)
+    found = {name: leaf.grad for name, leaf in leaves.items()}
+    for leaf in leaves.values():
+        leaf.grad = None
+    return found
 
 
 def _losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
