@@ -261,13 +261,15 @@ def test_a_broken_rotary_layout_is_found_told_and_turns_green_again(act, reposit
     assert "❌ different → ✅ equal" in body
 
 
-def test_a_broken_spec(act, repository, github):
+def test_a_broken_spec_is_told_in_both_languages(act, repository, github):
+    repository.inputs["language"] = "both"
     (repository.path / "llavavit-verify.yml").write_text(SPEC.replace("variants:", "variantz:"))
     ran = act(repository)
     assert ran.result == "failure"
     assert ran.outputs["verdict"] == "error"
-    assert len(ran.of("error")) == 1
-    assert "did you mean" in ran.summary
+    [(_, message)] = ran.of("error")
+    for said in (message, ran.summary, github.bodies()[0]):
+        assert 0 < said.index("did you mean") < said.index("是否指")
     assert "⚠️" in github.bodies()[0]
 
 
