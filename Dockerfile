@@ -20,8 +20,8 @@ RUN apt-get update -qq \
 
 ARG FLAVOUR=cuda
 ARG TORCH_INDEX=
-# Left out of the packages: headers, stubs, static libraries, test suites, helper programs and compilers, which nothing
-# runs.
+# Left out of the packages: headers, stubs, static libraries, test suites, helper programs, compilers and the sources that
+# transformers' own models are generated from, which nothing runs.
 # hadolint ignore=SC3001
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=bind,source=requirements,target=/requirements \
@@ -40,6 +40,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
         "${site}"/nvidia/*/include "${site}"/nvidia/*/bin "${site}"/nvidia/*/lib/*.a \
         "${site}"/nvidia/*/lib/*.alt.so* "${site}"/nvidia/*/lib/libcusolverMg.so* "${site}"/nvidia/*/lib/*.bc \
     && find "${site}" -name '*.pyi' -delete \
+    && find "${site}/transformers/models" -name 'modular_*.py' -delete \
     && find "${site}/torch/bin" -type f ! -name torch_shm_manager -delete \
     && find "${site}" -depth -type d \( -name tests -o -name test -o -name __pycache__ \) \
         \( -path '*/numpy/*' -o -path '*/sympy/*' -o -path '*/mpmath/*' -o -path '*/networkx/*' -o -name __pycache__ \) -exec rm -rf {} + \
