@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +146,7 @@ def repository(tmp_path: Path) -> Repository:
 
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub() as server:
+    with FakeGitHub(strict=True) as server:
         server.pull(number=7, head_sha="b" * 40, head="octo:topic")
         yield server
         assert server.invalid == []
@@ -211,6 +212,19 @@ def read(log: str) -> Ran:
         if found:
             outputs[found[1].replace("_", "-")] = found[2].strip()
     return Ran(result, annotations, outputs, summary, log)
+
+
+def test_the_fake_tells_what_githubs_description_does_not_allow(github):
+    asked = urllib.request.Request(
+        f"{github.url}/repos/octo/models/issues/7/comments",
+        data=b'{"body": 7}',
+        headers={"Authorization": "token fake", "Content-Type": "application/json"},
+        method="POST",
+    )
+    urllib.request.urlopen(asked, timeout=10).close()
+    [told] = github.invalid
+    assert told.startswith("create: 1 validation error")
+    github.invalid.clear()
 
 
 def test_an_equal_pair(act, repository, github):

@@ -1,7 +1,7 @@
 """A stateful stand-in for GitHub's REST and GraphQL API on loopback: pull requests, comments, pages, limits, faults.
 
-Where githubkit is installed, each request body and each answer is checked against the models that are made from
-GitHub's own API description; `invalid` lists what does not fit.
+With `strict` each request body and each answer is checked against githubkit's models, which are made from GitHub's own
+API description; `invalid` lists what does not fit.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class FakeGitHub:
     requests: list[tuple[str, str]] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     invalid: list[str] = field(default_factory=list)
+    strict: bool = False
     host: str = "127.0.0.1"
     _next: int = 1000
 
@@ -68,7 +69,7 @@ class FakeGitHub:
         self._server = ThreadingHTTPServer((self.host, 0), Handler)
         self._server.daemon_threads = True
         self._lock = threading.Lock()
-        self._check = _validator()
+        self._check = _validator() if self.strict else lambda what, data, invalid: None
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -252,12 +253,10 @@ class FakeGitHub:
 
 
 def _validator() -> Callable[[str, Any, list[str]], None]:
-    """Checks data against githubkit's models; without githubkit, checks nothing."""
-    try:
-        from githubkit_schemas.latest import models
-        from pydantic import TypeAdapter, ValidationError
-    except ImportError:
-        return lambda what, data, invalid: None
+    """Checks data against githubkit's models."""
+    from githubkit_schemas.latest import models
+    from pydantic import TypeAdapter, ValidationError
+
     known = {
         "create": TypeAdapter(models.ReposOwnerRepoIssuesIssueNumberCommentsPostBody),
         "update": TypeAdapter(models.ReposOwnerRepoIssuesCommentsCommentIdPatchBody),
