@@ -178,6 +178,7 @@ def test_a_figure_that_is_not_finite_keeps_to_the_schema():
             subject="",
             confidence="module",
             message="",
+            details=dict.fromkeys(("candidate_path", "candidate_class", "reference_path", "reference_class"), ""),
             measured=infinite,
             allowed=0.0,
         ),
