@@ -1,11 +1,13 @@
 """How often the first divergence is the line at fault, on seeded faults, and what the second pass costs.
 
-    python benchmarks/localisation.py [--only NAME ...] [--plain | --stacked] [--json FILE] [--no-cost]
+    python benchmarks/localisation.py [--only NAME ...] [--plain | --stacked] [--budget N] [--jobs N] [--json FILE]
 
-The faults are those of `tests/mutations/seeded_faults.py` that a forward pass shows and that are at a line of the
-candidate: each is seeded into a copy of the pair and run through the whole verifier, once as it is and once on top of
-three harmless rewrites that fit beside it (`tests/mutations/harmless_rewrites.py`). The lines at fault are those that
-the seeding changed, by comparing the sources; the functions at fault are those that these lines are in.
+Two corpora of faults that a forward pass shows and that are at a line of the candidate: those of
+`tests/mutations/seeded_faults.py`, and as many as --budget says of those that the self-test's operators make of the
+model's source, one of each kind before the second of any, by seed 0. Each is seeded into a copy of the pair and run
+through the whole verifier, once as it is and once on top of three harmless rewrites that fit beside it
+(`tests/mutations/harmless_rewrites.py`; the self-test's own for its faults). The lines at fault are those that the
+seeding changed, by comparing the sources; the functions at fault are those that these lines are in.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,7 +40,9 @@ from verify.checks.base import Job, Scene  # noqa: E402
 from verify.report import Report, Verdict  # noqa: E402
 from verify.run import Options, run  # noqa: E402
 from verify.scenes import values_of  # noqa: E402
-from verify.side import Servers  # noqa: E402
+from verify.selftest.mutant import compiles, in_turn, of_source  # noqa: E402
+from verify.selftest.syntax import Edit, same_program  # noqa: E402
+from verify.side import Servers, cpus  # noqa: E402
 
 TINY = {
     "hidden_size": 96,
@@ -51,6 +56,8 @@ TINY = {
 """No two sizes are equal, so that none can stand in for another."""
 CASES = ("image", "dim-image", "video-2-frames", "rms-norm", "eager-attention", "other-values", "residual-top-k")
 """Tried in this order for a fault that names no case, until one differs."""
+RAISES = "fault"
+"""Start of the kind of a finding that says that a side raised: a traceback names that line, and no search is needed."""
 PRELOAD = ("torch", "safetensors.torch", "transformers.modeling_utils", "transformers.activations")
 STACKED = 3
 
@@ -59,6 +66,7 @@ STACKED = 3
 class Row:
     """One fault: where it is, where it was said to be."""
 
+    corpus: str
     fault: str
     rewrites: tuple[str, ...]
     lines: tuple[int, ...]
@@ -141,8 +149,11 @@ def stack(fault: Fault, place: Path) -> tuple[str, ...]:
     return tuple(done)
 
 
-def measure(fault: Fault, stacked: bool, servers: Servers) -> Row | None:
-    """Seeds one fault and runs the verifier. None where no case differs, which is for the detection tests to judge."""
+def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | None:
+    """Seeds one fault of a corpus and runs the verifier.
+
+    None where no case differs, which is for the detection tests to judge, or where one side only raises.
+    """
     place = folder()
     try:
         rewrites = stack(fault, place) if stacked else ()
@@ -155,14 +166,17 @@ def measure(fault: Fault, stacked: bool, servers: Servers) -> Row | None:
             started = time.perf_counter()
             report = run(tiny, place, Options(checks=("forward",), cases=(case,)), servers=servers)
             if report.verdict == Verdict.DIFFERENT:
+                if any(f.kind.startswith(RAISES) for f in report.findings):
+                    return None
                 seconds = time.perf_counter() - started
-                return row(fault, rewrites, lines, functions(after, lines), case, report, seconds)
+                return row(name, fault, rewrites, lines, functions(after, lines), case, report, seconds)
         return None
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def row(
+    corpus: str,
     fault: Fault,
     rewrites: tuple[str, ...],
     lines: tuple[int, ...],
@@ -177,6 +191,7 @@ def row(
     for part in (".<genexpr>", ".<listcomp>", ".<lambda>"):
         name = name.replace(part, "")
     return Row(
+        corpus=corpus,
         fault=fault.name,
         rewrites=rewrites,
         lines=lines,
@@ -191,10 +206,47 @@ def row(
     )
 
 
-def corpus(only: list[str]) -> list[Fault]:
+def by_hand() -> list[Fault]:
     """The faults that have a place: those of the forward check with a class to blame."""
-    found = [f for f in FAULTS if f.check == "forward" and f.owner and f.file == MODEL]
-    return [f for f in found if f.name in only] if only else found
+    return [f for f in FAULTS if f.check == "forward" and f.owner and f.file == MODEL]
+
+
+def by_operator() -> Iterator[Fault]:
+    """The faults that the self-test's operators make of the model's source, in the order in which it chooses."""
+    source = (ROOT / MODEL).read_bytes()
+    sites = [m for m in of_source(MODEL, source) if not m.harmless and m.edit is not None]
+    names: set[str] = set()
+    for site in in_turn(sites, 0):
+        assert site.edit is not None
+        after = site.edit.apply(source)
+        name = f"{site.kind}@{site.edit.line}"
+        if name not in names and compiles(after) and not same_program(source, after):
+            names.add(name)
+            yield Fault(name=name, edits=(replacement(source, site.edit),))
+
+
+def replacement(source: bytes, edit: Edit) -> tuple[str, str]:
+    """An edit as two texts of whole lines, the first of which is in the source once."""
+    start, end = source.rfind(b"\n", 0, edit.start) + 1, source.find(b"\n", edit.end) + 1
+    while source.count(source[start:end]) > 1:
+        start, end = source.rfind(b"\n", 0, start - 1) + 1, source.find(b"\n", end) + 1
+    new = source[start : edit.start] + edit.new.encode() + source[edit.end : end]
+    return source[start:end].decode(), new.decode()
+
+
+def rows_of(
+    name: str, faults: Iterator[Fault], budget: int | None, stacked: bool, servers: Servers, jobs: int
+) -> Iterator[Row]:
+    """Rows of the first faults of a corpus that a case shows, at most `budget`, several at a time, in order."""
+    found = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        while (some := list(itertools.islice(faults, 2 * jobs))) and (budget is None or found < budget):
+            for fault, one in zip(some, pool.map(lambda f: measure(name, f, stacked, servers), some), strict=True):
+                if one is None:
+                    print(f"{name} {fault.name}: no case differs, or a side raises", flush=True)
+                elif budget is None or found < budget:
+                    found += 1
+                    yield one
 
 
 def summary(rows: list[Row]) -> dict[str, float | int]:
@@ -249,6 +301,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="names of faults")
     parser.add_argument("--plain", action="store_true", help="not on top of rewrites")
     parser.add_argument("--stacked", action="store_true", help="on top of rewrites alone")
+    parser.add_argument("--budget", type=int, default=60, help="faults of the second corpus")
+    parser.add_argument("--jobs", type=int, default=cpus(), help="how many at a time")
     parser.add_argument("--json", type=Path, help="write every row here")
     parser.add_argument("--no-cost", action="store_true", help="do not time the second pass")
     chosen = parser.parse_args()
@@ -258,12 +312,13 @@ def main() -> None:
         for name, stacked in (("plain", False), ("stacked", True)):
             if not both and stacked != chosen.stacked:
                 continue
+            hand = (f for f in by_hand() if not chosen.only or f.name in chosen.only)
+            operator = (f for f in by_operator() if not chosen.only or f.name in chosen.only)
             rows = []
-            for fault in corpus(chosen.only):
-                one = measure(fault, stacked, servers)
-                if one is None:
-                    print(f"{name} {fault.name}: no case differs", flush=True)
-                    continue
+            for one in itertools.chain(
+                rows_of("by hand", hand, None, stacked, servers, chosen.jobs),
+                rows_of("operator", operator, chosen.budget, stacked, servers, chosen.jobs),
+            ):
                 rows.append(one)
                 mark = {0: "line", 1: "beside"}.get(one.distance, "function" if one.in_function else "WRONG")
                 print(
@@ -271,6 +326,8 @@ def main() -> None:
                     f"{one.function}:{one.line} at fault {one.functions} {one.lines[:4]} {one.rewrites}",
                     flush=True,
                 )
+            for corpus in sorted({r.corpus for r in rows}):
+                print(corpus, json.dumps(summary([r for r in rows if r.corpus == corpus])))
             result[name] = {"summary": summary(rows), "rows": [asdict(r) for r in rows]}
             print(json.dumps(summary(rows), indent=2))
         if not chosen.no_cost:

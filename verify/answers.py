@@ -320,6 +320,7 @@ FORMS: dict[str, type[Form]] = {
     "save": Saved,
     "load": Loaded,
     "operations": Operations,
+    "backward": Operations,
     "reached": Reached,
 }
 

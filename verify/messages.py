@@ -218,6 +218,21 @@ FINDINGS: dict[str, Text] = {
         "what follows at {reference_place}",
         "{candidate_place} 处的分支取决于计算出的值并进入 {operation}；参考实现在 {reference_place} 处计算后续值",
     ),
+    "first-cut": Text(
+        "no gradient goes through {candidate_place} ({operation}); in the reference it flows on through {reference_place}",
+        "梯度无法通过 {candidate_place}（{operation}）；参考实现中梯度经 {reference_place} 继续传播",
+    ),
+    "first-uncut": Text(
+        "a gradient goes through {candidate_place} ({operation}); the reference stops it at {reference_place} "
+        "({counterpart})",
+        "梯度通过了 {candidate_place}（{operation}）；参考实现在 {reference_place}（{counterpart}）处截断梯度",
+    ),
+    "first-backward": Text(
+        "the first gradient that differs, in the order in which they flow back, is handed on by {candidate_place} "
+        "({operation}); the reference's by {reference_place} ({counterpart}); relative difference {relative}",
+        "按反向传播顺序，首个不同的梯度由 {candidate_place}（{operation}）传出；参考实现为 {reference_place}（{counterpart}）；"
+        "相对差异 {relative}",
+    ),
     "first-random": Text(
         "the {side} gives other values each time it runs, so no operation is blamed; it first draws random numbers at "
         "{place}: seed it or switch that off",

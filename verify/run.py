@@ -6,13 +6,15 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from verify import __version__, code, pair, scenes
-from verify.checks import available, signature, training
+from verify.checks import available, gradients, signature, training
 from verify.checks.base import Job, Maker, Outcome
 from verify.explain import OF_VALUES, Explainer
+from verify.explain import gradients as of_gradients
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
@@ -369,12 +371,21 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     for finding in tally.findings:
         if finding.variant == job.variant and _of_outputs(finding) and (finding.check, finding.case) in job.scenes:
             cases.setdefault((finding.check, finding.case), []).append(finding)
+    if not cases:  # gradients of passes whose values differ too say nothing new
+        for finding in tally.findings:
+            if (
+                finding.variant == job.variant
+                and _of_gradients(finding)
+                and (finding.check, finding.case) in job.scenes
+            ):
+                cases.setdefault((finding.check, finding.case), []).append(finding)
     found = [sorted(findings, key=_by_shape) for findings in cases.values()]
     found.sort(key=lambda findings: _by_shape(findings[0]))
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
     for findings in found[:MOST_EXPLAINED]:
         try:
-            explained = explainer.explain(findings[0], _allowed(findings[0], tally))
+            explain = partial(of_gradients.explain, explainer) if _of_gradients(findings[0]) else explainer.explain
+            explained = explain(findings[0], _allowed(findings[0], tally))
         except Exception:  # the findings stand without a place, and other variants are still to be compared
             continue
         if explained is not None:
@@ -391,6 +402,11 @@ def _of_outputs(finding: Finding) -> bool:
     shape or kind."""
     about = finding.kind in OF_VALUES or (finding.kind == "value" and finding.subject != "container")
     return about and finding.check != training.CHECK
+
+
+def _of_gradients(finding: Finding) -> bool:
+    """Whether a finding is about gradients of a pass in train mode, without checkpointing."""
+    return finding.check == gradients.CHECK and finding.kind in of_gradients.KINDS
 
 
 def _allowed(finding: Finding, tally: _Tally) -> float | None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from verify import explain
 from verify.answers import checked
 from verify.checks import structure
+from verify.explain import explainer
 from verify.trace import Ask, Trace
 
 HOSTILE = """
@@ -275,7 +275,7 @@ def test_what_breaks_the_search_for_the_line_costs_the_line_alone(duo, monkeypat
     def broken(*args: object) -> None:
         raise error
 
-    monkeypatch.setattr(explain, "save_file", broken)
+    monkeypatch.setattr(explainer, "save_file", broken)
     duo.write("right", trap="y = y + 1")
     duo.spec(**BOTH_VARIANTS)
     report = duo.run(variants=("all",))
@@ -285,7 +285,7 @@ def test_what_breaks_the_search_for_the_line_costs_the_line_alone(duo, monkeypat
 
 
 def test_an_explainer_that_breaks_costs_no_variant(duo, monkeypatch):
-    monkeypatch.setattr(explain.Explainer, "_found", lambda self, finding: finding.nothing)
+    monkeypatch.setattr(explainer.Explainer, "_found", lambda self, finding: finding.nothing)
     duo.write("right", trap="y = y + 1")
     duo.spec(**BOTH_VARIANTS)
     report = duo.run(variants=("all",))

@@ -97,14 +97,16 @@ ALLOWED = {
     **dict.fromkeys(
         (
             f"{V}divergence.{n}"
-            for n in ("alignment", "blame", "graph", "search", "sources", "suspects", "trials", "verdict")
+            for n in ("alignment", "backward", "blame", "graph", "search", "sources", "suspects", "trials", "verdict")
         ),
         (V + "compare", V + "divergence", V + "trace"),
     ),
-    "verify.explain": [
+    "verify.explain": [V + "explain"],
+    "verify.explain.explainer": [
         V + n
         for n in ("checks.base", "divergence", "mapping", "messages", "pair", "report", "side", "tolerance", "trace")
     ],
+    "verify.explain.gradients": [V + n for n in ("divergence", "explain", "mapping", "report", "trace")],
     "verify.selftest": [],
     "verify.selftest.syntax": [],
     **dict.fromkeys(

@@ -16,6 +16,8 @@ from verify.divergence.graph import Frame
 MOST_BYTES = 2**22
 AROUND = 2
 LONGEST_LINE = 200
+SWITCHES = frozenset({"no_grad", "inference_mode", "set_grad_enabled"})
+"""What switches gradients off, in torch."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -149,6 +151,31 @@ class Sources:
             for keyword in call.keywords:
                 if keyword.arg == name:
                     return keyword.value
+        return None
+
+    def without_gradient(self, file: str, line: int) -> int | None:
+        """The line of the innermost `with` or decorator around a line that switches gradients off."""
+        tree = self.tree(file)
+        found: int | None = None
+        for node in ast.walk(tree) if tree is not None else ():
+            if not isinstance(node, ast.With | ast.FunctionDef) or not node.lineno <= line <= (node.end_lineno or 0):
+                continue
+            about = [i.context_expr for i in node.items] if isinstance(node, ast.With) else node.decorator_list
+            for expression in about:
+                words = {n.attr if isinstance(n, ast.Attribute) else getattr(n, "id", "") for n in ast.walk(expression)}
+                if words & SWITCHES and (found is None or expression.lineno > found):
+                    found = expression.lineno
+        return found
+
+    def backward(self, file: str, line: int) -> tuple[int, str] | None:
+        """Line and name of the `backward` beside the `forward` of an autograd function that a line is in."""
+        tree = self.tree(file)
+        for node in ast.walk(tree) if tree is not None else ():
+            if isinstance(node, ast.ClassDef):
+                functions = {f.name: f for f in node.body if isinstance(f, ast.FunctionDef)}
+                forward, backward = functions.get("forward"), functions.get("backward")
+                if forward and backward and forward.lineno <= line <= (forward.end_lineno or 0):
+                    return backward.lineno, f"{node.name}.backward"
         return None
 
     def argument(self, file: str, line: int, value: object) -> int | None:

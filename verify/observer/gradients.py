@@ -55,8 +55,8 @@ def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, 
     recipes = (args.get("recipes") or {}) if theirs else {}
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
     with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
-        losses = _losses(call(builder, built.model, inputs), args["words"] if theirs else [])
-        grads = {field: _gradients(loss, leaves) for field, loss in losses.items()}
+        sums = losses(call(builder, built.model, inputs), args["words"] if theirs else [])
+        grads = {field: _gradients(loss, leaves) for field, loss in sums.items()}
     fields = {}
     for field, found in grads.items():
         named = _in_reference_words(found, recipes, names)
@@ -94,10 +94,10 @@ def _gradients(loss: torch.Tensor, leaves: dict[str, torch.Tensor]) -> dict[str,
     return found
 
 
-def _losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+def losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
     """By output field in the reference's words, the sum of seeded projections of its tensors that take part in
     training. A field is the first component of a path."""
-    losses: dict[str, torch.Tensor] = {}
+    found: dict[str, torch.Tensor] = {}
     for path, leaf in flatten(output):
         if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
             # not by torch, whose draws are replaced here: the first tensor of a size would not get what the second does
@@ -105,8 +105,8 @@ def _losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor
             real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
             loss = real.flatten().double() @ direction.to(leaf.device)
             field = _renamed(path, words).partition(".")[0]
-            losses[field] = losses[field] + loss if field in losses else loss
-    return losses
+            found[field] = found[field] + loss if field in found else loss
+    return found
 
 
 def _renamed(path: str, words: list[tuple[str, str]]) -> str:

@@ -54,7 +54,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     given = load_file(args["given"]) if args.get("given") else {}
     root = builder.settings["path"]
-    names = _names(args, builder.settings["role"])
+    names = names_of(args, builder.settings["role"])
     arrays: dict[str, torch.Tensor] = {}
     answer: dict[str, Any] = {}
 
@@ -102,7 +102,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "tensors": tensors, "arrays": arrays}
 
 
-def _names(args: dict[str, Any], role: str) -> dict[str, str]:
+def names_of(args: dict[str, Any], role: str) -> dict[str, str]:
     """The names by which both sides know parameters that they store alike; "" for one that has prints instead.
 
     Those that the mapping leaves out have the same name on both sides.
@@ -252,6 +252,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
 
     # operations
 
+    def before_write(self, tensors: list[torch.Tensor]) -> None:
+        """Called with the tensors that the next operation writes to."""
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if len(self._operations) >= MOST_OPERATIONS:
@@ -267,10 +270,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             args, kwargs = self._fed(index, args, kwargs)
         draws = self.plan.record and self.random is None and torch.Tag.nondeterministic_seeded in func.tags
         before = _generators() if draws else []  # attention without dropout has the tag and draws nothing
+        written = _written(func, args, kwargs) if func._schema.is_mutable else []
+        if written:
+            self.before_write(written)
         output = func(*args, **kwargs)
         if draws and _generators() != before:
             self.random = index
-        written = _written(func, args, kwargs) if func._schema.is_mutable else []
         output = self._replaced_views(output, written)
         made = [self._made(t, index, tensors, read, written) for t in _tensors(output)]
         if written:

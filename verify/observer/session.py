@@ -18,6 +18,7 @@ import torch
 
 from .. import processes
 from . import (
+    backward,
     code,
     configuration,
     environment,
@@ -58,6 +59,7 @@ OPERATIONS: dict[str, Operation] = {
     "save": roundtrip.save,
     "load": roundtrip.load,
     "operations": operations.observe,
+    "backward": backward.observe,
     "reached": reached.observe,
 }
 

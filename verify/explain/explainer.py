@@ -1,4 +1,4 @@
-"""After a difference: which module, and which operation at which line, is the first that differs.
+"""Where the output of a case first differs: the module, and the operation at its line.
 
 Model code sees values of the other side here, after the verdict on the case stands.
 """
@@ -73,7 +73,8 @@ class Explainer:
     places: dict[str, Divergence] = field(default_factory=dict)
     """Of the finding explained last: the first fault that leads to each output, where a line was found."""
     _layers: list[LayerError] = field(default_factory=list)
-    _allowed: float = 0.0
+    allowed: float = 0.0
+    """Relative difference that is rounding, of the finding explained last."""
 
     def __post_init__(self) -> None:
         self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
@@ -84,12 +85,16 @@ class Explainer:
         allowed: relative difference that is rounding, as the finding's group measured it; default: the least of its
         case's arithmetic.
         """
+        self.begin(finding, allowed)
+        found = self._found(finding)
+        return found.model_copy(update={"layers": self._layers}) if found else None
+
+    def begin(self, finding: Finding, allowed: float | None) -> None:
+        """Forgets the finding explained last."""
         self._layers, self.places = [], {}
         arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
         least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
-        self._allowed = max(allowed or 0.0, least)
-        found = self._found(finding)
-        return found.model_copy(update={"layers": self._layers}) if found else None
+        self.allowed = max(allowed or 0.0, least)
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
@@ -98,14 +103,14 @@ class Explainer:
         try:
             return self._operation(finding, found) or found
         except Unrepeatable as error:
-            details = {"side": error.role, "place": _place(error.random)}
+            details = {"side": error.role, "place": place_of(error.random)}
             if error.random is None:  # the module, where one was found, is the best place to look for what it keeps
-                stateful = self._divergence(finding, found, "first-stateful", details, confidence="module")
+                stateful = self.entry(finding, found, "first-stateful", details, confidence="module")
                 places: dict[str, Any] = {role: getattr(found, role, None) for role in BOTH}
                 return stateful.model_copy(update=places)
-            told = self._divergence(finding, found, "first-random", details, confidence="module")
-            excerpts = {error.role: self._excerpt(error.role, error.random)}
-            return told.model_copy(update={error.role: _location(error.random), "excerpts": excerpts})
+            told = self.entry(finding, found, "first-random", details, confidence="module")
+            excerpts = {error.role: self.excerpt(error.role, error.random)}
+            return told.model_copy(update={error.role: location(error.random), "excerpts": excerpts})
         except Exception:  # whatever a side's record or the machine does: the finding stands without a place
             return found
 
@@ -119,7 +124,7 @@ class Explainer:
         if match is None:
             return None
         place = (finding.check, finding.variant, finding.case)
-        return divergence(place, _measured(finding), self._allowed, match)
+        return divergence(place, _measured(finding), self.allowed, match)
 
     def _earlier(self, finding: Finding) -> list[Ask]:
         """The passes that one model ran before this case: what they left behind in it may be what differs."""
@@ -138,7 +143,7 @@ class Explainer:
         ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
         reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
-        match = first_module(reference["calls"], candidate["calls"], self._allowed)
+        match = first_module(reference["calls"], candidate["calls"], self.allowed)
         self._layers = by_layer(reference["calls"], candidate["calls"])
         return match
 
@@ -160,7 +165,7 @@ class Explainer:
             return self._named(role, finding, answer.result), answer.arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
-        search = Search(ask=ask, give=self._give, allowed=self._allowed, seconds=seconds)
+        search = Search(ask=ask, give=self._give, allowed=self.allowed, seconds=seconds)
         rounds = search.run()
         if not rounds:
             return None
@@ -224,8 +229,8 @@ class Explainer:
         operation, counterpart = culprit.operation, culprit.counterpart
         compiled = _compiled(operation, origins)
         details = {
-            "candidate_place": _place(culprit.candidate),
-            "reference_place": _place(culprit.reference),
+            "candidate_place": place_of(culprit.candidate),
+            "reference_place": place_of(culprit.reference),
             "operation": operation.short,
             "counterpart": counterpart.short if counterpart else "?",
             "relative": f"{culprit.gap.relative:.3g}" if culprit.gap else "?",
@@ -239,30 +244,30 @@ class Explainer:
                 "candidate_value": repr(gap.candidate),
             }
         known = culprit.candidate is not None and compiled is None
-        found = self._divergence(
+        found = self.entry(
             finding, module, SENTENCES[culprit.kind], details, confidence=culprit.confidence if known else "module"
         )
         hints = [f"{compiled} runs compiled code: the line is that of its call"] if compiled else []
         return found.model_copy(
             update={
                 "subject": module.subject if module else operation.path.partition("#")[0],
-                "candidate": _location(culprit.candidate),
-                "reference": _location(culprit.reference),
+                "candidate": location(culprit.candidate),
+                "reference": location(culprit.reference),
                 "operation": operation.name,
                 "counterpart": counterpart.name if counterpart else "",
                 "call": culprit.call_index,
                 "calls": culprit.calls,
-                "callers": [place for frame in culprit.callers if (place := _location(frame))],
+                "callers": [place for frame in culprit.callers if (place := location(frame))],
                 "excerpts": {
-                    "reference": self._excerpt("reference", culprit.reference),
-                    "candidate": self._excerpt("candidate", culprit.candidate),
+                    "reference": self.excerpt("reference", culprit.reference),
+                    "candidate": self.excerpt("candidate", culprit.candidate),
                 },
                 "flow": list(culprit.flow),
                 "hints": hints + self._hints(culprit),
             }
         )
 
-    def _divergence(
+    def entry(
         self, finding: Finding, module: Divergence | None, kind: str, details: dict[str, str], *, confidence: str
     ) -> Divergence:
         return Divergence(
@@ -275,11 +280,11 @@ class Explainer:
             message=say(kind, details),
             details=details,
             measured=_measured(finding),
-            allowed=self._allowed,
+            allowed=self.allowed,
             module=module.module if module else None,
         )
 
-    def _excerpt(self, role: Role, frame: Frame | None) -> list[Line]:
+    def excerpt(self, role: Role, frame: Frame | None) -> list[Line]:
         if frame is None or not frame.own:
             return []
         lines = self.sources[role].excerpt(frame.file, frame.line)
@@ -314,11 +319,11 @@ def _measured(finding: Finding) -> float | None:
     return finding.measured if isinstance(finding.measured, float) else None
 
 
-def _place(frame: Frame | None) -> str:
+def place_of(frame: Frame | None) -> str:
     return f"{frame.file}:{frame.line} in {frame.function}" if frame else "?"
 
 
-def _location(frame: Frame | None) -> Location | None:
+def location(frame: Frame | None) -> Location | None:
     return Location(file=frame.file[:1000], line=max(frame.line, 1), name=frame.function[:200]) if frame else None
 
 

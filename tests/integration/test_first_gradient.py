@@ -1,0 +1,129 @@
+"""Where the gradients of two small models first part, although every value of their forward passes agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from verify import spec
+from verify.report import Report, Verdict
+from verify.run import Options, run
+
+HEAD = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * FACTOR
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        h = self.first(x)
+        BODY
+        return self.second(h) + x
+"""
+PLAIN = "h = torch.tanh(h) * 2"
+
+
+def model(body: str = PLAIN, factor: str = "2") -> str:
+    return HEAD.replace("BODY", body).replace("FACTOR", factor)
+
+
+def line(text: str, part: str) -> int:
+    return next(n for n, one in enumerate(text.splitlines(), 1) if part in one)
+
+
+@pytest.fixture
+def compared(tmp_path: Path, servers) -> Callable[..., Report]:
+    """compared(reference, candidate): the report of the check `gradients` on two models, given as whole modules."""
+
+    def run_it(reference: str, candidate: str) -> Report:
+        for side, text in (("left", reference), ("right", candidate)):
+            (tmp_path / side).mkdir()
+            (tmp_path / side / "net.py").write_text(text)
+        data = {
+            "version": 1,
+            "reference": {"path": "left", "model": "net:Model"},
+            "candidate": {"path": "right", "model": "net:Model"},
+            "variants": {"tiny": {"width": 16}},
+            "cases": {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}}},
+            "checks": ["forward", "gradients"],
+        }
+        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
+        options = Options(checks=("forward", "gradients"))
+        return run(spec.load(tmp_path / "spec.yml"), tmp_path, options, servers=servers)
+
+    return run_it
+
+
+CUTS = {
+    "detach": ("h = torch.tanh(h.detach()) * 2", "detach()"),
+    "detach after": ("h = (torch.tanh(h) * 2).detach()", "detach()"),
+    "data": ("h = torch.tanh(h.data) * 2", ".data"),
+    "no_grad": ("with torch.no_grad():\n            h = torch.tanh(h) * 2", "torch.no_grad"),
+    "part of it": ("a, b = h.chunk(2, -1); h = torch.tanh(torch.cat([a, b.detach()], -1)) * 2", "b.detach()"),
+    "in place": ("h = h.detach().clone(); h.tanh_().mul_(2)", "h.detach()"),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_what_lets_no_gradient_through_is_named(compared, name):
+    body, part = CUTS[name]
+    candidate = model(body)
+    report = compared(model(), candidate)
+    found = report.first_divergence
+    assert report.verdict == Verdict.DIFFERENT
+    assert found.kind == "first-cut"
+    assert found.confidence == "aligned"
+    assert (found.candidate.file, found.candidate.line) == ("net.py", line(candidate, part))
+    assert found.excerpts["candidate"]
+    placed = [f for f in report.findings if f.case == "x" and f.kind.startswith("gradient-")]
+    assert placed
+    assert all(f.candidate == found.candidate for f in placed)
+
+
+def test_a_cut_that_only_the_reference_has_is_named_on_its_side(compared):
+    reference = model("h = torch.tanh(h.detach()) * 2")
+    found = compared(reference, model()).first_divergence
+    assert found.kind == "first-uncut"
+    assert found.reference.line == line(reference, "detach()")
+    assert found.candidate.line == line(model(), "torch.tanh")
+
+
+def test_a_backward_written_by_hand_that_is_right_is_no_finding(compared):
+    assert compared(model(), model("h = Halved.apply(torch.tanh(h))")).verdict == Verdict.EQUAL
+
+
+def test_a_wrong_backward_written_by_hand_is_named(compared):
+    candidate = model("h = Halved.apply(torch.tanh(h))", factor="3")
+    found = compared(model(), candidate).first_divergence
+    assert found.kind == "first-backward"
+    assert found.candidate.line == line(candidate, "def backward")
+    assert found.candidate.name == "Halved.backward"
+
+
+def test_the_same_numbers_made_in_several_places_are_one_value(compared):
+    """Twice computed, copied, taken apart: each gradient is a part of the one on the other side."""
+    body = "h = torch.tanh(self.first(x)) + torch.tanh(self.first(x).clone())"
+    assert compared(model(), model(body)).verdict == Verdict.EQUAL
+
+
+def test_gradients_that_differ_after_values_that_differ_are_left_to_the_values(compared):
+    report = compared(model(), model("h = torch.tanh(h.detach()) * 3"))
+    assert {d.check for d in [report.first_divergence]} == {"forward"}

@@ -1,0 +1,74 @@
+"""Where a gradient first differs, in the order in which they flow back: the operation that hands on a wrong one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from verify.divergence.backward import Flow, Handed, first_gradient
+from verify.explain.explainer import Explainer, location, place_of
+from verify.mapping import inverse, to_wire
+from verify.report import Divergence, Finding
+from verify.trace import Role
+
+KINDS = ("gradient-values", "gradient-none", "gradient-field")
+"""Kinds of findings that are explained here: all of passes without checkpointing."""
+SENTENCES = {"cut": "first-cut", "uncut": "first-uncut", "differs": "first-backward"}
+_numbers: Iterator[int] = itertools.count()
+
+
+def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
+    """What is known of where a finding comes from; None where nothing is. `explainer.places` has it by parameter and
+    input whose gradient comes from there.
+
+    Raises whatever a record that no side should send makes this raise: the finding stands without a place.
+    """
+    explainer.begin(finding, allowed)
+    flows = [_flow(explainer, finding, "reference"), _flow(explainer, finding, "candidate")]
+    if flows[0] is None or flows[1] is None:
+        return None
+    handed = first_gradient(flows[0], flows[1], explainer.allowed, explainer.sources["candidate"])
+    if handed is None or handed.candidate is None:
+        return None
+    told = _told(explainer, finding, handed)
+    explainer.places = {leaf.removeprefix("parameter:"): told for leaf in handed.leaves}
+    return told
+
+
+def _flow(explainer: Explainer, finding: Finding, role: Role) -> Flow | None:
+    job = explainer.job
+    side = next(s for s in explainer.sides if s.settings.role == role)
+    words = to_wire(inverse(job.spec.mapping.outputs))
+    about: dict[str, Any] = {"field": str(finding.details.get("field", "")), "words": words, "checkpointing": False}
+    ask = job.ask("backward", finding.check, finding.case, f"backward-{next(_numbers)}", sides=(role,), **about)
+    explainer.progress(role, f"{finding.case}: first gradient that differs")
+    answer = side.ask(ask)
+    return None if answer.result is None else Flow.read(answer.result, answer.arrays)
+
+
+def _told(explainer: Explainer, finding: Finding, handed: Handed) -> Divergence:
+    operation, counterpart = handed.operation, handed.counterpart
+    details = {
+        "candidate_place": place_of(handed.candidate),
+        "reference_place": place_of(handed.reference),
+        "operation": operation.short,
+        "counterpart": counterpart.short if counterpart else "?",
+        "relative": f"{handed.gap:.3g}",
+    }
+    told = explainer.entry(finding, None, SENTENCES[handed.kind], details, confidence="aligned")
+    frames = [f for f in operation.stack if f.own and f != handed.candidate]
+    return told.model_copy(
+        update={
+            "subject": operation.path.partition("#")[0],
+            "candidate": location(handed.candidate),
+            "reference": location(handed.reference),
+            "operation": operation.name,
+            "counterpart": counterpart.name if counterpart else "",
+            "callers": [place for frame in frames if (place := location(frame))],
+            "excerpts": {
+                "reference": explainer.excerpt("reference", handed.reference),
+                "candidate": explainer.excerpt("candidate", handed.candidate),
+            },
+        }
+    )
