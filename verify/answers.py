@@ -321,6 +321,7 @@ FORMS: dict[str, type[Form]] = {
     "load": Loaded,
     "operations": Operations,
     "backward": Operations,
+    "rounding": Operations,
     "reached": Reached,
 }
 

@@ -233,6 +233,12 @@ FINDINGS: dict[str, Text] = {
         "按反向传播顺序，首个不同的梯度由 {candidate_place}（{operation}）传出；参考实现为 {reference_place}（{counterpart}）；"
         "相对差异 {relative}",
     ),
+    "first-rounding": Text(
+        "in {format} the candidate begins to lose more to rounding at {candidate_place} ({operation}): a relative error of "
+        "{candidate_error} where the reference, at {reference_place} ({counterpart}), has {reference_error}",
+        "在 {format} 下，候选实现从 {candidate_place}（{operation}）开始损失更多精度：相对误差 {candidate_error}，"
+        "而参考实现在 {reference_place}（{counterpart}）处为 {reference_error}",
+    ),
     "first-random": Text(
         "the {side} gives other values each time it runs, so no operation is blamed; it first draws random numbers at "
         "{place}: seed it or switch that off",

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from verify import __version__, code, pair, scenes
-from verify.checks import available, gradients, signature, training
+from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
 from verify.explain import OF_VALUES, Explainer
 from verify.explain import gradients as of_gradients
+from verify.explain import precision as of_precision
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
@@ -28,6 +29,8 @@ MOST_EXPLAINED = 3
 """Cases for which the first diverging module or operation is sought."""
 
 
+EXPLAINED = (of_gradients, of_precision)
+"""What explains findings that are not about values of outputs."""
 FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
 EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
 """Faults of the process, which can say the same of two mistakes."""
@@ -371,20 +374,18 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     for finding in tally.findings:
         if finding.variant == job.variant and _of_outputs(finding) and (finding.check, finding.case) in job.scenes:
             cases.setdefault((finding.check, finding.case), []).append(finding)
-    if not cases:  # gradients of passes whose values differ too say nothing new
+    for explained_by in () if cases else EXPLAINED:  # where values differ too, what follows from them says nothing new
         for finding in tally.findings:
-            if (
-                finding.variant == job.variant
-                and _of_gradients(finding)
-                and (finding.check, finding.case) in job.scenes
-            ):
+            own = finding.check == explained_by.CHECK and finding.kind in explained_by.KINDS
+            if own and finding.variant == job.variant:
                 cases.setdefault((finding.check, finding.case), []).append(finding)
     found = [sorted(findings, key=_by_shape) for findings in cases.values()]
     found.sort(key=lambda findings: _by_shape(findings[0]))
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
     for findings in found[:MOST_EXPLAINED]:
         try:
-            explain = partial(of_gradients.explain, explainer) if _of_gradients(findings[0]) else explainer.explain
+            about = next((e for e in EXPLAINED if findings[0].check == e.CHECK and not _of_outputs(findings[0])), None)
+            explain = explainer.explain if about is None else partial(about.explain, explainer)
             explained = explain(findings[0], _allowed(findings[0], tally))
         except Exception:  # the findings stand without a place, and other variants are still to be compared
             continue
@@ -402,11 +403,6 @@ def _of_outputs(finding: Finding) -> bool:
     shape or kind."""
     about = finding.kind in OF_VALUES or (finding.kind == "value" and finding.subject != "container")
     return about and finding.check != training.CHECK
-
-
-def _of_gradients(finding: Finding) -> bool:
-    """Whether a finding is about gradients of a pass in train mode, without checkpointing."""
-    return finding.check == gradients.CHECK and finding.kind in of_gradients.KINDS
 
 
 def _allowed(finding: Finding, tally: _Tally) -> float | None:

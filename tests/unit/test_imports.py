@@ -97,7 +97,18 @@ ALLOWED = {
     **dict.fromkeys(
         (
             f"{V}divergence.{n}"
-            for n in ("alignment", "backward", "blame", "graph", "search", "sources", "suspects", "trials", "verdict")
+            for n in (
+                "alignment",
+                "backward",
+                "blame",
+                "graph",
+                "rounding",
+                "search",
+                "sources",
+                "suspects",
+                "trials",
+                "verdict",
+            )
         ),
         (V + "compare", V + "divergence", V + "trace"),
     ),
@@ -106,7 +117,10 @@ ALLOWED = {
         V + n
         for n in ("checks.base", "divergence", "mapping", "messages", "pair", "report", "side", "tolerance", "trace")
     ],
-    "verify.explain.gradients": [V + n for n in ("divergence", "explain", "mapping", "report", "trace")],
+    "verify.explain.gradients": [
+        V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
+    ],
+    "verify.explain.precision": [V + n for n in ("checks.precision", "divergence", "explain", "report", "trace")],
     "verify.selftest": [],
     "verify.selftest.syntax": [],
     **dict.fromkeys(

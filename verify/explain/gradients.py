@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from verify.checks.gradients import CHECK
 from verify.divergence.backward import Flow, Handed, first_gradient
 from verify.explain.explainer import Explainer, location, place_of
 from verify.mapping import inverse, to_wire
@@ -14,6 +15,7 @@ from verify.trace import Role
 
 KINDS = ("gradient-values", "gradient-none", "gradient-field")
 """Kinds of findings that are explained here: all of passes without checkpointing."""
+__all__ = ["CHECK", "KINDS", "explain"]
 SENTENCES = {"cut": "first-cut", "uncut": "first-uncut", "differs": "first-backward"}
 _numbers: Iterator[int] = itertools.count()
 
@@ -24,6 +26,8 @@ def explain(explainer: Explainer, finding: Finding, allowed: float | None = None
 
     Raises whatever a record that no side should send makes this raise: the finding stands without a place.
     """
+    if (CHECK, finding.case) not in explainer.job.scenes:
+        return None  # with checkpointing
     explainer.begin(finding, allowed)
     flows = [_flow(explainer, finding, "reference"), _flow(explainer, finding, "candidate")]
     if flows[0] is None or flows[1] is None:

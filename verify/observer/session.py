@@ -31,6 +31,7 @@ from . import (
     precision,
     preprocessing,
     reached,
+    rounding,
     roundtrip,
     settings,
     signature,
@@ -60,6 +61,7 @@ OPERATIONS: dict[str, Operation] = {
     "load": roundtrip.load,
     "operations": operations.observe,
     "backward": backward.observe,
+    "rounding": rounding.observe,
     "reached": reached.observe,
 }
 

@@ -1,0 +1,84 @@
+"""Where the candidate begins to lose more to rounding than the reference: the operation at which its error grows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from verify.checks.precision import CHECK, FORMATS, exact_of
+from verify.divergence.rounding import Lost, Run, first_loss
+from verify.explain.explainer import Explainer, location, place_of
+from verify.report import Divergence, Finding
+from verify.trace import Role
+
+KINDS = ("less-precise",)
+DRAWS = 6
+"""Draws of inputs of which the second pass takes prints."""
+NONE = 64
+"""An error of this part of the format's rounding is none."""
+_numbers: Iterator[int] = itertools.count()
+
+
+def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
+    """What is known of where a finding comes from; None where nothing is.
+
+    Raises whatever a record that no side should send makes this raise: the finding stands without a place.
+    """
+    form = finding.details["format"]
+    case = finding.case.removesuffix(f" {form}")
+    explainer.begin(finding.model_copy(update={"case": case}), None)
+    pairs: list[tuple[Run, Run]] = []
+    roles: tuple[Role, ...] = ("reference", "candidate")
+    for role in roles:
+        runs = [_run(explainer, case, role, form, lifted=lifted) for lifted in (False, True)]
+        if runs[0] is None or runs[1] is None:
+            return None
+        pairs.append((runs[0], runs[1]))
+    lost = first_loss(pairs[0], pairs[1], explainer.allowed, FORMATS[form] / NONE)
+    if lost is None or lost.operation.frame is None:
+        return None
+    told = _told(explainer, finding, lost)
+    explainer.places = {finding.subject: told}
+    return told
+
+
+def _run(explainer: Explainer, case: str, role: Role, form: str, *, lifted: bool) -> Run | None:
+    side = next(s for s in explainer.sides if s.settings.role == role)
+    chosen = exact_of(form) if lifted else form
+    arithmetic = f"{chosen}/exact" if lifted else chosen
+    ask = explainer.job.ask(
+        "rounding", CHECK, case, f"rounding-{next(_numbers)}", sides=(role,), arithmetic=arithmetic,
+        format=chosen, lifted=lifted, draws=DRAWS,
+    )  # fmt: skip
+    explainer.progress(role, f"{case}: where {form} loses more")
+    answer = side.ask(ask)
+    return None if answer.result is None else Run.read(answer.result, answer.arrays)
+
+
+def _told(explainer: Explainer, finding: Finding, lost: Lost) -> Divergence:
+    operation, counterpart = lost.operation, lost.counterpart
+    frame, other = operation.frame, counterpart.frame if counterpart is not None else None
+    details = {
+        "candidate_place": place_of(frame),
+        "reference_place": place_of(other),
+        "operation": operation.short,
+        "counterpart": counterpart.short if counterpart else "?",
+        "reference_error": f"{lost.errors[0]:.2g}",
+        "candidate_error": f"{lost.errors[1]:.2g}",
+        "format": finding.details["format"],
+    }
+    told = explainer.entry(finding, None, "first-rounding", details, confidence="aligned")
+    return told.model_copy(
+        update={
+            "subject": operation.path.partition("#")[0],
+            "candidate": location(frame),
+            "reference": location(other),
+            "operation": operation.name,
+            "counterpart": counterpart.name if counterpart else "",
+            "callers": [place for f in operation.stack if f.own and f != frame and (place := location(f))],
+            "excerpts": {
+                "reference": explainer.excerpt("reference", other),
+                "candidate": explainer.excerpt("candidate", frame),
+            },
+        }
+    )
