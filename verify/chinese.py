@@ -104,6 +104,7 @@ FORMS = {
     "it cannot run here: {fault}": "此处无法运行：{fault}",
     "{form} holds none of the reference's own outputs: they overflow": "{form} 无法表示参考实现的输出：发生溢出",
     "there is no floating-point output": "没有浮点输出",
+    "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"
     ),

@@ -219,7 +219,8 @@ size = self.patch_embedding.kernel_size
             PATCHES,
             """\
 stride = (1, *self.patch_embedding.stride)
-        tokens = F.conv3d(video, self.patch_embedding.weight.unsqueeze(2), stride=stride).flatten(2).transpose(1, 2)""",
+        weight = self.patch_embedding.weight.unsqueeze(2)
+        tokens = F.conv3d(video.to(weight.dtype), weight, stride=stride).flatten(2).transpose(1, 2)""",
         ),
     ),
     rewrite(

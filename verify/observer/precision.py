@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .arithmetic import exact
-from .build import Builder
+from .build import DTYPES, Builder
 from .faults import Unusable
 from .forward import call, load_inputs
 from .values import container, describe, flatten, ordered
@@ -20,8 +20,9 @@ UNSUPPORTED = re.compile(r"not implemented for '(Half|BFloat16)'")
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), lifted (compute exactly in float64 what
-    that format's weights and inputs give) and draws (how many the input file holds, named "0/…", "1/…").
+    """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), given (another format of the float inputs;
+    "": the same), lifted (compute exactly in float64 what weights and inputs in these formats give) and draws (how many
+    the input file holds, named "0/…", "1/…"). Wider inputs hold what the weights' format can.
 
     Returns outputs, container and arrays as `forward` does, paths beginning with the draw's number and a slash. Raises
     Unusable where torch lacks an operation in this format on this device.
@@ -32,10 +33,13 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         built = builder.built(args["values"], "fp64", args["recipes"], through=dtype)
     else:
         built = builder.built(args["values"], dtype, args["recipes"], native=True)
+    given = args["given"] or dtype
+    narrower = min(dtype, given, key=lambda name: torch.finfo(DTYPES[name]).bits)
+    types = {"through": narrower, "given": "fp64" if args["lifted"] else given}
     cast = torch.autocast(builder.device.type, torch.bfloat16, enabled=chosen == AUTOCAST and not args["lifted"])
     leaves = []
     for draw in range(args["draws"]):
-        inputs = load_inputs({**args, "through": dtype}, built, builder, f"{draw}/")
+        inputs = load_inputs({**args, **types}, built, builder, f"{draw}/")
         try:
             with torch.no_grad(), exact(built.exact), cast:
                 output = call(builder, built.model, inputs)
