@@ -259,6 +259,21 @@ ROUNDTRIP_FAULTS = (
         "candidate load",
         ("self.scaling = self.head_dim**-0.5", "self.scaling = 1.0 / torch.tensor(float(self.head_dim)).sqrt().item()"),
     ),
+    roundtrip("probe-not-initialised", "head.probe", "missing keys", ("            nn.init.normal_(module.probe)", "            pass")),
+    roundtrip("head-attention-not-initialised", "head.attention.in_proj_weight", "missing keys", ("            module._reset_parameters()", "            pass")),
+    roundtrip("root-norm-not-initialised", "head.norm.weight", "missing keys", ("        elif isinstance(module, LlavaViTRMSNorm):\n            nn.init.ones_(module.weight)\n", "")),
+    roundtrip(
+        "initialiser-overwrites-what-was-loaded",
+        "*",
+        "missing keys",
+        ("            nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)", "            module.weight.data.normal_(0.0, self.config.initializer_range)"),
+    ),
+    roundtrip(
+        "a-missing-key-not-reported",
+        "head.probe",
+        "missing keys",
+        ('    main_input_name = "pixel_values"\n', '    main_input_name = "pixel_values"\n    _keys_to_ignore_on_load_missing = ["head.probe"]\n'),
+    ),
     roundtrip(
         "auto-map-left-out",
         "candidate auto",

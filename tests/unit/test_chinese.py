@@ -16,7 +16,7 @@ RAISED = ("ValueError", "SpecError", "CopyError", "Unusable", "Unresolved")
 ERRORS = ("spec.py", "cases.py", "copies.py", "mapping.py", "run.py", "pair.py", "observer/build.py")
 """Files whose exceptions reach a user as they are."""
 NOT_SHOWN = {
-    "x standard errors, where values are drawn in another order", "x ulp: two ways to write one formula",
+    "x ulp: two ways to write one formula",
     "x x the reference's own error, in each of x draws", "x x the reference's own response to one-ulp noise (x)",
     "whole numbers are equal or not", "equal to the bit",
 }  # fmt: skip

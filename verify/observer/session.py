@@ -57,6 +57,7 @@ OPERATIONS: dict[str, Operation] = {
     "preprocessing": preprocessing.observe,
     "save": roundtrip.save,
     "load": roundtrip.load,
+    "lacking": roundtrip.lacking,
     "operations": operations.observe,
     "reached": reached.observe,
 }
