@@ -10,8 +10,6 @@ from pydantic import Field
 from verify.report import Value
 from verify.selftest.gate import Status
 
-NOT_RUN = ("unreached", "equivalent")
-
 
 class Seeded(Value):
     """One change of the candidate and what became of it."""
@@ -24,7 +22,8 @@ class Seeded(Value):
     by: str = Field("", description="The check that reported it first.")
     finding: str = ""
     raised: bool = Field(False, description="Whether it showed by an exception alone.")
-    moved: str = Field("", description="Where nothing was reported: how far values moved.")
+    moved: str = Field("", description="Where nothing was reported: how far values moved, or why it is no change.")
+    ran: bool = Field(True, description="Whether the checks were run on it.")
     seconds: float = 0.0
 
 
@@ -63,7 +62,7 @@ class Result(Value):
     @property
     def run(self) -> list[Seeded]:
         """Faults on which the gate was run."""
-        return [f for f in self.faults if f.status not in NOT_RUN]
+        return [f for f in self.faults if f.ran]
 
     @property
     def caught(self) -> list[Seeded]:
@@ -94,11 +93,11 @@ def by_kind(faults: Iterable[Seeded]) -> list[Kind]:
     return [
         Kind(
             kind=kind,
-            run=sum(f.status not in NOT_RUN for f in group),
+            run=sum(f.ran for f in group),
             raised=sum(f.raised for f in group),
             **{
                 s: sum(f.status == s for f in group)
-                for s in ("caught", "stopped", "noted", "survived", "unmoved", *NOT_RUN)
+                for s in ("caught", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent")
             },
         )
         for kind, group in sorted(groups.items())

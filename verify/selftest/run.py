@@ -194,9 +194,9 @@ class Seeder:
             return None
         source = self._source(site)
         if not site.harmless and same_program(source, site.edit.apply(source)):
-            return Judged(status="equivalent", moved="the same instructions")
+            return Judged(status="equivalent", moved="the same instructions", ran=False)
         if not self.gate.reached(site):
-            return Judged(status="unreached", moved="no case runs these lines")
+            return Judged(status="unreached", moved="no case runs these lines", ran=False)
         return None
 
     def _source(self, site: Mutant) -> bytes:

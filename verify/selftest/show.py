@@ -15,7 +15,7 @@ WORDS = {
     "survived": "values moved, and the gate called it equal",
     "unmoved": "no value of any case moved by a bit: no case tells, or the change is none",
     "unreached": "no case runs these lines",
-    "equivalent": "the same instructions",
+    "equivalent": "no change: the same instructions, or values that moved as rounding moves them",
 }
 COLUMNS = ("run", "caught", "raised", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent")
 MOST_SHOWN = 20
@@ -54,13 +54,15 @@ def summary(result: Result) -> list[str]:
     survived = sum(f.status == "survived" for f in result.faults)
     noted = sum(f.status == "noted" for f in result.faults)
     raised = sum(f.raised for f in result.caught)
-    quiet = sum(r.status not in ("unreached", "equivalent") for r in result.rewrites)
+    quiet = sum(r.ran for r in result.rewrites)
+    alike = sum(f.status == "equivalent" for f in result.run)
     share = f"{caught / (caught + survived):.1%}" if caught + survived else "none"
     return [
         f"{caught} of {caught + survived} faults that moved a value were caught ({share}), {raised} of them by an "
-        f"exception alone; {noted} more were noted, {run - caught - survived - noted} more moved none",
+        f"exception alone; {noted} more were noted, {alike} more are no change, "
+        f"{run - caught - survived - noted - alike} more moved none",
         f"{sum(f.status == 'unreached' for f in result.faults)} more in lines that no case runs, "
-        f"{sum(f.status == 'equivalent' for f in result.faults)} more that change no instruction",
+        f"{sum(f.status == 'equivalent' and not f.ran for f in result.faults)} more that change no instruction",
         f"{len(result.false_alarms)} false alarms on {quiet} harmless rewrites",
         f"seed {result.seed}, {len(result.kinds)} kinds, {result.sites} places for faults, {result.seconds:.0f} s "
         f"({result.cpu_seconds:.0f} s of processor time)",
@@ -77,6 +79,8 @@ def _change(fault: Seeded, console: Console) -> None:
     for line in clean(fault.change, 2000).splitlines():
         style = "red" if line.startswith("-") else "green" if line.startswith("+") else None
         console.print(Text(f"    {line}"), style=style, soft_wrap=True)
-    why = fault.moved if fault.status == "survived" else fault.finding if fault.status == "noted" else ""
+    why = (
+        fault.moved if fault.status in ("survived", "equivalent") else fault.finding if fault.status == "noted" else ""
+    )
     if why:
         console.print(Text(f"    {clean(why)}"), style="dim")

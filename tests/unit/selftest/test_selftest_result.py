@@ -13,9 +13,13 @@ from verify.selftest.show import show, summary
 
 
 def seeded(status: str, *, kind: str = "lost-factor", harmless: bool = False, **more: object) -> Seeded:
-    return Seeded.model_validate(
-        {"kind": kind, "place": "model.py:3", "harmless": harmless, "change": "-a * b\n+a", "status": status, **more}
-    )
+    plain = {
+        "kind": kind,
+        "place": "model.py:3",
+        "change": "-a * b\n+a",
+        "ran": status not in ("unreached", "equivalent"),
+    }
+    return Seeded.model_validate({**plain, "harmless": harmless, "status": status, **more})
 
 
 def result(*faults: Seeded, rewrites: tuple[Seeded, ...] = ()) -> Result:
@@ -71,6 +75,10 @@ def test_the_sums_name_what_is_not_in_the_share():
     assert "1 of 2 faults that moved a value were caught (50.0%)" in lines
     assert "1 more moved none" in lines
     assert "1 more in lines that no case runs" in lines
+    lines = "\n".join(summary(result(seeded("caught"), seeded("equivalent", ran=True), seeded("equivalent"))))
+    assert "1 of 1 faults that moved a value were caught (100.0%)" in lines
+    assert "1 more are no change, 0 more moved none" in lines
+    assert "1 more that change no instruction" in lines
     assert "none" in summary(result())[0]
 
 
