@@ -111,8 +111,9 @@ ALLOWED = {
         (f"{V}selftest.{n}" for n in ("expressions", "statements", "rewrites", "mutant", "modules", "shadow")),
         (V + "selftest",),
     ),
+    "verify.selftest.alike": [V + n for n in ("checks", "compare", "report", "spec", "trace")],
     "verify.selftest.gate": [
-        V + n for n in ("checks", "compare", "pair", "report", "scenes", "selftest", "side", "spec", "trace")
+        V + n for n in ("checks", "pair", "report", "scenes", "selftest", "side", "spec", "trace")
     ],
     "verify.selftest.result": [V + "report", V + "selftest"],
     "verify.selftest.show": [V + "selftest", V + "sinks.text"],
