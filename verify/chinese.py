@@ -233,6 +233,10 @@ FORMS = {
     "interrupted by {what}": "被 {what} 中断",
     "the result could not be shown: {why}": "无法显示结果：{why}",
     "--{kind} {file}: {why}; the verdict is {verdict} all the same": "--{kind} {file}：{why}；结论仍为 {verdict}",
+    "--selftest {file}: {why}; `llavavit-verify selftest --json FILE` writes one": (
+        "--selftest {file}：{why}；`llavavit-verify selftest --json FILE` 可写出自检结果"
+    ),
+    "--selftest {file}: not a self-test of this version: {where}: {why}": "--selftest {file}：不是此版本的自检结果：{where}：{why}",
     "{file}: {why}; --json FILE of a run writes a report": "{file}：{why}；运行时加 --json FILE 可写出报告",
     "{file}: not a report of this version: {where}: {why}": "{file}：不是此版本的报告：{where}：{why}",
     "--finding {number}: the report has {count} findings": "--finding {number}：报告中有 {count} 项发现",

@@ -80,6 +80,7 @@ def run_command(
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=CHOICE)] = "auto",
     seed: Annotated[int, Parameter(group=CHOICE, converter=whole)] = 0,
     timeout: Annotated[float, Positive, Parameter(group=CHOICE)] = 600.0,
+    selftest_file: Annotated[Path | None, Parameter(name="--selftest", group=OUTPUT)] = None,
     json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     junit: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     markdown: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
@@ -111,6 +112,9 @@ def run_command(
         Seed of the weights and inputs that both sides get. The same seed draws the same values.
     timeout
         Seconds that one side may take for one step, such as one forward pass, before it is ended.
+    selftest_file
+        What `llavavit-verify selftest --json FILE` wrote. The report then says how many seeded faults this gate caught,
+        and whether that was with other code than today's.
     json
         Also write the whole report here (format: docs/report.md).
     junit
@@ -134,8 +138,15 @@ def run_command(
         seed=seed,
     )
     console, errors = terminal.output(), terminal.errors()
+    try:
+        tested = tested_by(selftest_file)
+    except ValueError as error:
+        complain(errors, str(error), lang)
+        return ERROR
     with Display(errors, lang, quiet=quiet) as progress:
         report, code = observed(spec_file, options, progress, errors, lang)
+    if tested is not None:
+        report = tested(report, spec_file)
     code = max(code, publish(report, {"json": json, "junit": junit, "markdown": markdown}, lang, errors))
     if report.checks[0].name != "spec":
         screen.show(report, console, lang, verbose=verbose)
@@ -339,6 +350,22 @@ def observed(
         tell(errors, f"{error}; both sides were ended", lang)
         return error.report, error.exit_code
     return report, report.exit_code
+
+
+def tested_by(file: Path | None) -> Callable[[Report, Path | None], Report] | None:
+    """What puts the summary of a self-test into a report, given the spec's file. Raises ValueError for a file that is none."""
+    if file is None:
+        return None
+    from verify.selftest import command
+
+    result = command.read(file)
+
+    def put(report: Report, spec_file: Path | None) -> Report:
+        with contextlib.suppress(SpecError):  # which the report tells
+            return report.model_copy(update={"selftest": command.summary(result, *loaded(spec_file))})
+        return report
+
+    return put
 
 
 def loaded(file: Path | None) -> tuple[Spec, Path]:

@@ -313,6 +313,17 @@ LABELS: dict[str, Text] = {
         "{count} of note; --verbose or --json FILE shows all", "另有 {count} 项提示；--verbose 或 --json FILE 显示全部"
     ),
     "undecided": Text("could not be decided", "无法判定"),
+    "selftest": Text(
+        "this gate caught {caught} of {moved} seeded faults, with {false_alarms} false alarms on {rewrites} harmless "
+        "rewrites (self-test of {finished}, variant {variant}, seed {seed}, version {tool_version}, torch {torch})",
+        "本检查在 {moved} 个植入的错误中发现 {caught} 个，{rewrites} 处无害改写中误报 {false_alarms} 次"
+        "（自检时间 {finished}，变体 {variant}，种子 {seed}，版本 {tool_version}，torch {torch}）",
+    ),
+    "outdated": Text(
+        "the self-test is of other code than today's ({parts}): run it again",
+        "自检针对的代码与当前不同（{parts}）：请重新自检",
+    ),
+    "verifier": Text("verifier", "验证器"),
 }
 
 

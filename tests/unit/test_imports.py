@@ -112,6 +112,7 @@ ALLOWED = {
         (V + "selftest",),
     ),
     "verify.selftest.alike": [V + n for n in ("checks", "compare", "report", "spec", "trace")],
+    "verify.selftest.fingerprint": [V + n for n in ("pair", "spec", "trace")],
     "verify.selftest.gate": [
         V + n for n in ("checks", "pair", "report", "scenes", "selftest", "side", "spec", "trace")
     ],

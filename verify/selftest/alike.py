@@ -23,7 +23,7 @@ from verify.spec import ToleranceSpec
 from verify.trace import Answer, Ask, Trace
 
 MULTIPLE = 16.0
-"""Of the response to one-ulp noise. The checks allow the spec's, 64 as a rule; real faults were seen from 1e8 on."""
+"""Of the response to one-ulp noise, or the spec's own where that is less. The checks allow the spec's, 64 as a rule."""
 
 LARGER = 1.25
 """How many times the unchanged candidate's error in a narrow format the changed one's may be."""

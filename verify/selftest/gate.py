@@ -85,6 +85,7 @@ class Gate:
     def prepare(self, cases: Mapping[str, Any], depth: int | None, progress: Progress) -> None:
         """Observes both sides. Raises NotEqual where the gate does not pass the pair as it is."""
         modules = available()
+        pair.observe(self.sides, [Ask(key="environment", op="environment")], progress)
         runners = [name for name in self.checks if modules[name].RUNS_CASES]
         early = [ask for name in self.checks for ask in modules[name].plan(self.job) if not ask.fresh]
         pair.observe(self.sides, early, progress)

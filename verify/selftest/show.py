@@ -51,7 +51,7 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
 def summary(result: Result) -> list[str]:
     """The sums, in sentences."""
     run, caught = len(result.run), len(result.caught)
-    survived = sum(f.status == "survived" for f in result.faults)
+    survived = len(result.survived)
     noted = sum(f.status == "noted" for f in result.faults)
     raised = sum(f.raised for f in result.caught)
     quiet = sum(r.ran for r in result.rewrites)

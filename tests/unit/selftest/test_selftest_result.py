@@ -25,7 +25,8 @@ def seeded(status: str, *, kind: str = "lost-factor", harmless: bool = False, **
 def result(*faults: Seeded, rewrites: tuple[Seeded, ...] = ()) -> Result:
     return Result(
         tool_version="1", seed=0, budget=9, variant="tiny", depth=2, checks=["forward"], seconds=1.0, cpu_seconds=1.0,
-        sites=99, kinds=by_kind(faults), faults=list(faults), rewrites=list(rewrites),
+        finished="2026-01-02T03:04:05+00:00", packages={"reference": {"torch": "2.13.0"}, "candidate": {"torch": None}},
+        code={"verifier": "a", "spec": "b", "reference": "c", "candidate": "d"}, sites=99, kinds=by_kind(faults), faults=list(faults), rewrites=list(rewrites),
     )  # fmt: skip
 
 
