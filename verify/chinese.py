@@ -66,6 +66,13 @@ WORDS = {
     "check": "检查项",
     "variant": "变体",
     "case": "场景",
+    # what became of a seeded fault
+    "caught": "已发现",
+    "stopped": "无法判定",
+    "noted": "仅提示",
+    "survived": "漏过",
+    "unmoved": "无变化",
+    "equivalent": "等价",
 }
 
 FORMS = {
@@ -226,6 +233,18 @@ FORMS = {
     "{name}: cannot be written: {why}": "{name}：无法写入：{why}",
     "{name}: is no file": "{name}：不是文件",
     "{name}: cannot be read: {why}": "{name}：无法读取：{why}",
+    # self-test
+    "the pair as it is": "未改动的两侧",
+    "{number} of {count} {kind}: {status}": "第 {number} 项，共 {count} 项：{kind}：{status}",
+    "the same instructions": "指令相同",
+    "no case runs these lines": "没有场景执行这些代码行",
+    "{count} values moved, most by {size} ({where})": "{count} 个值有变化，最大为 {size}（{where}）",
+    "the same values: in exact arithmetic {moved}; errors in narrow formats are {ratio} times as large at most": (
+        "数值相同：精确算术下{moved}；窄格式下误差最多为原来的 {ratio} 倍"
+    ),
+    "the same values: in exact arithmetic {moved}": "数值相同：精确算术下{moved}",
+    "they moved by {size} at most, which is rounding": "变化最大为 {size}，属于舍入",
+    "to the bit": "逐位相同",
     # the command line
     "error: {what}": "错误：{what}",
     "{what}; both sides were ended": "{what}；两侧进程均已结束",

@@ -280,6 +280,7 @@ def selftest(
     jobs: Annotated[int | None, Parameter(converter=whole, validator=validators.Number(gte=1))] = None,
     timeout: Annotated[float, Positive] = 120.0,
     json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    lang: Annotated[Language, Parameter(group=OUTPUT)] = "en",
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], group=OUTPUT, negative="")] = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], group=OUTPUT, negative="")] = False,
 ) -> int:
@@ -312,6 +313,8 @@ def selftest(
         Seconds that one side may take for one step.
     json
         Also write all that was seeded and what became of it here (format: docs/selftest.md).
+    lang
+        Language of the console.
     verbose
         Show every fault that was not caught.
     quiet
@@ -324,15 +327,15 @@ def selftest(
         variant=variant, depth=depth, checks=tuple(check or ()), cases=tuple(case or ()), kinds=tuple(kinds or ()),
         budget=budget, seed=seed, jobs=jobs, timeout=timeout,
     )  # fmt: skip
-    with Display(errors, "en", quiet=quiet) as progress:
+    with Display(errors, lang, quiet=quiet) as progress:
         try:
             found, base = loaded(spec_file)
             result = command.selftest(found, base, options, lambda text: progress("candidate", text))
         except (SpecError, command.NotEqual) as error:
-            complain(errors, str(error))
+            complain(errors, str(error), lang)
             return ERROR
-    code = max(result.exit_code, command.write(result, json, lambda text: complain(errors, text)))
-    command.show(result, console, verbose=verbose)
+    code = max(result.exit_code, command.write(result, json, lambda text: complain(errors, text, lang)))
+    command.show(result, console, lang, verbose=verbose)
     return code
 
 

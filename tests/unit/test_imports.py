@@ -117,7 +117,7 @@ ALLOWED = {
         V + n for n in ("checks", "pair", "report", "scenes", "selftest", "side", "spec", "trace")
     ],
     "verify.selftest.result": [V + "report", V + "selftest"],
-    "verify.selftest.show": [V + "selftest", V + "sinks.text"],
+    "verify.selftest.show": [V + "messages", V + "selftest", V + "sinks.text"],
     "verify.__main__": [V + "cli"],
     "verify": [],
     **dict.fromkeys(SINKS, (V + "report", V + "messages", V + "trace", V + "sinks")),
