@@ -314,7 +314,7 @@ side = self.patch_embedding.kernel_size[0]
             "order = torch.sort(scores, dim=-1, descending=True, stable=True).indices",
             "order = scores.topk(min(limit, scores.shape[1]), dim=-1).indices",
         ),
-        cases=("residual-video", "residual-top-k"),
+        cases=("residual-video", "residual-top-k", "residual-near-ties"),
     ),
     # Head.
     rewrite("head-by-hand", (POOL, HEAD_BY_HAND.format(key_bias="b_k"))),

@@ -169,6 +169,9 @@ PRECISION_FAULTS = (
         ),
     ),
     precision("videos-through-bfloat16", "*", "video-2-frames fp32", ("video = pixel_values if pixel_values.ndim == 5", "video = pixel_values.bfloat16().to(pixel_values.dtype) if pixel_values.ndim == 5")),
+    precision("scores-in-float32", "*", "residual-near-ties fp32", ("dtype = torch.float32 if residual.device.type == \"mps\" else torch.float64", "dtype = torch.float32")),
+    precision("scores-compared-in-float32", "*", "residual-near-ties bf16", ("torch.sort(scores, dim=-1", "torch.sort(scores.float(), dim=-1")),
+    precision("residual-in-the-models-dtype", "*", "residual-near-ties bf16", ("visible = residual_to_indices(visible, patch)", "visible = residual_to_indices(visible.to(tokens.dtype), patch)")),
     precision("pixels-not-cast", "eager-attention fp32 given fp64", "eager-attention fp32 given fp64", (".flatten(0, 1).to(self.patch_embedding.weight.dtype)", ".flatten(0, 1)")),
     precision(
         "pixels-cast-from-half-alone",
