@@ -142,7 +142,7 @@ def main() -> int:
         for group, results in groups.items():
             moved = []
             for mutant, said in results:
-                others = checks.judge(mutant) if said.status not in ("unreached", "equivalent") else {}
+                others = checks.judge(mutant) if said.ran and said.status != "equivalent" else {}
                 entry = {"corpus": group, **said.model_dump(), "usual": others}
                 found["faults"].append(entry)
                 caught = (

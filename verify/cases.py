@@ -101,7 +101,7 @@ def _draw(spec: InputSpec, name: str, values: Mapping[str, Any], seed: int) -> N
     random = stream(seed, name)
     if below is not None:
         return _whole(spec, shape, below, random)
-    return _typed(_floats(spec, shape, random), spec.dtype or "float", spec.scale)
+    return _typed(_floats(spec, shape, random) * spec.scale + spec.offset, spec.dtype or "float")
 
 
 def _floats(spec: InputSpec, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float64]:
@@ -114,12 +114,12 @@ def _floats(spec: InputSpec, shape: tuple[int, ...], random: np.random.Generator
     return np.ones(shape) if spec.draw == "constant" else np.asarray(random.standard_normal(shape))
 
 
-def _typed(drawn: NDArray[Any], dtype: str, scale: float) -> NDArray[Any]:
+def _typed(drawn: NDArray[Any], dtype: str) -> NDArray[Any]:
     if dtype == "bool":
         return np.asarray(drawn > 0)
     if dtype == "int64":
-        return np.asarray(np.rint(drawn * scale), dtype=np.int64)
-    return np.asarray(drawn * scale, dtype=np.float32)
+        return np.asarray(np.rint(drawn), dtype=np.int64)
+    return np.asarray(drawn, dtype=np.float32)
 
 
 def _whole(spec: InputSpec, shape: tuple[int, ...], below: int, random: np.random.Generator) -> NDArray[np.int64]:

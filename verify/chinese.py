@@ -66,6 +66,13 @@ WORDS = {
     "check": "检查项",
     "variant": "变体",
     "case": "场景",
+    # what became of a seeded fault
+    "caught": "已发现",
+    "stopped": "无法判定",
+    "noted": "仅提示",
+    "survived": "漏过",
+    "unmoved": "无变化",
+    "equivalent": "等价",
 }
 
 FORMS = {
@@ -105,6 +112,7 @@ FORMS = {
     "{form} holds none of the reference's own outputs: they overflow": "{form} 无法表示参考实现的输出：发生溢出",
     "there is no floating-point output": "没有浮点输出",
     "neither side runs in {form}: {one} / {other}": "两侧均无法以 {form} 运行：{one} / {other}",
+    "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"
     ),
@@ -234,6 +242,18 @@ FORMS = {
     "{name}: cannot be written: {why}": "{name}：无法写入：{why}",
     "{name}: is no file": "{name}：不是文件",
     "{name}: cannot be read: {why}": "{name}：无法读取：{why}",
+    # self-test
+    "the pair as it is": "未改动的两侧",
+    "{number} of {count} {kind}: {status}": "第 {number} 项，共 {count} 项：{kind}：{status}",
+    "the same instructions": "指令相同",
+    "no case runs these lines": "没有场景执行这些代码行",
+    "{count} values moved, most by {size} ({where})": "{count} 个值有变化，最大为 {size}（{where}）",
+    "the same values: in exact arithmetic {moved}; errors in narrow formats are {ratio} times as large at most": (
+        "数值相同：精确算术下{moved}；窄格式下误差最多为原来的 {ratio} 倍"
+    ),
+    "the same values: in exact arithmetic {moved}": "数值相同：精确算术下{moved}",
+    "they moved by {size} at most, which is rounding": "变化最大为 {size}，属于舍入",
+    "to the bit": "逐位相同",
     # the command line
     "error: {what}": "错误：{what}",
     "{what}; both sides were ended": "{what}；两侧进程均已结束",
@@ -241,6 +261,10 @@ FORMS = {
     "interrupted by {what}": "被 {what} 中断",
     "the result could not be shown: {why}": "无法显示结果：{why}",
     "--{kind} {file}: {why}; the verdict is {verdict} all the same": "--{kind} {file}：{why}；结论仍为 {verdict}",
+    "--selftest {file}: {why}; `llavavit-verify selftest --json FILE` writes one": (
+        "--selftest {file}：{why}；`llavavit-verify selftest --json FILE` 可写出自检结果"
+    ),
+    "--selftest {file}: not a self-test of this version: {where}: {why}": "--selftest {file}：不是此版本的自检结果：{where}：{why}",
     "{file}: {why}; --json FILE of a run writes a report": "{file}：{why}；运行时加 --json FILE 可写出报告",
     "{file}: not a report of this version: {where}: {why}": "{file}：不是此版本的报告：{where}：{why}",
     "--finding {number}: the report has {count} findings": "--finding {number}：报告中有 {count} 项发现",

@@ -80,6 +80,7 @@ def run_command(
     device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=CHOICE)] = "auto",
     seed: Annotated[int, Parameter(group=CHOICE, converter=whole)] = 0,
     timeout: Annotated[float, Positive, Parameter(group=CHOICE)] = 600.0,
+    selftest_file: Annotated[Path | None, Parameter(name="--selftest", group=OUTPUT)] = None,
     json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     junit: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     markdown: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
@@ -111,6 +112,9 @@ def run_command(
         Seed of the weights and inputs that both sides get. The same seed draws the same values.
     timeout
         Seconds that one side may take for one step, such as one forward pass, before it is ended.
+    selftest_file
+        What `llavavit-verify selftest --json FILE` wrote. The report then says how many seeded faults this gate caught,
+        and whether that was with other code than today's.
     json
         Also write the whole report here (format: docs/report.md).
     junit
@@ -134,8 +138,15 @@ def run_command(
         seed=seed,
     )
     console, errors = terminal.output(), terminal.errors()
+    try:
+        tested = tested_by(selftest_file)
+    except ValueError as error:
+        complain(errors, str(error), lang)
+        return ERROR
     with Display(errors, lang, quiet=quiet) as progress:
         report, code = observed(spec_file, options, progress, errors, lang)
+    if tested is not None:
+        report = tested(report, spec_file)
     code = max(code, publish(report, {"json": json, "junit": junit, "markdown": markdown}, lang, errors))
     if report.checks[0].name != "spec":
         screen.show(report, console, lang, verbose=verbose)
@@ -269,6 +280,7 @@ def selftest(
     jobs: Annotated[int | None, Parameter(converter=whole, validator=validators.Number(gte=1))] = None,
     timeout: Annotated[float, Positive] = 120.0,
     json: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    lang: Annotated[Language, Parameter(group=OUTPUT)] = "en",
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], group=OUTPUT, negative="")] = False,
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], group=OUTPUT, negative="")] = False,
 ) -> int:
@@ -301,6 +313,8 @@ def selftest(
         Seconds that one side may take for one step.
     json
         Also write all that was seeded and what became of it here (format: docs/selftest.md).
+    lang
+        Language of the console.
     verbose
         Show every fault that was not caught.
     quiet
@@ -313,15 +327,15 @@ def selftest(
         variant=variant, depth=depth, checks=tuple(check or ()), cases=tuple(case or ()), kinds=tuple(kinds or ()),
         budget=budget, seed=seed, jobs=jobs, timeout=timeout,
     )  # fmt: skip
-    with Display(errors, "en", quiet=quiet) as progress:
+    with Display(errors, lang, quiet=quiet) as progress:
         try:
             found, base = loaded(spec_file)
             result = command.selftest(found, base, options, lambda text: progress("candidate", text))
         except (SpecError, command.NotEqual) as error:
-            complain(errors, str(error))
+            complain(errors, str(error), lang)
             return ERROR
-    code = max(result.exit_code, command.write(result, json, lambda text: complain(errors, text)))
-    command.show(result, console, verbose=verbose)
+    code = max(result.exit_code, command.write(result, json, lambda text: complain(errors, text, lang)))
+    command.show(result, console, lang, verbose=verbose)
     return code
 
 
@@ -339,6 +353,22 @@ def observed(
         tell(errors, f"{error}; both sides were ended", lang)
         return error.report, error.exit_code
     return report, report.exit_code
+
+
+def tested_by(file: Path | None) -> Callable[[Report, Path | None], Report] | None:
+    """What puts the summary of a self-test into a report, given the spec's file. Raises ValueError for a file that is none."""
+    if file is None:
+        return None
+    from verify.selftest import command
+
+    result = command.read(file)
+
+    def put(report: Report, spec_file: Path | None) -> Report:
+        with contextlib.suppress(SpecError):  # which the report tells
+            return report.model_copy(update={"selftest": command.summary(result, *loaded(spec_file))})
+        return report
+
+    return put
 
 
 def loaded(file: Path | None) -> tuple[Spec, Path]:

@@ -334,6 +334,59 @@ LABELS: dict[str, Text] = {
         "{count} of note; --verbose or --json FILE shows all", "另有 {count} 项提示；--verbose 或 --json FILE 显示全部"
     ),
     "undecided": Text("could not be decided", "无法判定"),
+    "selftest": Text(
+        "this gate caught {caught} of {moved} seeded faults, with {false_alarms} false alarms on {rewrites} harmless "
+        "rewrites (self-test of {finished}, variant {variant}, seed {seed}, version {tool_version}, torch {torch})",
+        "本检查在 {moved} 个植入的错误中发现 {caught} 个，{rewrites} 处无害改写中误报 {false_alarms} 次"
+        "（自检时间 {finished}，变体 {variant}，种子 {seed}，版本 {tool_version}，torch {torch}）",
+    ),
+    "outdated": Text(
+        "the self-test is of other code than today's ({parts}): run it again",
+        "自检针对的代码与当前不同（{parts}）：请重新自检",
+    ),
+    "verifier": Text("verifier", "验证器"),
+    # self-test
+    "kind": Text("kind", "类别"),
+    "were-run": Text("run", "已运行"),
+    "caught": Text("caught", "已发现"),
+    "raised": Text("raised", "抛出异常"),
+    "stopped": Text("stopped", "无法判定"),
+    "noted": Text("noted", "仅提示"),
+    "survived": Text("survived", "漏过"),
+    "unmoved": Text("unmoved", "无变化"),
+    "unreached": Text("unreached", "未执行到"),
+    "equivalent": Text("equivalent", "等价"),
+    "false-alarm": Text("false alarm", "误报"),
+    "why-noted": Text("told in a note, which changes no verdict", "仅作为提示给出，不改变结论"),
+    "why-survived": Text("values moved, and the gate called it equal", "数值有变化，而检查判为一致"),
+    "why-unmoved": Text(
+        "no value of any case moved by a bit: no case tells, or the change is none",
+        "所有场景的数值均逐位相同：没有场景能区分，或改动并无影响",
+    ),
+    "why-unreached": Text("no case runs these lines", "没有场景执行这些代码行"),
+    "why-equivalent": Text(
+        "no change: the same instructions, or values that moved as rounding moves them",
+        "并非改变：指令相同，或数值变化仅为舍入",
+    ),
+    "why-false-alarm": Text("{check} reports a harmless rewrite", "{check} 报告了一处无害改写"),
+    "selftest-more": Text("{count} more: --verbose, or --json FILE", "另有 {count} 项：--verbose 或 --json FILE"),
+    "selftest-caught": Text(
+        "{caught} of {moved} faults that moved a value were caught ({share}), {raised} of them by an exception alone; "
+        "{noted} more were noted, {alike} more are no change, {still} more moved none",
+        "在 {moved} 个改变了数值的错误中发现 {caught} 个（{share}），其中 {raised} 个仅因抛出异常；另有 {noted} 个仅作提示，"
+        "{alike} 个并非改变，{still} 个未改变任何数值",
+    ),
+    "selftest-not-run": Text(
+        "{unreached} more in lines that no case runs, {same} more that change no instruction",
+        "另有 {unreached} 个位于没有场景执行的代码行，{same} 个未改变任何指令",
+    ),
+    "selftest-alarms": Text(
+        "{alarms} false alarms on {rewrites} harmless rewrites", "{rewrites} 处无害改写中误报 {alarms} 次"
+    ),
+    "selftest-seed": Text(
+        "seed {seed}, {kinds} kinds, {sites} places for faults, {seconds:.0f} s ({cpu:.0f} s of processor time)",
+        "种子 {seed}，{kinds} 类，{sites} 处可植入，用时 {seconds:.0f} 秒（处理器时间 {cpu:.0f} 秒）",
+    ),
 }
 
 

@@ -206,6 +206,23 @@ class Skipped(Value):
         return chinese(self.reason)
 
 
+class Selftest(Value):
+    """What a self-test that was run before found of the gate: how many seeded faults it catches."""
+
+    caught: int = Field(description="Faults that were reported, or could not be decided.")
+    moved: int = Field(description="Faults that moved a value.")
+    false_alarms: int = Field(description="Harmless rewrites that were reported.")
+    rewrites: int = Field(description="Harmless rewrites that were run.")
+    checks: list[str]
+    variant: str
+    seed: int
+    finished: str = Field(description="When it was run, UTC, ISO 8601.")
+    tool_version: str
+    packages: dict[str, dict[str, str | None]] = Field(description="By side: versions of torch and others.")
+    code: dict[str, str] = Field(description="Digests of the code that it was run on, by part.")
+    outdated: list[str] = Field(description="Parts whose code was another: verifier, spec, reference, candidate.")
+
+
 class Report(Value):
     """The whole result of a run."""
 
@@ -224,6 +241,7 @@ class Report(Value):
     facts: dict[str, dict[str, Any]] = Field(
         description="Per variant: configuration values, parameter count, layers run."
     )
+    selftest: Selftest | None = Field(default=None, description="Of the gate, where --selftest names one's result.")
 
     @property
     def proves(self) -> bool:

@@ -98,6 +98,7 @@ class InputSpec(Strict):
         allow_inf_nan=False,
         description="Float draws are multiplied by this. Standard deviation, half-width or value.",
     )
+    offset: float = Field(0.0, allow_inf_nan=False, description="Added to float draws: their middle.")
     below: Size | None = Field(None, description="integers, subset, permutation: values are in [0, below).")
     rows: Literal["different", "same"] = Field("different", description="Whether the rows of a batch draw apart.")
 

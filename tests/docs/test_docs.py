@@ -308,6 +308,7 @@ def test_inputs_that_the_tables_rule_out_are_refused(wrong, tmp_path):
         ("Finding", report.Finding),
         ("Location", report.Location),
         ("Divergence", report.Divergence),
+        ("Self-test", report.Selftest),
         ("Line", report.Line),
         ("Skipped", report.Skipped),
     ],

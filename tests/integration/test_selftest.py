@@ -135,6 +135,8 @@ def test_the_command_writes_json_and_exits_by_what_it_found(duo):
     code, output = _command(duo, "--budget", "6", "--seed", "1")
     written = json.loads((duo.folder / "out.json").read_text())
     assert written["schema_version"] == 1
+    assert set(written["code"]) == {"verifier", "spec", "reference", "candidate"}
+    assert written["packages"]["candidate"]["torch"]
     result = Result.model_validate(written)
     assert code == result.exit_code
     assert len(result.run) == 6

@@ -124,12 +124,12 @@ class Model(PreTrainedModel):
 def saved(duo):
     """The report of `roundtrip` on two such models; keywords fill in the candidate."""
 
-    def run_it(**candidate: object) -> Report:
-        plain = {"name": "scale", "persistent": True, "init": "pass"}
-        for side, filled in (("left", plain), ("right", {**plain, **candidate})):
+    def run_it(left: str = PRETRAINED, fills: str = "pass", **candidate: object) -> Report:
+        plain = {"name": "scale", "persistent": True, "init": fills}
+        for side, text, filled in (("left", left, plain), ("right", PRETRAINED, {**plain, **candidate})):
             (duo.folder / side).mkdir(exist_ok=True)
-            (duo.folder / side / "model.py").write_text(PRETRAINED.format(**filled))
-        duo.spec(checks=["roundtrip"])
+            (duo.folder / side / "model.py").write_text(text.format(**filled))
+        duo.spec(checks=["roundtrip"], variants={"tiny": {"width": 32}})
         return duo.run()
 
     return run_it
@@ -143,6 +143,42 @@ def test_a_checkpoint_comes_back(saved):
         "reference load",
         "candidate load",
     }
+    (told,) = (s.reason for s in report.skipped if s.case == "missing keys")  # both leave them unset
+    assert told.startswith(
+        "4 parameters differ in size, hold too few drawn values to judge, or are finite on neither side"
+    )
+
+
+FILLS = """if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+        if isinstance(module, Model):
+            nn.init.ones_(module.scale)
+            module.table.copy_(torch.arange(float(self.config.width)))"""
+PLAIN = PRETRAINED.replace("(PreTrainedModel)", "(nn.Module)").replace("__init__(config)", "__init__()")
+PLAIN = PLAIN.replace(
+    "self.post_init()", "nn.init.normal_(self.linear.weight, std=0.02); nn.init.zeros_(self.linear.bias)"
+)
+assert PLAIN.count("nn.init") == 2
+
+
+@pytest.mark.parametrize("left", [PRETRAINED, PLAIN], ids=["hub-style", "plain"])
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        ("pass", "pass", []),
+        ("std=0.02", "std=0.05", ["linear.weight"]),
+        ("nn.init.zeros_(module.bias)", "pass", ["linear.bias"]),
+        ("nn.init.ones_(module.scale)", "pass", ["scale"]),
+        ("nn.init.normal_(module.weight, std=0.02)", "module.weight.data.normal_(0.0, 0.02)", None),
+    ],
+)
+def test_what_fills_a_checkpoint_that_lacks_tensors_is_as_in_the_reference(saved, left, old, new, lost):
+    """None: only a reference that loads can say whether what a checkpoint has may be drawn anew."""
+    report = saved(left, FILLS, init=FILLS.replace(old, new))
+    lost = (["linear.weight"] if left is PRETRAINED else []) if lost is None else lost
+    assert [(f.case, f.subject) for f in report.findings] == [("missing keys", name) for name in lost]
+    assert report.verdict == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
 
 
 def test_a_buffer_that_loading_leaves_unset_is_found(saved):

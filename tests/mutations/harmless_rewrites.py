@@ -219,7 +219,8 @@ size = self.patch_embedding.kernel_size
             PATCHES,
             """\
 stride = (1, *self.patch_embedding.stride)
-        tokens = F.conv3d(video, self.patch_embedding.weight.unsqueeze(2), stride=stride).flatten(2).transpose(1, 2)""",
+        weight = self.patch_embedding.weight.unsqueeze(2)
+        tokens = F.conv3d(video.to(weight.dtype), weight, stride=stride).flatten(2).transpose(1, 2)""",
         ),
     ),
     rewrite(
@@ -313,7 +314,7 @@ side = self.patch_embedding.kernel_size[0]
             "order = torch.sort(scores, dim=-1, descending=True, stable=True).indices",
             "order = scores.topk(min(limit, scores.shape[1]), dim=-1).indices",
         ),
-        cases=("residual-video", "residual-top-k"),
+        cases=("residual-video", "residual-top-k", "residual-near-ties"),
     ),
     # Head.
     rewrite("head-by-hand", (POOL, HEAD_BY_HAND.format(key_bias="b_k"))),

@@ -169,6 +169,30 @@ PRECISION_FAULTS = (
         ),
     ),
     precision("videos-through-bfloat16", "*", "video-2-frames fp32", ("video = pixel_values if pixel_values.ndim == 5", "video = pixel_values.bfloat16().to(pixel_values.dtype) if pixel_values.ndim == 5")),
+    precision("scores-in-float32", "*", "residual-near-ties fp32", ("dtype = torch.float32 if residual.device.type == \"mps\" else torch.float64", "dtype = torch.float32")),
+    precision("scores-compared-in-float32", "*", "residual-near-ties bf16", ("torch.sort(scores, dim=-1", "torch.sort(scores.float(), dim=-1")),
+    precision("residual-in-the-models-dtype", "*", "residual-near-ties bf16", ("visible = residual_to_indices(visible, patch)", "visible = residual_to_indices(visible.to(tokens.dtype), patch)")),
+    precision("pixels-not-cast", "eager-attention fp32 given fp64", "eager-attention fp32 given fp64", (".flatten(0, 1).to(self.patch_embedding.weight.dtype)", ".flatten(0, 1)")),
+    precision(
+        "pixels-cast-from-half-alone",
+        "eager-attention fp32 given fp64",
+        "eager-attention fp32 given fp64",
+        (".flatten(0, 1).to(self.patch_embedding.weight.dtype)", ".flatten(0, 1)\n        if frames.dtype in (torch.float16, torch.bfloat16):\n            frames = frames.to(self.patch_embedding.weight.dtype)"),
+    ),
+    precision(
+        "weights-cast-to-the-pixels",
+        "last_hidden_state.dtype",
+        "eager-attention bf16 given fp32",
+        ("tokens = self.patch_embedding(frames).flatten(2)", "tokens = F.conv2d(video.transpose(1, 2).flatten(0, 1), self.patch_embedding.weight.to(video.dtype), stride=self.patch_embedding.stride).flatten(2)"),
+        ("        hidden_states, cos, sin = self._embed(pixel_values, visible_indices)\n", "        hidden_states, cos, sin = self._embed(pixel_values, visible_indices)\n        self.to(hidden_states.dtype)\n"),
+    ),
+    precision(
+        "pixels-scaled-in-their-own-type",
+        "*",
+        "eager-attention fp32 given bf16",
+        ("frames = video.transpose(1, 2).flatten(0, 1).to(", "frames = (video * 1.1).transpose(1, 2).flatten(0, 1).to("),
+        ("tokens = self.patch_embedding(frames)", "tokens = self.patch_embedding(frames / 1.1)"),
+    ),
     precision("output-in-float32", "last_hidden_state.dtype", "long-grid bf16", ("hidden_states = self.layernorm_post(hidden_states)", "hidden_states = self.layernorm_post(hidden_states)\n            hidden_states, late = hidden_states.float(), hidden_states"), ("pooled = self.head(hidden_states)", "pooled = self.head(late)")),
 )  # fmt: skip
 
@@ -237,6 +261,21 @@ ROUNDTRIP_FAULTS = (
         "candidate load",
         "candidate load",
         ("self.scaling = self.head_dim**-0.5", "self.scaling = 1.0 / torch.tensor(float(self.head_dim)).sqrt().item()"),
+    ),
+    roundtrip("probe-not-initialised", "head.probe", "missing keys", ("            nn.init.normal_(module.probe)", "            pass")),
+    roundtrip("head-attention-not-initialised", "head.attention.in_proj_weight", "missing keys", ("            module._reset_parameters()", "            pass")),
+    roundtrip("root-norm-not-initialised", "head.norm.weight", "missing keys", ("        elif isinstance(module, LlavaViTRMSNorm):\n            nn.init.ones_(module.weight)\n", "")),
+    roundtrip(
+        "initialiser-overwrites-what-was-loaded",
+        "*",
+        "missing keys",
+        ("            nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)", "            module.weight.data.normal_(0.0, self.config.initializer_range)"),
+    ),
+    roundtrip(
+        "a-missing-key-not-reported",
+        "head.probe",
+        "missing keys",
+        ('    main_input_name = "pixel_values"\n', '    main_input_name = "pixel_values"\n    _keys_to_ignore_on_load_missing = ["head.probe"]\n'),
     ),
     roundtrip(
         "auto-map-left-out",

@@ -181,3 +181,13 @@ def test_a_transposed_array_is_written_as_it_reads(tmp_path):
     array = np.arange(6.0).reshape(2, 3).T
     write_inputs({"x": array}, tmp_path / "f")
     np.testing.assert_array_equal(load_file(str(tmp_path / "f"))["x"], array)
+
+
+def test_an_offset_is_added_after_the_scale():
+    found = drawn(shape=[2000], dtype="int64", scale=1e6, offset=2.0**43)
+    assert abs(found.mean() - 2**43) < 1e5
+    assert 9e5 < found.std() < 1.1e6
+    assert len(np.unique(found)) > 1990
+    assert len(np.unique(found.astype(np.float32))) < 20
+    assert drawn(shape=[2], draw="constant", scale=0.5, offset=0.25).tolist() == [0.75, 0.75]
+    assert drawn(shape=[2], draw="constant", offset=-2.0, dtype="bool").tolist() == [False, False]

@@ -15,6 +15,7 @@ from unit_builders import ROOT, finding_of, full_report, group_of, report_of
 from verify import cli
 from verify.report import Report, Verdict
 from verify.run import Interrupted
+from verify.selftest.fingerprint import fingerprint
 from verify.spec import SpecError
 
 
@@ -139,6 +140,72 @@ def test_quiet_has_no_progress(runs, capsys, arguments, progress):
     told = capsys.readouterr()
     assert ("step" in told.err) == progress
     assert "the two implementations are the same model" in told.out
+
+
+SELFTEST = {
+    "tool_version": "0.1", "seed": 3, "budget": 9, "variant": "small", "depth": 2, "checks": ["forward"], "kinds": [],
+    "finished": "2026-01-02T03:04:05+00:00", "packages": {"reference": {"torch": "2.13.0"}}, "code": {}, "seconds": 1.0,
+    "cpu_seconds": 1.0, "sites": 99, "faults": [], "rewrites": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def selftest(runs, tmp_path):
+    """Writes a self-test's result: two faults caught, one survived, one rewrite; of this code but for some parts."""
+
+    def write(*other: str):
+        plain = {"kind": "lost-factor", "place": "a.py:1", "harmless": False, "change": ""}
+        faults = [{**plain, "status": status} for status in ("caught", "stopped", "survived", "unmoved")]
+        code = {part: "x" if part in other else digest for part, digest in fingerprint(*cli.loaded(None)).items()}
+        rewrites = [{**plain, "harmless": True, "status": "unmoved"}]
+        file = tmp_path / "selftest.json"
+        file.write_text(json.dumps({**SELFTEST, "faults": faults, "rewrites": rewrites, "code": code}))
+        return file
+
+    return write
+
+
+def test_a_selftests_summary_goes_into_the_report(runs, selftest, tmp_path, capsys):
+    assert runs("--selftest", str(selftest()), "--json", "r.json", "--markdown", "r.md") == 0
+    told = json.loads((tmp_path / "r.json").read_text())["selftest"]
+    assert (told["caught"], told["moved"], told["false_alarms"], told["rewrites"]) == (2, 3, 0, 1)
+    assert told["outdated"] == []
+    for text in (capsys.readouterr().out.replace("\n", " "), (tmp_path / "r.md").read_text()):
+        assert "this gate caught 2 of 3 seeded faults" in text
+        assert "other code" not in text
+
+
+@pytest.mark.parametrize(
+    ("lang", "told"),
+    [("en", "other code than today's (verifier, candidate)"), ("zh", "代码与当前不同（验证器, 候选实现）")],
+)
+def test_a_selftest_of_other_code_is_said_to_be_one(runs, selftest, tmp_path, capsys, lang, told):
+    file = selftest("verifier", "candidate")
+    assert runs("--selftest", str(file), "--lang", lang, "--json", "r.json") == 0
+    assert told in capsys.readouterr().out.replace("\n", " ")
+    (tmp_path / "llavavit" / "model.py").write_text("changed = True\n")
+    assert runs("--selftest", str(selftest()), "--json", "r.json") == 0
+    assert json.loads((tmp_path / "r.json").read_text())["selftest"]["outdated"] == []
+    file = selftest()
+    (tmp_path / "llavavit" / "model.py").write_text("changed = 'again'\n")
+    assert runs("--selftest", str(file), "--json", "r.json") == 0
+    assert json.loads((tmp_path / "r.json").read_text())["selftest"]["outdated"] == ["candidate"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file or directory"),
+        ("{}", "not a self-test of this version: tool_version"),
+        ("[", "Invalid JSON"),
+    ],
+)
+def test_a_selftest_that_cannot_be_read_is_told_before_the_run(runs, tmp_path, capsys, content, told):
+    if content is not None:
+        (tmp_path / "s.json").write_text(content)
+    assert runs("--selftest", "s.json") == 2
+    assert told in capsys.readouterr().err.replace("\n", " ")
+    assert runs.asked == ()
 
 
 @pytest.mark.parametrize(("what", "title"), [("report", "Report"), ("spec", "Spec")])

@@ -127,11 +127,13 @@ ALLOWED = {
         (f"{V}selftest.{n}" for n in ("expressions", "statements", "rewrites", "mutant", "modules", "shadow")),
         (V + "selftest",),
     ),
+    "verify.selftest.alike": [V + n for n in ("checks", "compare", "report", "spec", "trace")],
+    "verify.selftest.fingerprint": [V + n for n in ("pair", "spec", "trace")],
     "verify.selftest.gate": [
-        V + n for n in ("checks", "compare", "pair", "report", "scenes", "selftest", "side", "spec", "trace")
+        V + n for n in ("checks", "pair", "report", "scenes", "selftest", "side", "spec", "trace")
     ],
     "verify.selftest.result": [V + "report", V + "selftest"],
-    "verify.selftest.show": [V + "selftest", V + "sinks.text"],
+    "verify.selftest.show": [V + "messages", V + "selftest", V + "sinks.text"],
     "verify.__main__": [V + "cli"],
     "verify": [],
     **dict.fromkeys(SINKS, (V + "report", V + "messages", V + "trace", V + "sinks")),

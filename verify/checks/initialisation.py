@@ -8,7 +8,7 @@ size lets them vary. What another seed does not change is not drawn: a table, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,13 +18,15 @@ from verify.checks import buffers, structure
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import gap
 from verify.report import Finding
-from verify.trace import Ask, Trace
+from verify.trace import Answer, Ask, Trace
 
 SUMMARY = "initial values or, where drawn in another order, their distribution"
 RUNS_CASES = False
 
 DEVIATIONS = 7.0
 """Standard errors that statistics of one distribution may lie apart. A normal variate does so once in 10^11 times."""
+
+ALLOWED = f"{DEVIATIONS:g} standard errors, where values are drawn in another order"
 
 FEWEST, FEWEST_FOR_SHAPE = 64, 1024
 """Below this many values mean and spread, or the kurtosis, are too far from normal for such a rule. Constants are always
@@ -48,26 +50,30 @@ def plan(job: Job) -> list[Ask]:
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     r, c = reference.get(job.key("initialisation")), candidate.get(job.key("initialisation"))
     make = Maker(job=job, check="initialisation", group="parameters")
-    outcome = Outcome(
-        name="parameters", reason=f"{DEVIATIONS:g} standard errors, where values are drawn in another order"
-    )
+    outcome = Outcome(name="parameters", reason=ALLOWED)
     if r.result is None or c.result is None:
         outcome.findings += faults(make, r, c)
         yield outcome
         return
-    recipes = mapping.resolve(job.spec.mapping, structure.shapes(r.result), structure.shapes(c.result)).recipes
-    left, right = ({p["name"]: p for p in side["parameters"]} for side in (r.result, c.result))
-    common = dict(_aligned(recipes, left, right))
+    yield from judged(make, outcome, r, c)
+
+
+def judged(make: Maker, outcome: Outcome, r: Answer, c: Answer) -> Iterator[Outcome]:
+    """`outcome` with what two answers to `initialisation`, or to `lacking`, show; and an outcome for what is not judged."""
+    left, right = (answer.result or {} for answer in (r, c))
+    recipes = mapping.resolve(make.job.spec.mapping, structure.shapes(left), structure.shapes(right)).recipes
+    common = aligned(make, left, right)
+    ours, others = ({p["name"]: p for p in side["parameters"]} for side in (left, right))
     passed: list[str] = []
     for name, theirs in common.items():
         if make.ignored(name):
             continue
         tables = _tables(recipes.get(theirs), r.arrays.get(name), c.arrays.get(theirs))
-        judged, finding = _one(make, name, left[name], right[theirs], tables)
-        outcome.compared += judged
-        passed += [] if judged else [name]
+        decided, finding = _one(make, name, ours[name], others[theirs], tables)
+        outcome.compared += decided
+        passed += [] if decided else [name]
         if finding is not None:
-            places = {"reference": structure.owner(r.result, name), "candidate": structure.owner(c.result, theirs)}
+            places = {"reference": structure.owner(left, name), "candidate": structure.owner(right, theirs)}
             outcome.findings.append(finding.model_copy(update=places))
     if not common:
         outcome.skipped, outcome.reason = True, "no parameter is the same on both sides"
@@ -79,8 +85,15 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         yield Outcome(name="not judged", skipped=True, reason=NOT_JUDGED.format(len(passed), passed[0]))
 
 
+def aligned(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, str]:
+    """What the candidate calls each of the reference's parameters that is neither cut nor joined."""
+    recipes = mapping.resolve(make.job.spec.mapping, structure.shapes(left), structure.shapes(right)).recipes
+    names = ({p["name"] for p in side["parameters"]} for side in (left, right))
+    return dict(_aligned(recipes, *names))
+
+
 def _aligned(
-    recipes: Mapping[str, mapping.Recipe], left: Mapping[str, Any], right: Mapping[str, Any]
+    recipes: Mapping[str, mapping.Recipe], left: Collection[str], right: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """The reference's and the candidate's name of each parameter that is neither cut nor joined."""
     for theirs in right:

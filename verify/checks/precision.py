@@ -12,6 +12,10 @@ for each output of each case and format, so less than 1e-5 for a run that compar
 in every draw is a note: the candidate is the more precise one.
 
 Where the two are different functions, errors say nothing about precision; then this check says so and no more.
+
+The first case also runs with inputs of another type than the weights: wider ones that hold what the weights' type can,
+and narrower ones. Whether the model takes them, and what it loses by it, must be as in the reference; that neither side
+takes them is agreement.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,35 +48,57 @@ FACTOR = 1.5
 FORMATS = {"fp32": 2.0**-24, "bf16": 2.0**-8, "fp16": 2.0**-11, "autocast": 2.0**-8}
 """Native formats and their rounding. autocast is a float32 model in which torch chooses bfloat16 by operation."""
 
+GIVEN = {"fp32 given fp64": ("fp32", "fp64"), "fp32 given bf16": ("fp32", "bf16"), "bf16 given fp32": ("bf16", "fp32")}
+"""By name: the format of the weights, another one of the float inputs."""
+
 SHARE = 0.25
 """Two exact answers that lie further apart than this share of the reference's error are different functions' answers."""
 
 
 def exact_of(form: str) -> str:
-    """The format whose rounded weights and inputs the exact answer is for: autocast keeps them in float32."""
-    return "fp32" if form == "autocast" else form
+    """The format whose rounded weights and inputs the exact answer is for: autocast keeps them in float32, and inputs
+    in a wider type than the weights hold the same values."""
+    if form == "autocast":
+        return "fp32"
+    weights, inputs = GIVEN.get(form, (form, form))
+    return weights if FORMATS.get(inputs, 0.0) <= FORMATS[weights] else form
 
 
 def plan(job: Job) -> list[Ask]:
     asks = []
     for name in job.cases(CHECK):
-        for form in FORMATS:
+        for form in _forms(job, name):
             asks.append(_ask(job, name, form))
             if exact_of(form) == form:
                 asks.append(_ask(job, name, form, lifted=True, sides=BOTH if form == "fp32" else ("reference",)))
     return asks
 
 
+def _forms(job: Job, case: str) -> list[str]:
+    """The formats that a case runs in: all, the first case of the check also in those of other inputs than weights."""
+    return [*FORMATS, *(GIVEN if case == job.cases(CHECK)[0] and _floats(job, case) else ())]
+
+
+def _floats(job: Job, case: str) -> bool:
+    """Whether a case has inputs that can be given in several float types."""
+    inputs = job.scenes[CHECK, case].case.inputs.values()
+    return any(i.dtype == "float" or (i.dtype is None and i.below is None) for i in inputs)
+
+
 def _ask(job: Job, case: str, form: str, *, lifted: bool = False, sides: tuple[Role, ...] = BOTH) -> Ask:
     kind = f"{form}/exact" if lifted else form
-    return job.ask(
-        "precision", CHECK, case, kind, sides=sides, arithmetic=kind, format=form, lifted=lifted, draws=DRAWS
-    )
+    return job.ask("precision", CHECK, case, kind, sides=sides, arithmetic=kind, draws=DRAWS, **arguments(form, lifted))
+
+
+def arguments(form: str, lifted: bool) -> dict[str, Any]:
+    """What an ask in one of FORMATS or GIVEN says of the format. lifted: of the exact answer to it."""
+    weights, inputs = GIVEN.get(form, (form, ""))
+    return {"format": weights, "given": inputs, "lifted": lifted}
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     for name in job.cases(CHECK):
-        for form in FORMATS:
+        for form in _forms(job, name):
             make = Maker(job=job, check=CHECK, group=f"{name} {form}")
             key = job.key(CHECK, name, form)
             exact = job.key(CHECK, name, exact_of(form), "exact")
@@ -93,6 +120,9 @@ def _format(
         details = {"side": "candidate", "fault": lacking[1]}
         return Outcome(name=make.group, findings=[make.finding("fault-one", make.group, details=details)])
     refused = [a.fault for a in pair if a.fault and a.fault.kind == "raised"]
+    if form in GIVEN and len(refused) == len(pair):
+        reason = f"both sides refuse such inputs: {refused[0]}"
+        return Outcome(name=make.group, compared=make.counted([make.group]), reason=reason)
     if form != "fp32" and len(refused) == len(pair):
         reason = f"neither side runs in {form}: {refused[0]} / {refused[1]}"
         return Outcome(name=make.group, skipped=True, reason=reason)
@@ -134,7 +164,7 @@ def _output(
         return  # `forward` and `outputs` report it
     if not sides[0].values[names[0]].size:
         return  # no value has an error
-    floor = FORMATS[form] / 64
+    floor = FORMATS[GIVEN.get(form, (form,))[0]] / 64
     left, right = ([_error(sides[2].values[n], side.values[n]) for n in names] for side in sides[:2])
     if not all(map(math.isfinite, left)):
         return  # the format cannot hold the reference's own values

@@ -3,6 +3,9 @@
 The model has drawn weights, so that nothing is right by its initial value. It is saved, then loaded twice in a fresh
 process with dirtied memory, by its class and, where the spec names the side's `remote_code`, by AutoModel with the code
 beside the checkpoint. Every parameter and buffer must be equal to the bit, saved or not, and the load report empty.
+
+Then every tensor is left out of a checkpoint once. What fills it must be of the distribution that the reference fills it
+with, or that it starts from where it cannot load; the load report must name it, and what the checkpoint has must stay.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from verify.checks import structure
+from verify.checks import initialisation, structure
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.report import Finding
 from verify.trace import BOTH, Answer, Ask, Role, Trace
@@ -19,6 +22,7 @@ SUMMARY = "save_pretrained, then from_pretrained and AutoModel in a fresh proces
 RUNS_CASES = False
 
 CHECK = "roundtrip"
+REFERENCE: tuple[Role, ...] = ("reference",)
 
 
 def plan(job: Job) -> list[Ask]:
@@ -28,6 +32,10 @@ def plan(job: Job) -> list[Ask]:
     asks = [
         *structure.plan(job),
         Ask(key=job.key(CHECK, "save"), op="save", args={"values": values, "code": code}),
+        Ask(key=job.key(CHECK, "lacking"), op="lacking", args={"values": values, "seed": job.seed}),
+        Ask(
+            key=job.key(CHECK, "start"), op="initialisation", args={"values": values, "seed": job.seed}, sides=REFERENCE
+        ),
         Ask(key=job.key(CHECK, "load"), op="load", args={"values": values, "auto": False}, fresh=True),
     ]
     if remote:
@@ -47,6 +55,48 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         else:
             reason = f"the spec names no `remote_code` of the {role}, so AutoModel has no code to load"
             yield Outcome(name=f"{role} auto", skipped=True, reason=reason)
+    yield from _lacking(job, reference, candidate)
+
+
+def _lacking(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    """What fills the tensors that a checkpoint lacks."""
+    make = Maker(job=job, check=CHECK, group="missing keys")
+    outcome = Outcome(name=make.group, reason=initialisation.ALLOWED)
+    saves = [trace.get(job.key(CHECK, "save")) for trace in (reference, candidate)]
+    r, c = (trace.get(job.key(CHECK, "lacking")) for trace in (reference, candidate))
+    absent = next((answer for answer in (saves[1], c) if _absent(answer)), None)
+    loads = not any(map(_absent, (saves[0], r)))
+    start = r if loads else reference.get(job.key(CHECK, "start"))
+    if absent is not None:
+        outcome.skipped, outcome.reason = True, str(absent.fault)
+    elif any(save.result is None and not _absent(save) for save in saves):
+        role = next(role for role, save in zip(BOTH, saves, strict=True) if save.result is None and not _absent(save))
+        outcome.skipped, outcome.reason = True, f"the {role} saved nothing; see save"
+    elif start.result is None or c.result is None:
+        outcome.findings += faults(make, start, c)
+    else:
+        if loads:
+            outcome.findings += _reported(make, r.result or {}, c.result)
+        yield from initialisation.judged(make, outcome, start, c)
+        return
+    yield outcome
+
+
+def _reported(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
+    """What two sides say of checkpoints that lack something, and whether the rest stays, as far as they part in that."""
+    common = initialisation.aligned(make, left, right)
+    for name, theirs in common.items():
+        if make.ignored(name):
+            continue
+        places = {"reference": structure.owner(left, name), "candidate": structure.owner(right, theirs)}
+        told = [key in side["told"] for key, side in ((name, left), (theirs, right))]
+        if told[0] != told[1]:
+            words = ["missing" if one else "not missing" for one in told]
+            details = {"what": "a key that the checkpoint lacks", "reference": words[0], "candidate": words[1]}
+            yield make.finding("value", name, details=details).model_copy(update=places)
+        if (name in left["changed"]) != (theirs in right["changed"]) and not make.job.spec.mapping.parameters:
+            details = {"side": BOTH[theirs in right["changed"]], "what": "is drawn anew where another key is missing"}
+            yield make.finding("tensor-lost", name, details=details).model_copy(update=places)
 
 
 def _saved(job: Job, r: Answer, c: Answer) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from verify.checks.precision import CHECK, FORMATS, exact_of
+from verify.checks.precision import CHECK, FORMATS, GIVEN, arguments, exact_of
 from verify.divergence.rounding import Lost, Run, first_loss
 from verify.explain.explainer import Explainer, location, place_of
 from verify.report import Divergence, Finding
@@ -34,7 +34,7 @@ def explain(explainer: Explainer, finding: Finding, allowed: float | None = None
         if runs[0] is None or runs[1] is None:
             return None
         pairs.append((runs[0], runs[1]))
-    lost = first_loss(pairs[0], pairs[1], explainer.allowed, FORMATS[form] / NONE)
+    lost = first_loss(pairs[0], pairs[1], explainer.allowed, FORMATS[GIVEN.get(form, (form,))[0]] / NONE)
     if lost is None or lost.operation.frame is None:
         return None
     told = _told(explainer, finding, lost)
@@ -46,10 +46,9 @@ def _run(explainer: Explainer, case: str, role: Role, form: str, *, lifted: bool
     side = next(s for s in explainer.sides if s.settings.role == role)
     chosen = exact_of(form) if lifted else form
     arithmetic = f"{chosen}/exact" if lifted else chosen
-    ask = explainer.job.ask(
-        "rounding", CHECK, case, f"rounding-{next(_numbers)}", sides=(role,), arithmetic=arithmetic,
-        format=chosen, lifted=lifted, draws=DRAWS,
-    )  # fmt: skip
+    kind = f"rounding-{next(_numbers)}"
+    about = arguments(chosen, lifted)
+    ask = explainer.job.ask("rounding", CHECK, case, kind, sides=(role,), arithmetic=arithmetic, draws=DRAWS, **about)
     explainer.progress(role, f"{case}: where {form} loses more")
     answer = side.ask(ask)
     return None if answer.result is None else Run.read(answer.result, answer.arrays)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import nn
 
 from .arithmetic import exact, nudge
@@ -78,13 +78,16 @@ def prepared(builder: Builder, args: dict[str, Any]) -> Built:
 
 
 def load_inputs(args: dict[str, Any], built: Built, builder: Builder, prefix: str = "") -> dict[str, Any]:
-    """The case's arguments by this side's names: tensors on the device, floats in the run's dtype, nudged by one ulp
-    where asked; and the plain ones. prefix: of several draws in the file, the one whose names begin so."""
+    """The case's arguments by this side's names: tensors on the device, floats in the run's dtype or the one that `args`
+    gives, nudged by one ulp where asked; and the plain ones. prefix: of several draws in the file, the one whose names
+    begin so."""
     inputs = dict(args["arguments"])
-    tensors = {n.removeprefix(prefix): t for n, t in load_file(args["inputs"]).items() if n.startswith(prefix)}
+    with safe_open(args["inputs"], framework="pt") as file:  # of many draws, only the one
+        tensors = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
     for index, (name, tensor) in enumerate(sorted(tensors.items())):
         if tensor.is_floating_point():
-            tensor = tensor.to(DTYPES[args["through"]] if "through" in args else built.dtype).to(built.dtype)
+            given = DTYPES[args["given"]] if "given" in args else built.dtype
+            tensor = tensor.to(DTYPES[args["through"]] if "through" in args else given).to(given)
             if args["nudged"]:
                 nudge(tensor, NUDGE_SEED - 1 - index)
         rows = args.get("rows")

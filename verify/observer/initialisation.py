@@ -16,7 +16,7 @@ from .values import dtype_name
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), seed. Builds on the CPU as the model itself does, in its own dtypes.
 
-    Returns parameters [{name, shape, dtype, ...}] with what `_described` says, modules [{path, location}] and
+    Returns parameters [{name, shape, dtype, ...}] with what `described` says, modules [{path, location}] and
     the location of the model's class. arrays: the values, by name, of those that hold several and that another seed does
     not change.
     """
@@ -25,7 +25,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     again = {n: digest(p) for n, p in _fresh(builder, args["values"], args["seed"] + 1).named_parameters()}
     root = builder.settings["path"]
     parameters = [
-        {"name": name, "shape": list(p.shape), "dtype": dtype_name(p), **_described(p.detach(), again.get(name))}
+        {"name": name, "shape": list(p.shape), "dtype": dtype_name(p), **described(p.detach(), again.get(name))}
         for name, p in model.named_parameters()
     ]
     tables = {p["name"] for p in parameters if p["steady"] and p["lowest"] != p["highest"]}
@@ -42,7 +42,7 @@ def _fresh(builder: Builder, values: dict[str, Any], seed: int) -> nn.Module:
     return builder.construct(values)
 
 
-def _described(tensor: torch.Tensor, again: str | None) -> dict[str, Any]:
+def described(tensor: torch.Tensor, again: str | None) -> dict[str, Any]:
     """The statistics, and steady: whether no value is drawn. again: digest under another seed."""
     found = statistics(tensor)
     return {**found, "steady": found["digest"] == again}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .arithmetic import exact
-from .build import Builder, Built
+from .build import DTYPES, Builder, Built
 from .faults import Unusable
 from .forward import call, load_inputs
 from .values import container, describe, flatten, ordered
@@ -20,8 +20,9 @@ UNSUPPORTED = re.compile(r"not implemented for '(Half|BFloat16)'")
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), lifted (compute exactly in float64 what
-    that format's weights and inputs give) and draws (how many the input file holds, named "0/…", "1/…").
+    """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), given (another format of the float inputs;
+    "": the same), lifted (compute exactly in float64 what weights and inputs in these formats give) and draws (how many
+    the input file holds, named "0/…", "1/…"). Wider inputs hold what the weights' format can.
 
     Returns outputs, container and arrays as `forward` does, paths beginning with the draw's number and a slash. Raises
     Unusable where torch lacks an operation in this format on this device.
@@ -29,7 +30,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = built_in(builder, args)
     leaves = []
     for draw in range(args["draws"]):
-        inputs = load_inputs({**args, "through": stored_in(args)}, built, builder, f"{draw}/")
+        inputs = drawn(builder, built, args, draw)
         try:
             with torch.no_grad(), exact(built.exact), casting(builder, args):
                 output = call(builder, built.model, inputs)
@@ -48,8 +49,18 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def stored_in(args: dict[str, Any]) -> str:
-    """The format in which an ask's weights and inputs are."""
+    """The format in which an ask's weights are."""
     return "fp32" if args["format"] == AUTOCAST else str(args["format"])
+
+
+def drawn(builder: Builder, built: Built, args: dict[str, Any], draw: int) -> dict[str, Any]:
+    """The inputs of one draw, in the format that the ask gives them in: all hold what the narrower of that and the
+    weights' can."""
+    stored = stored_in(args)
+    given = args["given"] or stored
+    narrower = min(stored, given, key=lambda name: torch.finfo(DTYPES[name]).bits)
+    types = {"through": narrower, "given": "fp64" if args["lifted"] else given}
+    return load_inputs({**args, **types}, built, builder, f"{draw}/")
 
 
 def built_in(builder: Builder, args: dict[str, Any]) -> Built:

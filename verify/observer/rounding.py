@@ -8,9 +8,9 @@ import torch
 
 from .arithmetic import exact
 from .build import Builder
-from .forward import call, load_inputs
+from .forward import call
 from .operations import Plan, Recorder, names_of
-from .precision import built_in, casting, stored_in
+from .precision import built_in, casting, drawn
 from .values import describe
 
 PARTS = (0, 4, 5, 6, 7)
@@ -28,7 +28,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     first: Recorder | None = None
     tables: list[torch.Tensor] = []
     for draw in range(args["draws"]):
-        inputs = load_inputs({**args, "through": stored_in(args)}, built, builder, f"{draw}/")
+        inputs = drawn(builder, built, args, draw)
         recorder = Recorder(built.model, inputs, builder.settings["path"], Plan(), names)
         try:
             with torch.no_grad(), recorder, exact(built.exact), casting(builder, args):

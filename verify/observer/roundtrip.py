@@ -1,4 +1,5 @@
-"""save_pretrained, then from_pretrained and AutoModel in a fresh process: does every value come back?"""
+"""save_pretrained, then from_pretrained and AutoModel in a fresh process: does every value come back, and what fills
+those that a checkpoint lacks?"""
 
 from __future__ import annotations
 
@@ -7,16 +8,19 @@ import importlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from . import locate
 from .build import Builder
 from .faults import Unusable
-from .initialisation import digest
+from .initialisation import described, digest
+from .values import dtype_name
 
 DIRTY_BYTES = 64 * 2**20
 
@@ -36,8 +40,8 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     model.save_pretrained(folder)
     for file in args["code"][builder.settings["role"]]:
         shutil.copy(os.path.join(builder.settings["path"], file), folder)
-    saved = [pair for file in sorted(Path(folder).glob("*.safetensors")) for pair in load_file(file).items()]
-    found = {"tensors": _tensors(model), "saved": {k: digest(v) for k, v in saved}, "class": type(model).__name__}
+    saved = {k: digest(v) for k, v in _saved(folder).items()}
+    found = {"tensors": _tensors(model), "saved": saved, "class": type(model).__name__}
     builder.release()
     return found
 
@@ -55,26 +59,110 @@ def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         remote: Any = importlib.import_module("transformers.dynamic_module_utils")
         remote.HF_MODULES_CACHE = own
     else:
-        kind = type(builder.outline(args["values"])[0])
-        if not callable(getattr(kind, "from_pretrained", None)):
-            raise Unusable(f"{kind.__name__} has no from_pretrained()")
-    return {"loads": [_loaded(kind, _folder(builder), auto=args["auto"]) for _ in range(2)]}
+        kind = _hub_style(builder, args)
+    loads = []
+    for _ in range(2):
+        _dirty()
+        loads.append(_told(*_loaded(kind, _folder(builder), auto=args["auto"])))
+    return {"loads": loads}
+
+
+def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration), seed. Loads what `save` wrote without every other tensor, then without the rest.
+
+    So each saved tensor is left out once, and of most modules one tensor is there while another is not. What is drawn is
+    drawn with the seed, and once more with the next one.
+
+    Returns, as `initialisation` does, parameters [{name, shape, dtype, …}] of what the left-out ones are filled with,
+    buffers among them, modules, location and arrays. Beside that, told: names of which the load report says that they
+    were missing; changed: names that came back with other values from the checkpoint that has them. One that is left
+    without memory or without values counts as not finite. Unusable where the model has no from_pretrained or no safetensors.
+    """
+    kind = _hub_style(builder, args)
+    saved = _saved(_folder(builder))
+    if not saved:
+        raise Unusable(f"{kind.__name__} writes no safetensors")
+    found: dict[str, Any] = {"parameters": [], "told": [], "changed": [], "arrays": {}}
+    folder = Path(builder.settings["scratch"], "lacking")
+    for kept in (sorted(saved)[::2], sorted(saved)[1::2]):
+        _write(folder, Path(_folder(builder)), {key: saved[key] for key in kept})
+        model, told, again = _filled(kind, str(folder), args["seed"])
+        found["told"] += sorted(map(str, told.get("missing_keys", ())))
+        found["changed"] += [key for key in kept if key in again and again[key] != digest(saved[key])]
+        for name, tensor in _named(model).items():
+            if name in saved and name not in kept:
+                held = torch.full(tensor.shape, torch.nan) if tensor.is_meta else tensor.detach()
+                about = described(held, again[name])
+                if not about["finite"]:  # empty memory is no value, which could be the other side's
+                    about["digest"] = f"unset in the {builder.settings['role']}"
+                found["parameters"].append(
+                    {"name": name, "shape": list(held.shape), "dtype": dtype_name(held), **about}
+                )
+                if about["steady"] and about["lowest"] != about["highest"]:
+                    found["arrays"][name] = held
+    root = builder.settings["path"]
+    found["modules"] = [{"path": p, "location": locate.of_class(m, root)} for p, m in model.named_modules()]
+    return {**found, "location": locate.of_class(model, root)}
+
+
+def _write(folder: Path, whole: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """A checkpoint with these tensors in one file, and all else that is in the folder of a whole one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder, ignore=shutil.ignore_patterns("*.safetensors", "*.safetensors.index.json"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _filled(kind: Any, folder: str, seed: int) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
+    """A model loaded with a seed, its load report, and the digests of its tensors when loaded with another seed."""
+    torch.manual_seed(seed + 1)
+    again = _tensors(_loaded(kind, folder, auto=False)[0])
+    torch.manual_seed(seed)
+    return *_loaded(kind, folder, auto=False), again
+
+
+def _hub_style(builder: Builder, args: dict[str, Any]) -> Any:
+    """The model's class. Unusable where it cannot load."""
+    kind = type(builder.outline(args["values"])[0])
+    if not callable(getattr(kind, "from_pretrained", None)):
+        raise Unusable(f"{kind.__name__} has no from_pretrained()")
+    return kind
 
 
 def _folder(builder: Builder) -> str:
     return os.path.join(builder.settings["scratch"], "checkpoint")
 
 
-def _loaded(kind: Any, folder: str, *, auto: bool) -> dict[str, Any]:
-    _dirty()
+def _saved(folder: str) -> dict[str, torch.Tensor]:
+    """What the safetensors files of a checkpoint hold."""
+    return {
+        key: tensor for file in sorted(Path(folder).glob("*.safetensors")) for key, tensor in load_file(file).items()
+    }
+
+
+def _loaded(kind: Any, folder: str, *, auto: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """The model and its load report, which only a class of transformers gives. What torch gives as empty memory is NaN."""
     library = sys.modules.get("transformers.modeling_utils")
-    told: dict[str, Any] = {}
-    if auto:
-        model, told = kind.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
-    elif library is not None and issubclass(kind, library.PreTrainedModel):
-        model, told = kind.from_pretrained(folder, output_loading_info=True)
-    else:
-        model = kind.from_pretrained(folder)
+    tells = auto or (library is not None and issubclass(kind, library.PreTrainedModel))
+    remote = {"trust_remote_code": True} if auto else {}
+    with _empty_is_nan():
+        if not tells:
+            return kind.from_pretrained(folder), {}
+        model, told = kind.from_pretrained(folder, output_loading_info=True, **remote)
+        return model, told
+
+
+@contextlib.contextmanager
+def _empty_is_nan() -> Iterator[None]:
+    """Within, `torch.empty` gives NaN, or the largest whole number: torch does so where it is to be deterministic."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _told(model: nn.Module, told: dict[str, Any]) -> dict[str, Any]:
     return {
         "tensors": _tensors(model),
         "report": {key: sorted(map(str, names)) for key, names in told.items() if not isinstance(names, str) and names},
@@ -83,10 +171,14 @@ def _loaded(kind: Any, folder: str, *, auto: bool) -> dict[str, Any]:
     }
 
 
+def _named(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Every parameter and buffer by name."""
+    return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+
+
 def _tensors(model: nn.Module) -> dict[str, str]:
     """Digest of every parameter and buffer by name; one left on the meta device is "unset"."""
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    return {name: "unset" if tensor.is_meta else digest(tensor) for name, tensor in named}
+    return {name: "unset" if tensor.is_meta else digest(tensor) for name, tensor in _named(model).items()}
 
 
 def _dirty() -> None:

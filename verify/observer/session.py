@@ -59,6 +59,7 @@ OPERATIONS: dict[str, Operation] = {
     "preprocessing": preprocessing.observe,
     "save": roundtrip.save,
     "load": roundtrip.load,
+    "lacking": roundtrip.lacking,
     "operations": operations.observe,
     "backward": backward.observe,
     "rounding": rounding.observe,

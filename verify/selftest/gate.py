@@ -13,14 +13,14 @@ from typing import Any, Literal
 from verify import pair, scenes
 from verify.checks import available, signature
 from verify.checks.base import Job, Outcome
-from verify.compare import gap
 from verify.pair import Progress
 from verify.report import Verdict
-from verify.selftest import shadow
+from verify.selftest import alike, shadow
+from verify.selftest.alike import Stage
 from verify.selftest.mutant import Mutant
 from verify.side import Server, Side
 from verify.spec import Spec, SpecError
-from verify.trace import Answer, Ask, Trace
+from verify.trace import Ask, Trace
 
 LEFT_OUT = ("source",)
 """Checks that look at files and not at what they do: every change of a declared copy's original would count."""
@@ -28,12 +28,10 @@ LEFT_OUT = ("source",)
 LAST = ("roundtrip", "precision")
 """Checks that cost most: run when no other has found anything."""
 
-PLACES = ("location", "own_location", "frames", "line", "lifted", "note")
-
 Status = Literal["caught", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent"]
 """caught: reported as different. stopped: could not be decided, exit code 2. noted: told in a note, which changes no
-verdict. survived: values moved and the gate called it equal. unmoved: every value of every case is equal to the bit. unreached: no case runs the changed lines. equivalent:
-the same instructions."""
+verdict. survived: values moved and the gate called it equal. unmoved: every value of every case is equal to the bit.
+unreached: no case runs the changed lines. equivalent: the same instructions, or values that moved as rounding does."""
 
 
 class NotEqual(Exception):
@@ -44,7 +42,8 @@ class NotEqual(Exception):
 class Judged:
     """What the gate says of one changed candidate. by: the check; finding: its message; raised: by an exception alone.
 
-    moved: where nothing was reported, how far values moved and where most.
+    moved: where nothing was reported, how far values moved and where most, or why that is no change. ran: whether the
+    checks were run.
     """
 
     status: Status
@@ -52,15 +51,7 @@ class Judged:
     finding: str = ""
     raised: bool = False
     moved: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One step of a run: a check, or one case of `forward`."""
-
-    check: str
-    job: Job
-    asks: list[Ask]
+    ran: bool = True
 
 
 @dataclass
@@ -80,6 +71,8 @@ class Gate:
     """Library modules that the candidate needed."""
     notes: set[str] = field(default_factory=set)
     """Notes on the pair as it is."""
+    skipped: set[tuple[str, str]] = field(default_factory=set)
+    """Check and group of what is not compared of the pair as it is."""
 
     @property
     def reference(self) -> Trace:
@@ -92,6 +85,7 @@ class Gate:
     def prepare(self, cases: Mapping[str, Any], depth: int | None, progress: Progress) -> None:
         """Observes both sides. Raises NotEqual where the gate does not pass the pair as it is."""
         modules = available()
+        pair.observe(self.sides, [Ask(key="environment", op="environment")], progress)
         runners = [name for name in self.checks if modules[name].RUNS_CASES]
         early = [ask for name in self.checks for ask in modules[name].plan(self.job) if not ask.fresh]
         pair.observe(self.sides, early, progress)
@@ -106,6 +100,7 @@ class Gate:
             self._note_reached()
             for outcome in available()[stage.check].compare(stage.job, self.reference, self.candidate):
                 self.notes.update(_notes(outcome))
+                self.skipped |= {(stage.check, outcome.name)} if outcome.skipped else set()
                 if outcome.verdict in (Verdict.DIFFERENT, Verdict.ERROR):
                     first = _loudest(outcome)
                     raise NotEqual(f"{stage.check} {outcome.name}: {first or 'nothing was compared'}")
@@ -191,8 +186,12 @@ class Gate:
             return undecided
         if noted is not None:
             return noted
-        moved = _moved(self.candidate, side.trace)
-        return Judged(status="survived" if moved else "unmoved", moved=moved)
+        moved = alike.moved(self.candidate, side.trace)
+        if not moved:
+            return Judged(status="unmoved")
+        pair = alike.Pair(reference=self.reference, candidate=self.candidate, skipped=self.skipped)
+        why = alike.why_equivalent(self.stages, pair, side.trace)
+        return Judged(status="equivalent" if why else "survived", moved=why or moved)
 
 
 def _notes(outcome: Outcome) -> list[str]:
@@ -202,39 +201,6 @@ def _notes(outcome: Outcome) -> list[str]:
 def _loudest(outcome: Outcome) -> str:
     loud = sorted(outcome.findings, key=lambda f: -f.verdict.weight)
     return loud[0].message if loud else ""
-
-
-def _moved(before: Trace, after: Trace) -> str:
-    """How the answers of a changed candidate differ from those of the unchanged one. Empty where no bit does."""
-    worst, where, count = 0.0, "", 0
-    for key, answer in after.answers.items():
-        old = before.get(key)
-        for name in _apart(old, answer):
-            count += 1
-            if name in old.arrays and name in answer.arrays and old.arrays[name].shape == answer.arrays[name].shape:
-                distance = gap(old.arrays[name], answer.arrays[name]).relative
-                if distance >= worst:
-                    worst, where = distance, f"{key} {name}".strip()
-            else:
-                where = where or f"{key} {name}".strip()
-    return f"{count} values moved, most by {worst:.1e} ({where})" if count else ""
-
-
-def _apart(old: Answer, new: Answer) -> Iterator[str]:
-    """Names of what is not equal to the bit."""
-    if _plain(old.result) != _plain(new.result):
-        yield ""
-    for name in [*old.arrays, *(n for n in new.arrays if n not in old.arrays)]:
-        a, b = old.arrays.get(name), new.arrays.get(name)
-        if a is None or b is None or a.shape != b.shape or a.tobytes() != b.tobytes():
-            yield name
-
-
-def _plain(value: Any) -> Any:
-    """An answer without the lines of source that it names and how it was computed."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items() if k not in PLACES}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def gate_of(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from verify.report import Value
+from verify.report import Selftest, Value
 from verify.selftest.gate import Status
-
-NOT_RUN = ("unreached", "equivalent")
 
 
 class Seeded(Value):
@@ -24,7 +22,8 @@ class Seeded(Value):
     by: str = Field("", description="The check that reported it first.")
     finding: str = ""
     raised: bool = Field(False, description="Whether it showed by an exception alone.")
-    moved: str = Field("", description="Where nothing was reported: how far values moved.")
+    moved: str = Field("", description="Where nothing was reported: how far values moved, or why it is no change.")
+    ran: bool = Field(True, description="Whether the checks were run on it.")
     seconds: float = 0.0
 
 
@@ -53,6 +52,9 @@ class Result(Value):
     variant: str
     depth: int | None
     checks: list[str]
+    finished: str = Field(description="When, UTC, ISO 8601.")
+    packages: dict[str, dict[str, str | None]] = Field(description="By side: versions of torch and others.")
+    code: dict[str, str] = Field(description="Digests of the verifier, the spec and both sides' code.")
     seconds: float
     cpu_seconds: float
     sites: int = Field(description="Faults that could have been seeded.")
@@ -63,7 +65,7 @@ class Result(Value):
     @property
     def run(self) -> list[Seeded]:
         """Faults on which the gate was run."""
-        return [f for f in self.faults if f.status not in NOT_RUN]
+        return [f for f in self.faults if f.ran]
 
     @property
     def caught(self) -> list[Seeded]:
@@ -79,11 +81,33 @@ class Result(Value):
         return [r for r in self.rewrites if r.status in ("caught", "stopped")]
 
     @property
+    def survived(self) -> list[Seeded]:
+        """Those that moved values and were called equal."""
+        return [f for f in self.faults if f.status == "survived"]
+
+    def summary(self, today: Mapping[str, str]) -> Selftest:
+        """For a report. today: the digests of the code that the report is about."""
+        return Selftest(
+            caught=len(self.caught),
+            moved=len(self.caught) + len(self.survived),
+            false_alarms=len(self.false_alarms),
+            rewrites=sum(r.ran for r in self.rewrites),
+            checks=self.checks,
+            variant=self.variant,
+            seed=self.seed,
+            finished=self.finished,
+            tool_version=self.tool_version,
+            packages=self.packages,
+            code=self.code,
+            outdated=[part for part, digest in today.items() if self.code.get(part) != digest],
+        )
+
+    @property
     def exit_code(self) -> int:
         """0: every fault that moved a value was caught and no rewrite was; 1: not so; 2: nothing was run."""
         if not self.run:
             return 2
-        return int(any(f.status == "survived" for f in self.faults) or bool(self.false_alarms))
+        return int(bool(self.survived or self.false_alarms))
 
 
 def by_kind(faults: Iterable[Seeded]) -> list[Kind]:
@@ -94,11 +118,11 @@ def by_kind(faults: Iterable[Seeded]) -> list[Kind]:
     return [
         Kind(
             kind=kind,
-            run=sum(f.status not in NOT_RUN for f in group),
+            run=sum(f.ran for f in group),
             raised=sum(f.raised for f in group),
             **{
                 s: sum(f.status == s for f in group)
-                for s in ("caught", "stopped", "noted", "survived", "unmoved", *NOT_RUN)
+                for s in ("caught", "stopped", "noted", "survived", "unmoved", "unreached", "equivalent")
             },
         )
         for kind, group in sorted(groups.items())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from verify import __version__, pair
@@ -15,6 +16,7 @@ from verify.cases import batch
 from verify.checks import available
 from verify.run import chosen
 from verify.selftest import modules
+from verify.selftest.fingerprint import fingerprint
 from verify.selftest.gate import Gate, Judged, gate_of
 from verify.selftest.mutant import SOURCE_KINDS, Mutant, compiles, in_turn, of_source
 from verify.selftest.result import Result, Seeded, by_kind
@@ -66,6 +68,7 @@ def selftest(spec: Spec, base: Path, options: Options, progress: Progress = lamb
         found = seeder.run(in_turn(faults, options.seed), options.budget)
         quiet = seeder.run(in_turn(harmless, options.seed), int(options.budget * REWRITES_PER_FAULT))
         gate = seeder.gate
+        code = fingerprint(spec, base)
     return Result(
         tool_version=__version__,
         seed=options.seed,
@@ -73,6 +76,9 @@ def selftest(spec: Spec, base: Path, options: Options, progress: Progress = lamb
         variant=gate.job.variant,
         depth=options.depth,
         checks=gate.checks,
+        finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        packages={s.settings.role: pair.environment(s).get("packages", {}) for s in gate.sides},
+        code=code,
         seconds=round(time.perf_counter() - started, 2),
         cpu_seconds=round(_cpu_seconds() - spent, 2),
         sites=len(faults),
@@ -194,9 +200,9 @@ class Seeder:
             return None
         source = self._source(site)
         if not site.harmless and same_program(source, site.edit.apply(source)):
-            return Judged(status="equivalent", moved="the same instructions")
+            return Judged(status="equivalent", moved="the same instructions", ran=False)
         if not self.gate.reached(site):
-            return Judged(status="unreached", moved="no case runs these lines")
+            return Judged(status="unreached", moved="no case runs these lines", ran=False)
         return None
 
     def _source(self, site: Mutant) -> bytes:

@@ -12,7 +12,7 @@ from rich.text import Text
 from verify.messages import Language, check_name, label, say, translated
 from verify.report import CheckResult, Divergence, Finding, Location, Report, Verdict
 from verify.sinks.divergence import calls, excerpt, how_sure, not_done, story
-from verify.sinks.markdown import headline
+from verify.sinks.markdown import gate_lines, headline
 from verify.sinks.text import clean, number
 
 STYLES = {
@@ -62,6 +62,8 @@ def show(report: Report, console: Console, language: Language = "en", *, verbose
     _divergence(report, console, language)
     for item in report.skipped:
         put(console, f"[dim]{label('not-done', language)}: {escape(clean(not_done(item, language)))}[/dim]")
+    for line in gate_lines(report, language):
+        put(console, escape(clean(line)))
     style = STYLES[report.verdict]
     put(console, f"[{style}]{headline(report, language)}[/{style}] [dim]({report.seconds:.1f} s)[/dim]")
 

@@ -53,6 +53,17 @@ def headline(report: Report, language: Language) -> str:
     )
 
 
+def gate_lines(report: Report, language: Language) -> Iterator[str]:
+    """What a self-test said of the gate, where the report holds one, and whether that was with other code."""
+    told = report.selftest
+    if told is None:
+        return
+    torch = " / ".join(dict.fromkeys(str(packages.get("torch")) for packages in told.packages.values()))
+    yield label("selftest", language, torch=torch, **told.model_dump())
+    if told.outdated:
+        yield label("outdated", language, parts=", ".join(label(part, language) for part in told.outdated))
+
+
 def _lines(report: Report, language: Language) -> Iterator[str]:
     yield f"## {MARKS[report.verdict]} {headline(report, language)}"
     yield ""
@@ -73,6 +84,8 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
     if report.skipped:
         yield from ("", f"### {label('not-done', language)}", "")
         yield from (f"- {escape(not_done(item, language))}" for item in report.skipped)
+    for line in gate_lines(report, language):
+        yield from ("", escape(line))
 
 
 def _divergence(found: Divergence, language: Language) -> Iterator[str]:

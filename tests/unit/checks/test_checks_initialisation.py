@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from verify.checks import initialisation
-from verify.observer.initialisation import _described, digest
+from verify.observer.initialisation import described, digest
 from verify.report import Verdict
 
 Draw = Callable[[torch.Generator, int], torch.Tensor]
@@ -42,9 +42,9 @@ def compare(job, traces):
         sides = []
         for tensor in (left, right):
             constant = steady and bool((tensor == tensor.flatten()[0]).all())
-            again = _described(tensor, None)["digest"] if constant else "another"
+            again = described(tensor, None)["digest"] if constant else "another"
             about: dict[str, Any] = {"name": "w", "shape": list(tensor.shape), "dtype": "float32"}
-            parameter = {**about, **_described(tensor, again)}
+            parameter = {**about, **described(tensor, again)}
             sides.append({"initialisation": {"parameters": [parameter], "modules": [], "location": None}})
         (outcome,) = initialisation.compare(job(), *traces(*sides))
         return outcome
@@ -98,10 +98,10 @@ def test_values_that_are_equal_to_the_bit_need_no_statistics(compare):
 
 
 def test_a_constant_is_one_whatever_its_sum_rounds_to():
-    found = _described(torch.full((1000,), 0.1), None)
-    assert _described(torch.full((1000,), 0.1), found["digest"])["steady"]
+    found = described(torch.full((1000,), 0.1), None)
+    assert described(torch.full((1000,), 0.1), found["digest"])["steady"]
     assert found["lowest"] == found["highest"]
-    assert not _described(torch.full((1000,), 0.1), "another")["steady"]
+    assert not described(torch.full((1000,), 0.1), "another")["steady"]
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def tabled(job, traces):
         sides = []
         for name, tensor, again in (("a", left, False), ("c" if changes else "a", right, drawn)):
             about = {"name": name, "shape": list(tensor.shape), "dtype": "float32"}
-            parameter = {**about, **_described(tensor, "another" if again else digest(tensor))}
+            parameter = {**about, **described(tensor, "another" if again else digest(tensor))}
             answer = {"parameters": [parameter], "modules": [], "location": None}
             sides.append({"initialisation": (answer, {} if again else {name: tensor.numpy()})})
         (outcome,) = initialisation.compare(job(**changes), *traces(*sides))
@@ -141,15 +141,15 @@ def test_a_table_is_no_drawn_parameter(tabled):
     assert (finding.measured, finding.allowed) == ("drawn", "not drawn")
 
 
-def test_empty_and_complex_parameters_are_described():
-    assert _described(torch.empty(0), None)["count"] == 0
-    assert _described(torch.zeros(3, dtype=torch.complex64), None)["zeros"] == 6
+def test_empty_and_complex_parameters_aredescribed():
+    assert described(torch.empty(0), None)["count"] == 0
+    assert described(torch.zeros(3, dtype=torch.complex64), None)["zeros"] == 6
 
 
 def test_the_mapping_aligns_names_and_passes_over_what_is_joined(job, traces):
     def side(**values: torch.Tensor) -> dict[str, Any]:
         parameters = [
-            {"name": n, "shape": list(v.shape), "dtype": "float32", **_described(v, _described(v, None)["digest"])}
+            {"name": n, "shape": list(v.shape), "dtype": "float32", **described(v, described(v, None)["digest"])}
             for n, v in values.items()
         ]
         return {"initialisation": {"parameters": parameters, "modules": [], "location": None}}

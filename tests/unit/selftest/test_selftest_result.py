@@ -13,15 +13,20 @@ from verify.selftest.show import show, summary
 
 
 def seeded(status: str, *, kind: str = "lost-factor", harmless: bool = False, **more: object) -> Seeded:
-    return Seeded.model_validate(
-        {"kind": kind, "place": "model.py:3", "harmless": harmless, "change": "-a * b\n+a", "status": status, **more}
-    )
+    plain = {
+        "kind": kind,
+        "place": "model.py:3",
+        "change": "-a * b\n+a",
+        "ran": status not in ("unreached", "equivalent"),
+    }
+    return Seeded.model_validate({**plain, "harmless": harmless, "status": status, **more})
 
 
 def result(*faults: Seeded, rewrites: tuple[Seeded, ...] = ()) -> Result:
     return Result(
         tool_version="1", seed=0, budget=9, variant="tiny", depth=2, checks=["forward"], seconds=1.0, cpu_seconds=1.0,
-        sites=99, kinds=by_kind(faults), faults=list(faults), rewrites=list(rewrites),
+        finished="2026-01-02T03:04:05+00:00", packages={"reference": {"torch": "2.13.0"}, "candidate": {"torch": None}},
+        code={"verifier": "a", "spec": "b", "reference": "c", "candidate": "d"}, sites=99, kinds=by_kind(faults), faults=list(faults), rewrites=list(rewrites),
     )  # fmt: skip
 
 
@@ -66,12 +71,45 @@ def test_nothing_that_was_not_caught_is_left_out_of_what_is_shown():
     assert "it moved \\u001b" in text
 
 
+@pytest.mark.parametrize(
+    ("language", "told", "not_told"),
+    [
+        (
+            "zh",
+            [
+                "已运行",
+                "1 漏过: 数值有变化",
+                "最大为 1.0e-03",
+                "数值相同：精确算术下逐位相同",
+                "误报: forward 报告了",
+                "种子 0",
+            ],
+            "moved",
+        ),
+        ("both", ["caught / 已发现", "2 values moved, most by 1.0e-03 (x) / 2 个值有变化", "seed 0"], "\n\n\n"),
+    ],
+)
+def test_it_speaks_chinese(language, told, not_told):
+    survived = seeded("survived", moved="2 values moved, most by 1.0e-03 (x)")
+    same = seeded("equivalent", ran=True, moved="the same values: in exact arithmetic to the bit")
+    alarm = seeded("caught", harmless=True, by="forward", finding="output")
+    console = Console(record=True, width=200)
+    show(result(seeded("caught"), survived, same, rewrites=(alarm,)), console, language)
+    text = console.export_text()
+    assert [t for t in told if t not in text] == []
+    assert not_told not in text
+
+
 def test_the_sums_name_what_is_not_in_the_share():
     lines = "\n".join(summary(result(seeded("caught"), seeded("survived"), seeded("unmoved"), seeded("unreached"))))
     assert "1 of 2 faults that moved a value were caught (50.0%)" in lines
     assert "1 more moved none" in lines
     assert "1 more in lines that no case runs" in lines
-    assert "none" in summary(result())[0]
+    lines = "\n".join(summary(result(seeded("caught"), seeded("equivalent", ran=True), seeded("equivalent"))))
+    assert "1 of 1 faults that moved a value were caught (100.0%)" in lines
+    assert "1 more are no change, 0 more moved none" in lines
+    assert "1 more that change no instruction" in lines
+    assert "(–)" in summary(result())[0]
 
 
 def test_a_shadow_shows_all_of_a_folder_with_one_file_changed(tmp_path: Path):
