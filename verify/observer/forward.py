@@ -78,15 +78,17 @@ def prepared(builder: Builder, args: dict[str, Any]) -> Built:
 
 
 def load_inputs(args: dict[str, Any], built: Built, builder: Builder, prefix: str = "") -> dict[str, Any]:
-    """The case's arguments by this side's names: tensors on the device, floats in the run's dtype or the one that `args`
-    gives, nudged by one ulp where asked; and the plain ones. prefix: of several draws in the file, the one whose names
+    """The case's arguments by this side's names: tensors on the device, floats in the run's dtype or in what `args`
+    names as inputs_as, nudged by one ulp where asked; and the plain ones. prefix: of several draws in the file, the one whose names
     begin so."""
     inputs = dict(args["arguments"])
     with safe_open(args["inputs"], framework="pt") as file:  # of many draws, only the one
-        tensors = {n.removeprefix(prefix): file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}  # noqa: SIM118
+        names = [n for n in file.keys() if n.startswith(prefix)]  # noqa: SIM118
+        # copies, because all tensors of one open file lie in one storage, by which a tensor is known elsewhere
+        tensors = {n.removeprefix(prefix): file.get_tensor(n).clone() for n in names}
     for index, (name, tensor) in enumerate(sorted(tensors.items())):
         if tensor.is_floating_point():
-            given = DTYPES[args["given"]] if "given" in args else built.dtype
+            given = DTYPES[args["inputs_as"]] if "inputs_as" in args else built.dtype
             tensor = tensor.to(DTYPES[args["through"]] if "through" in args else given).to(given)
             if args["nudged"]:
                 nudge(tensor, NUDGE_SEED - 1 - index)

@@ -59,7 +59,7 @@ def drawn(builder: Builder, built: Built, args: dict[str, Any], draw: int) -> di
     stored = stored_in(args)
     given = args["given"] or stored
     narrower = min(stored, given, key=lambda name: torch.finfo(DTYPES[name]).bits)
-    types = {"through": narrower, "given": "fp64" if args["lifted"] else given}
+    types = {"through": narrower, "inputs_as": "fp64" if args["lifted"] else given}
     return load_inputs({**args, **types}, built, builder, f"{draw}/")
 
 
