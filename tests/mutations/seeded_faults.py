@@ -50,6 +50,53 @@ HEAD, HEAD_AT = "LlavaViTPoolingHead", "head"
 RMS, RMS_AT = "LlavaViTRMSNorm", "head.norm"
 
 CONFIGURATION_FAULTS = (
+    # Two configurations are compared, or saved by a caller with its own wishes.
+    configuration(
+        "equality-lost",
+        "the same values",
+        "equality",
+        ("isinstance(other, PretrainedConfig) and self.__dict__ == other.__dict__", "self is other"),
+    ),
+    configuration(
+        "equality-by-type",
+        "hidden_size",
+        "equality",
+        (
+            "isinstance(other, PretrainedConfig) and self.__dict__ == other.__dict__",
+            "isinstance(other, PretrainedConfig)",
+        ),
+    ),
+    configuration(
+        "equality-with-a-dictionary",
+        "no configuration",
+        "equality",
+        (
+            "isinstance(other, PretrainedConfig) and self.__dict__ == other.__dict__",
+            "self.__dict__ == getattr(other, '__dict__', other)",
+        ),
+    ),
+    configuration("equality-of-the-base-class", "*", "equality", ("    def __eq__(self,", "    def equal(self,")),
+    configuration(
+        "own-auto-map-dropped",
+        "AutoModelForImageClassification",
+        "saving",
+        ('saved = {**_AUTO_MAP, **(getattr(self, "auto_map", None) or {})}', "saved = {**_AUTO_MAP}"),
+    ),
+    configuration(
+        "arguments-of-saving-dropped",
+        "arguments.*",
+        "saving",
+        ("super().save_pretrained(save_directory, *args, **kwargs)", "super().save_pretrained(save_directory, *args)"),
+    ),
+    configuration(
+        "pushing-dropped",
+        "arguments.push_to_hub",
+        "saving",
+        (
+            "super().save_pretrained(save_directory, *args, **kwargs)",
+            "super().save_pretrained(save_directory, **kwargs)",
+        ),
+    ),
     # A class default drifts: a checkpoint whose config.json leaves it out changes.
     configuration(
         "default-eps", "layer_norm_eps", "defaults", ("layer_norm_eps: float = 1e-6", "layer_norm_eps: float = 1e-5")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from verify.checks import passes
-from verify.checks.base import Job, Maker, Outcome, faults, show
+from verify.checks.base import Job, Maker, Outcome, show, unanswered
 from verify.checks.passes import Pass
 from verify.mapping import inverse
 from verify.report import Verdict
@@ -74,13 +74,8 @@ def _value(setting: _Setting, first: tuple[Answer, Answer], pair: tuple[Answer, 
     r, c = pair
     if all(a.fault and a.fault.kind in ("import", "setup") for a in pair):
         return Outcome(name=make.group, skipped=True, reason=f"it cannot run here: {r.fault}")
-    if r.result is None or c.result is None:
-        return Outcome(name=make.group, findings=list(faults(make, r, c)))
-    if noise.result is None:
-        details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
-        return Outcome(
-            name=make.group, findings=[make.finding("fault-run", setting.case, Verdict.ERROR, details=details)]
-        )
+    if lacking := unanswered(make, r, c, noise):
+        return Outcome(name=make.group, findings=lacking)
     theirs = inverse(make.job.spec.mapping.outputs)
     moved = passes.read(noise)
     sides = [passes.read(a, names) for a, names in zip(pair, (None, theirs), strict=True)]

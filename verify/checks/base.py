@@ -261,3 +261,16 @@ def faults(make: Maker, reference: Answer, candidate: Answer) -> Iterator[Findin
                 reference=at_reference,
                 candidate=at_candidate,
             )
+
+
+def unanswered(make: Maker, reference: Answer, candidate: Answer, noise: Answer) -> list[Finding]:
+    """Why two answers cannot be compared; empty where they can.
+
+    noise: the reference's answer when its inputs and weights move by one ulp, which says how far values may lie apart.
+    """
+    if reference.result is None or candidate.result is None:
+        return list(faults(make, reference, candidate))
+    if noise.result is None:
+        details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
+        return [make.finding("fault-run", make.group, Verdict.ERROR, details=details)]
+    return []

@@ -15,7 +15,19 @@ from verify.trace import Ask, Trace
 SUMMARY = "defaults, explicit values, resolved attributes, round trips, accepted arguments"
 RUNS_CASES = False
 
-PARTS = ("arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip")
+PARTS = (
+    "arguments",
+    "defaults",
+    "explicit",
+    "attributes",
+    "probes",
+    "dictionary_trip",
+    "json_trip",
+    "equality",
+    "saving",
+)
+WHERE_DEFINED = ("equality", "saving")
+"""Parts that are compared where the reference has them."""
 
 BOOKKEEPING = ("transformers_version", "_name_or_path", "auto_map", "architectures")
 """Keys that a library writes about the file and not about the model."""
@@ -36,7 +48,12 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         yield Outcome(name="construct", skipped=True, reason="the spec names no configuration class")
         return
     for part in PARTS:
-        yield _part(job, part, r.result, c.result)
+        if part not in WHERE_DEFINED:
+            yield _part(job, part, r.result, c.result)
+        elif known := _known(r.result.get(part)):
+            names = inverse(job.spec.mapping.config)
+            theirs = {k: v for k, v in (c.result.get(part) or {}).items() if k == "raised" or names.get(k, k) in known}
+            yield _part(job, part, {**r.result, part: known}, {**c.result, part: theirs})
 
 
 def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
@@ -68,6 +85,11 @@ def _without_inherited(part: Mapping[str, Any], side: Mapping[str, Any], other: 
     """Without what only one side has, and has from its library's base class: another version, not another model."""
     inherited = side.get("inherited") or {}
     return {k: v for k, v in part.items() if k in other or k not in inherited or inherited[k] != v}
+
+
+def _known(part: Any) -> dict[str, Any]:
+    """What the reference does without raising."""
+    return {k: v for k, v in part.items() if not _raised(v)} if isinstance(part, Mapping) and not _raised(part) else {}
 
 
 def _raised(part: Any) -> bool:

@@ -6,11 +6,10 @@ measured: a multiple of what the reference's own outputs do when its inputs and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from verify.checks import passes
-from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.base import Job, Maker, Outcome, unanswered
 from verify.mapping import inverse
 from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Trace
@@ -35,24 +34,21 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         key = job.key("forward", name)
         r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key("forward", name, "noise"))
         make = Maker(job=job, check="forward", group=name)
-        if r.result is None or c.result is None:
-            yield Outcome(name=name, findings=list(faults(make, r, c)))
-            continue
-        if noise.result is None:
-            details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
-            yield Outcome(name=name, findings=[make.finding("fault-run", name, Verdict.ERROR, details=details)])
+        if lacking := unanswered(make, r, c, noise):
+            yield Outcome(name=name, findings=lacking)
             continue
         outcome = _case(job, make, name, (r, c, noise))
-        for finding in _arithmetic(make, job.scenes["forward", name].case.arithmetic, r.result, c.result):
+        for finding in _arithmetic(make, job.scenes["forward", name].case.arithmetic, r, c):
             if (finding.kind, finding.subject) not in told:  # one model: once is enough
                 told.add((finding.kind, finding.subject))
                 outcome.findings.append(finding)
         yield outcome
 
 
-def _arithmetic(make: Maker, arithmetic: str, *results: Mapping[str, Any]) -> Iterator[Finding]:
+def _arithmetic(make: Maker, arithmetic: str, *answers: Answer) -> Iterator[Finding]:
     """How exact the arithmetic of each side really was, where that was asked for."""
-    for role, result in zip(BOTH, results, strict=True):
+    for role, answer in zip(BOTH, answers, strict=True):
+        result = answer.result or {}
         if arithmetic == "fp64" and not result.get("exact", True):
             details = {"side": role, "why": result.get("note", "")}
             yield make.finding("not-exact", role, Verdict.NOTE, details=details)

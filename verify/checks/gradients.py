@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from verify import mapping
 from verify.checks import structure, training
-from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.base import Job, Maker, Outcome, faults, unanswered
 from verify.mapping import inverse, to_wire
-from verify.report import Finding, Verdict
+from verify.report import Verdict
 from verify.tolerance import EPS, Tolerance, from_response
 from verify.trace import Answer, Ask, Role, Trace
 
@@ -186,12 +186,8 @@ def _plain(
     even: bool,
 ) -> Outcome:
     make, outcome = comparison.make, comparison.outcome
-    r, c = pair
-    if r.result is None or c.result is None:
-        outcome.findings += faults(make, r, c)
-        return outcome
-    if noise.result is None:
-        outcome.findings.append(_lost(make, noise))
+    outcome.findings += unanswered(make, *pair, noise)
+    if outcome.findings:
         return outcome
     left, right = (_fields(answer, even=even) for answer in pair)
     moved = _fields(noise, even=even)
@@ -214,11 +210,6 @@ def _plain(
     if not left and not right:
         outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
     return outcome
-
-
-def _lost(make: Maker, noise: Answer) -> Finding:
-    details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
-    return make.finding("fault-run", make.group, Verdict.ERROR, details=details)
 
 
 def _checkpointed(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.checks import buffers, passes, structure
-from verify.checks.base import Job, Maker, Outcome, faults, location
+from verify.checks.base import Job, Maker, Outcome, location, unanswered
 from verify.checks.passes import Pass
 from verify.mapping import inverse
 from verify.report import Verdict
@@ -54,12 +54,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         key = job.key(CHECK, name)
         r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key(CHECK, name, "noise"))
         make = Maker(job=job, check=CHECK, group=name)
-        if r.result is None or c.result is None:
-            yield Outcome(name=name, findings=list(faults(make, r, c)))
-            continue
-        if noise.result is None:
-            details = {"side": "reference (one-ulp noise)", "fault": noise.fault}
-            yield Outcome(name=name, findings=[make.finding("fault-run", name, Verdict.ERROR, details=details)])
+        if lacking := unanswered(make, r, c, noise):
+            yield Outcome(name=name, findings=lacking)
             continue
         yield from _case(job, name, (r, c, noise), names)
 

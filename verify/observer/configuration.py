@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+import operator
+import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from . import locate
 from .build import Builder
+
+OTHER_AUTO = "AutoModelForImageClassification"
+"""An Auto class that neither side's own code is for."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +38,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "probes": {name: _attempt(partial(_probe, config_class, name, value)) for name, value in _probes(config_class)},
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
+        "equality": _attempt(lambda: _equality(config_class, values, builder.settings["path"])),
+        "saving": _attempt(lambda: _saving(config_class, values, builder.settings["path"])),
         "inherited": _inherited(config_class, builder.settings["path"]),
         "location": locate.of(config_class, builder.settings["path"]),
     }
@@ -95,6 +103,54 @@ def _json_trip(config_class: Any, config: Any) -> dict[str, Any]:
             return _dictionary(config_class.from_pretrained(folder, local_files_only=True))
     found: dict[str, Any] = json.loads(json.dumps(_dictionary(config)))
     return found
+
+
+def _equality(config_class: Any, values: dict[str, Any], root: str) -> dict[str, Any]:
+    """What a configuration is equal to, where the class says so itself; what a library's base class says changes with
+    its version. Keys are arguments that are set otherwise, and a few words."""
+    if not _own(next(base for base in config_class.__mro__ if "__eq__" in vars(base)), root):
+        return {}
+    one = config_class(**values)
+    found = {"the same values": config_class(**values), "no configuration": vars(one)}
+    found |= {name: config_class(**{**values, name: value}) for name, value in _probes(config_class)}
+    return {name: _attempt(partial(operator.eq, one, other)) for name, other in found.items()}
+
+
+def _own(kind: Any, root: str) -> bool:
+    place = locate.of(kind, root)
+    return bool(place and place["own"])
+
+
+def _saving(config_class: Any, values: dict[str, Any], root: str) -> dict[str, Any]:
+    """Where a library's base class saves: what it is handed, and what is written of an entry of another Auto class."""
+    bases = (b for b in config_class.__mro__ if "save_pretrained" in vars(b) and not _own(b, root))
+    base = next(bases, None)
+    if base is None:
+        return {}
+    return {
+        "arguments": _attempt(lambda: _handed_on(config_class(**values), base)),
+        OTHER_AUTO: _attempt(lambda: _other_entry(config_class, values)),
+    }
+
+
+def _handed_on(config: Any, base: Any) -> dict[str, Any]:
+    """What a library's save_pretrained is called with, by its own names."""
+    saves, handed = inspect.signature(base.save_pretrained), {}
+
+    def record(*args: Any, **kwargs: Any) -> None:
+        handed.update({k: _plain(v) for k, v in saves.bind(*args, **kwargs).arguments.items() if k != "self"})
+
+    with mock.patch.object(base, "save_pretrained", record):
+        config.save_pretrained("folder", False, any_other="argument")
+    return handed
+
+
+def _other_entry(config_class: Any, values: dict[str, Any]) -> Any:
+    """What is written of an entry of auto_map that a user gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        config_class(**{**values, "auto_map": {OTHER_AUTO: "other_model.Other"}}).save_pretrained(folder)
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            return (json.load(file).get("auto_map") or {}).get(OTHER_AUTO)
 
 
 def _attributes(config: Any) -> dict[str, Any]:

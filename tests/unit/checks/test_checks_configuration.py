@@ -22,6 +22,8 @@ def answer() -> dict:
         "probes": {"a": {"a": 18}},
         "dictionary_trip": values,
         "json_trip": values,
+        "equality": {"the same values": True, "a": False},
+        "saving": {"arguments": {"push_to_hub": False}, "a": "b"},
         "location": PLACE,
     }
 
@@ -53,6 +55,16 @@ def test_one_value_is_found_where_it_is(part):
     assert {name for name, o in found.items() if o.verdict == "different"} == {part}
     (finding,) = found[part].findings if part != "probes" else found[part].findings[:1]
     assert finding.candidate.file == "c.py"
+
+
+@pytest.mark.parametrize("part", configuration.WHERE_DEFINED)
+@pytest.mark.parametrize("theirs", [{}, {"a": {"raised": "TypeError: no"}}, {"raised": "TypeError: no"}])
+def test_what_the_reference_does_not_say_is_not_compared(part, theirs):
+    """A reference that says nothing asks nothing; a candidate that says less, or raises, is another."""
+    found = compare({**answer(), part: theirs}, answer())
+    assert part not in found
+    assert {o.verdict for o in found.values()} == {"equal"}
+    assert compare(answer(), {**answer(), part: theirs})[part].verdict == "different"
 
 
 @pytest.mark.parametrize("key", configuration.BOOKKEEPING)

@@ -44,8 +44,10 @@ def test_no_class_is_absent():
 def test_a_plain_class():
     found = observed(Plain, width=8)
     assert set(found) == {
-        "arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip", "inherited", "location",
+        "arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip", "equality", "saving",
+        "inherited", "location",
     }  # fmt: skip
+    assert found["equality"] == found["saving"] == {}
     assert (found["defaults"]["width"], found["explicit"]["width"]) == (4, 8)
     assert found["dictionary_trip"] == found["json_trip"] == found["explicit"]
     assert found["attributes"]["double"] == 16
