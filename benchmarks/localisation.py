@@ -37,6 +37,7 @@ from seeded_faults import FAULTS  # noqa: E402
 
 from verify import pair, spec  # noqa: E402
 from verify.checks.base import Job, Scene  # noqa: E402
+from verify.explain import OF_VALUES  # noqa: E402
 from verify.report import Report, Verdict  # noqa: E402
 from verify.run import Options, run  # noqa: E402
 from verify.scenes import values_of  # noqa: E402
@@ -56,8 +57,6 @@ TINY = {
 """No two sizes are equal, so that none can stand in for another."""
 CASES = ("image", "dim-image", "video-2-frames", "rms-norm", "eager-attention", "other-values", "residual-top-k")
 """Tried in this order for a fault that names no case, until one differs."""
-RAISES = "fault"
-"""Start of the kind of a finding that says that a side raised: a traceback names that line, and no search is needed."""
 PRELOAD = ("torch", "safetensors.torch", "transformers.modeling_utils", "transformers.activations")
 STACKED = 3
 
@@ -152,7 +151,8 @@ def stack(fault: Fault, place: Path) -> tuple[str, ...]:
 def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | None:
     """Seeds one fault of a corpus and runs the verifier.
 
-    None where no case differs, which is for the detection tests to judge, or where one side only raises.
+    None where no value of an output differs: where no case does, which is for the detection tests to judge, where one
+    side raises, and where only which outputs there are differs, which no operation decides.
     """
     place = folder()
     try:
@@ -166,7 +166,7 @@ def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | N
             started = time.perf_counter()
             report = run(tiny, place, Options(checks=("forward",), cases=(case,)), servers=servers)
             if report.verdict == Verdict.DIFFERENT:
-                if any(f.kind.startswith(RAISES) for f in report.findings):
+                if not any(f.kind in OF_VALUES for f in report.findings):
                     return None
                 seconds = time.perf_counter() - started
                 return row(name, fault, rewrites, lines, functions(after, lines), case, report, seconds)
@@ -243,7 +243,7 @@ def rows_of(
         while (some := list(itertools.islice(faults, 2 * jobs))) and (budget is None or found < budget):
             for fault, one in zip(some, pool.map(lambda f: measure(name, f, stacked, servers), some), strict=True):
                 if one is None:
-                    print(f"{name} {fault.name}: no case differs, or a side raises", flush=True)
+                    print(f"{name} {fault.name}: no value differs", flush=True)
                 elif budget is None or found < budget:
                     found += 1
                     yield one

@@ -147,20 +147,9 @@ def _first_of(graph: Graph, numbers: Iterable[int]) -> tuple[int, ...]:
     ordered = sorted(numbers)
     kept: list[int] = []
     for number in ordered:
-        if not kept or _behind(graph, number).isdisjoint(kept):
+        if not kept or graph.ancestors(number).isdisjoint(kept):
             kept.append(number)
     return tuple(kept)
-
-
-def _behind(graph: Graph, number: int) -> set[int]:
-    """A value and all that it comes from."""
-    seen, todo = {number}, [number]
-    while todo:
-        maker = graph.producer(todo.pop())
-        fresh = set(maker.inputs) - seen if maker is not None else set()
-        seen |= fresh
-        todo += fresh
-    return seen
 
 
 def _made(graph: Graph, number: int) -> bool:
@@ -298,4 +287,4 @@ def _cuts_off(graph: Graph, operation: Operation) -> bool:
 
 def _leaves(graph: Graph, number: int) -> frozenset[str]:
     """The parameters and inputs that a value comes from."""
-    return frozenset(leaf for n in _behind(graph, number) if (leaf := graph.values[n].leaf))
+    return frozenset(leaf for n in graph.ancestors(number) if (leaf := graph.values[n].leaf))

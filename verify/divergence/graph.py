@@ -137,6 +137,16 @@ class Graph:
             number, seen = maker.inputs[0], seen + 1
         return number
 
+    def ancestors(self, number: int) -> set[int]:
+        """A value and all that it comes from."""
+        seen, todo = {number}, [number]
+        while todo:
+            maker = self.producer(todo.pop())
+            fresh = set(maker.inputs) - seen if maker is not None else set()
+            seen |= fresh
+            todo += fresh
+        return seen
+
     def whole(self, number: int) -> int:
         """The value that this one is, or is a part of, by views, slices and copies alone."""
         for _ in range(50):

@@ -178,6 +178,13 @@ class Sources:
                     return backward.lineno, f"{node.name}.backward"
         return None
 
+    def dropping(self, file: str, line: int) -> int | None:
+        """The line of the one argument of a call at a line whose name speaks of dropping."""
+        statement = self.statement(file, line)
+        calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)] if statement is not None else []
+        found = {k.value.lineno for call in calls for k in call.keywords if k.arg and "drop" in k.arg}
+        return found.pop() if len(found) == 1 else None
+
     def argument(self, file: str, line: int, value: object) -> int | None:
         """The line of the one argument of the call at a line that is written as this very number, flag or word."""
         statement = self.statement(file, line)

@@ -9,8 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from verify.compare import Gap, gap
+from verify.divergence.alignment import near
 from verify.divergence.blame import Blame, behind, steps
 from verify.divergence.graph import VIEWS, Frame, Graph, Operation, Value
+from verify.divergence.others import other_module
 from verify.divergence.search import Round
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
@@ -47,6 +49,14 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
     Raises ValueError where the round explains nothing.
     """
     match = found.match
+    chosen = other_module(match)
+    if chosen is not None:
+        mine, theirs, line = chosen
+        return Culprit(
+            kind="operand", confidence="aligned", candidate=line, reference=theirs.frame, operation=mine, counterpart=theirs,
+            callers=_callers(mine, line), calls=len(match.candidate.instances(mine)),
+            call_index=match.candidate.call_index(mine), flow=tuple(_flow(match.candidate, mine)),
+        )  # fmt: skip
     if found.best is None:
         if not match.misplaced:
             raise ValueError("no trial explains the difference")
@@ -67,7 +77,7 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
             kind, frame = "branch", turned
     return Culprit(
         kind=kind,
-        confidence="confirmed" if complete and place.sure and not match.cut else "aligned",
+        confidence="confirmed" if complete and place.sure and not match.cut and _first(match, operation) else "aligned",
         candidate=frame,
         reference=place.reference,
         operation=operation,
@@ -79,6 +89,13 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
         setting=setting,
         flow=tuple(_flow(match.candidate, operation)),
     )
+
+
+def _first(match: Match, operation: Operation) -> bool:
+    """Whether nothing before what is blamed is strange to the reference, but what leads to it."""
+    found = match.candidate_suspects
+    region = {o.order for o in behind(match.candidate, found, operation)}
+    return all(order in region for order in found.operations if order < operation.order)
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,23 @@ class Place:
     sure: bool
 
 
+FILLS = frozenset(
+    {
+        "ones_like",
+        "zeros_like",
+        "full_like",
+        "ones",
+        "zeros",
+        "full",
+        "fill",
+        "zero",
+        "new_ones",
+        "new_zeros",
+        "new_full",
+    }
+)
+SAME = 1e-12
+"""Relative difference of the prints of one side's value before and after steps that do nothing."""
 COMMON = (-1, 0, 0.5, 1, 2)
 """Numbers that say nothing of where they came from."""
 
@@ -254,6 +288,9 @@ def _operand(
     if maker is None or counterpart is None or not frames:
         return "operand", operation.frame, counterpart.frame if counterpart else None
     kind: Kind = "operand" if match.known_reference.good(wanted) else "missing"
+    neutral = _neutral(match, mine) if kind == "missing" else None
+    if neutral is not None:
+        return "differs", neutral.frame, maker.frame
     makers = _shared(match, maker) if kind == "missing" else own(maker)
     reader_frame = frames[min(_inner_levels(own(counterpart), makers), len(frames) - 1)]
     if kind == "missing" and (call := _missing_call(match, maker)) is not None:
@@ -294,6 +331,28 @@ def _shared(match: Match, maker: Operation) -> list[Frame]:
         count = max(_common(shared, own(operation))[0], 1)
         shared = shared[max(len(shared) - count, 0) :]
     return shared
+
+
+def _neutral(match: Match, number: int) -> Operation | None:
+    """Where a value went through steps that did nothing to it, such as a product with ones: what made them do nothing.
+
+    It is what fills a tensor with one number; else the first operation that gives these steps something which the
+    reference does not have.
+    """
+    graph, known = match.candidate, match.known_candidate
+    before = graph.ancestors(number)
+    alike = [n for n in before if n != number and graph.values[n].count == graph.values[number].count]
+    same = [n for n in alike if near(graph.vectors[n][:4], graph.vectors[number][:4], 1, SAME).all()]
+    makers = [graph.producer(n) for n in before]
+    orders = {maker.order for maker in makers if maker is not None}
+    source = graph.producer(min(same)) if same else None
+    steps = [graph.operations[o] for o in sorted(orders) if source is not None and o > source.order]
+    steps = [o for o in steps if o.short in ("mul", "add", "sub", "div")]
+    strange = {n for o in steps for n in o.inputs if not known.good(n) and not graph.root(n)}
+    made = [graph.producer(n) for s in strange for n in graph.ancestors(s) if not known.good(n)]
+    filled = [o for o in made if o is not None and o.short in FILLS]
+    first = [o for o in made if o is not None and all(known.good(n) for n in o.inputs)]
+    return min(filled or first, key=lambda o: o.order, default=None)
 
 
 def _missing_call(match: Match, maker: Operation) -> Frame | None:

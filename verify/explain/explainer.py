@@ -103,6 +103,7 @@ class Explainer:
         try:
             return self._operation(finding, found) or found
         except Unrepeatable as error:
+            error.random = self._dropping(error.role, error.random)
             details = {"side": error.role, "place": place_of(error.random)}
             if error.random is None:  # the module, where one was found, is the best place to look for what it keeps
                 stateful = self.entry(finding, found, "first-stateful", details, confidence="module")
@@ -113,6 +114,11 @@ class Explainer:
             return told.model_copy(update={error.role: location(error.random), "excerpts": excerpts})
         except Exception:  # whatever a side's record or the machine does: the finding stands without a place
             return found
+
+    def _dropping(self, role: Role, frame: Frame | None) -> Frame | None:
+        """The line where random numbers are drawn; of a call of several lines that of what is dropped."""
+        line = self.sources[role].dropping(frame.file, frame.line) if frame is not None else None
+        return frame if frame is None or line is None else replace(frame, line=line)
 
     def _module(self, finding: Finding) -> Divergence | None:
         try:

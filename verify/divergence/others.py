@@ -1,0 +1,93 @@
+"""Another module than the reference's: a value goes through the parameters of one where the reference uses another's."""
+
+from __future__ import annotations
+
+import difflib
+
+from verify.divergence.graph import Frame, Graph, Operation
+from verify.divergence.trials import Match
+
+
+def other_module(match: Match) -> tuple[Operation, Operation, Frame] | None:
+    """The first operation that reads a sibling of the parameters that the reference reads there, the reference's, and the
+    line that chose the module. None where there is none.
+
+    Either the first strange value comes of a known one through a sibling's parameters, or some parameters are never read
+    and a sibling's stand in their place in the order of reading.
+    """
+    found = _strange(match) or _unread(match)
+    if found is None:
+        return None
+    mine, theirs = found
+    names = _roots(match.candidate, mine)[0], _roots(match.reference, theirs)[0]
+    frames = [f for f in mine.stack if f.own]
+    if not frames:
+        return None
+    deeper = (
+        len(names[0].split(".")) - _difference(*names) - 2
+    )  # parts after the one that differs, without the parameter
+    return mine, theirs, frames[min(max(deeper, 0), len(frames) - 1)]
+
+
+def _strange(match: Match) -> tuple[Operation, Operation] | None:
+    candidate, reference = match.candidate, match.reference
+    fronts = match.candidate_suspects.fronts[:1]
+    for order in fronts:
+        operation = candidate.operations[order]
+        data = [candidate.behind(n) for n in candidate.data(operation)]
+        if not _roots(match.candidate, operation) or len(data) != 1:
+            return None
+        twins = {
+            reference.behind(t)
+            for n in (*candidate.data(operation), *data)
+            for t in match.known_candidate.twins.get(n, ())
+        }
+        for other in match.reference_suspects.operations:
+            theirs = reference.operations[other]
+            read = {reference.behind(n) for n in reference.data(theirs)}
+            if theirs.short == operation.short and read and read <= twins and _siblings(match, operation, theirs):
+                return operation, theirs
+    return None
+
+
+def _unread(match: Match) -> tuple[Operation, Operation] | None:
+    candidate, reference = match.candidate, match.reference
+    mine, theirs = (
+        [(roots, order) for (roots, _), orders in g.anchors.items() for order in orders] for g in (candidate, reference)
+    )
+    mine.sort(key=lambda item: item[1])
+    theirs.sort(key=lambda item: item[1])
+    read = {root for roots, _ in mine for root in roots}
+    if not any(root not in read for roots, _ in theirs for root in roots):
+        return None
+    names = [roots for roots, _ in theirs], [roots for roots, _ in mine]
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, *names, autojunk=False).get_opcodes():
+        if tag == "replace" and i2 - i1 == j2 - j1:
+            for (roots, there), (_, here) in zip(theirs[i1:i2], mine[j1:j2], strict=True):
+                pair = candidate.operations[here], reference.operations[there]
+                if any(root not in read for root in roots) and _siblings(match, *pair):
+                    return pair
+    return None
+
+
+def _siblings(match: Match, mine: Operation, theirs: Operation) -> bool:
+    """Whether two operations read parameters whose names differ in one and the same part, which is not the last."""
+    pairs = list(zip(_roots(match.candidate, mine), _roots(match.reference, theirs), strict=False))
+    same = len(_roots(match.candidate, mine)) == len(_roots(match.reference, theirs)) > 0
+    return same and all(_one_part(a, b) for a, b in pairs) and len({_difference(a, b) for a, b in pairs}) == 1
+
+
+def _one_part(a: str, b: str) -> bool:
+    x, y = a.split("."), b.split(".")
+    return len(x) == len(y) and x[-1] == y[-1] and sum(p != q for p, q in zip(x, y, strict=True)) == 1
+
+
+def _difference(a: str, b: str) -> int:
+    """The place of the first part that differs."""
+    pairs = zip(a.split("."), b.split("."), strict=False)
+    return next((place for place, (p, q) in enumerate(pairs) if p != q), 0)
+
+
+def _roots(graph: Graph, operation: Operation) -> list[str]:
+    """The parameters that an operation reads."""
+    return sorted({r for r in map(graph.root, operation.inputs) if r})
