@@ -336,3 +336,28 @@ def test_a_flat_tuple_that_is_mapped_onto_nested_outputs_has_their_gradients(tra
     assert report.verdict == verdict, report.findings
     told = {(f.check, f.details["field"]) for f in report.findings if f.verdict == Verdict.DIFFERENT}
     assert told == ({("gradients", "states")} if verdict == Verdict.DIFFERENT else set())
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "(torch.rand(h.shape) + 0.75).floor() / 0.75",
+        "torch.floor(torch.rand_like(h).add_(0.75)).div(0.75)",
+        "(torch.rand_like(h) >= 0.25) / 0.75",
+        "(torch.rand_like(h) > 0.25).to(h.dtype) / 0.75",
+        "(torch.rand_like(h) < 0.75) / 0.75",
+        "torch.rand_like(h).le(0.75).div(0.75)",
+        "(0.75 > torch.rand_like(h)) / 0.75",
+        "~(torch.rand_like(h) < 0.25) / 0.75",
+        "torch.where(torch.rand_like(h) > 0.75, 0.0, 1 / 0.75)",
+        "(torch.empty_like(h).uniform_() < torch.tensor(0.75)) / 0.75",
+        "torch.bernoulli(torch.full_like(h, 0.75)) / 0.75",
+    ],
+)
+def test_a_dropout_that_is_written_out_drops_the_same(trained, mask):
+    end = "\nreturn {'y': self.two(h)}"
+    report = trained(f"{WHOLE}{end}", f"h = self.norm(h * ({mask}) if self.training else h){end}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    wrong = mask.replace("0.75", "0.7").replace("0.25", "0.3")
+    report = trained(f"{WHOLE}{end}", f"h = self.norm(h * ({wrong}) if self.training else h){end}")
+    assert report.verdict == Verdict.DIFFERENT

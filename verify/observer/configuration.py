@@ -140,9 +140,9 @@ def _handed_on(config: Any, base: Any) -> dict[str, Any]:
     def record(*args: Any, **kwargs: Any) -> None:
         handed.update({k: _plain(v) for k, v in saves.bind(*args, **kwargs).arguments.items() if k != "self"})
 
-    with mock.patch.object(base, "save_pretrained", record):
-        config.save_pretrained("folder", False, any_other="argument")
-    return handed
+    with mock.patch.object(base, "save_pretrained", record), tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder, False, any_other="argument")
+    return {**handed, "save_directory": handed.get("save_directory") == folder}
 
 
 def _other_entry(config_class: Any, values: dict[str, Any]) -> Any:
