@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, computed_field, model_validator
 
 from verify.chinese import chinese
-from verify.messages import say
+from verify.messages import FINDINGS, say
 
 SCHEMA_VERSION = 1
 
@@ -52,15 +52,24 @@ class Value(BaseModel):
     """A frozen part of the report. Written whole: in the JSON schema of what is written, every key is required.
 
     Every sentence is held in English and written in Chinese too, under a key that ends with _zh and is made anew each time.
+    A key that is not known is an error where the verifier makes a value. In JSON that is read it is passed over, and a kind
+    that is not known is told in the words of its message: a newer verifier may say more under the same schema_version.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_is_made_anew(cls, data: Any) -> Any:
-        made = cls.model_computed_fields
-        return {k: v for k, v in data.items() if k not in made} if made and isinstance(data, dict) else data
+    def _what_is_known(cls, data: Any, info: ValidationInfo) -> Any:
+        if not isinstance(data, dict):
+            return data
+        ours = {k: v for k, v in data.items() if k not in cls.model_computed_fields}
+        if info.mode != "json":
+            return ours
+        known = {k: v for k, v in ours.items() if k in cls.model_fields}
+        if {"kind", "message"} <= known.keys() and known["kind"] not in FINDINGS:
+            known |= {"kind": "newer", "details": {"message": known["message"]}}
+        return known
 
 
 class Location(Value):

@@ -13,8 +13,6 @@ from verify.report import Report, Verdict
 from verify.run import Options, run
 from verify.side import Servers
 
-pytest.importorskip("PIL", reason="the check needs Pillow, which is optional")
-
 MODEL = """
 import torch
 from torch import nn

@@ -302,6 +302,19 @@ def test_explain_tells_its_errors_in_the_language(runs, tmp_path, capsys):
     assert "not a report of this version: tool_version: Field required" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("lang", ["en", "zh", "both"])
+def test_explain_reads_a_newer_verifiers_report(runs, tmp_path, capsys, lang):
+    newer = json.loads(full_report().model_dump_json())
+    newer["later"] = newer["findings"][0]["later"] = newer["first_divergence"]["later"] = "unheard of"
+    newer["first_divergence"] |= {"kind": "of-tomorrow", "details": {}, "message": "they part tomorrow"}
+    (tmp_path / "r.json").write_text(json.dumps(newer))
+    assert runs("explain", "r.json", "--lang", lang) == 0
+    told = capsys.readouterr()
+    assert "they part tomorrow" in told.out
+    assert "unheard" not in told.out
+    assert not told.err
+
+
 def test_publish_writes_nothing_unasked(tmp_path):
     assert cli.publish(full_report(), {"json": None}, "en", Console(quiet=True)) == 0
     assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit_builders import ROOT, finding_of, full_report, group_of, report_of
 
+from verify.messages import say
 from verify.report import EXIT_CODES, Location, Report, Verdict, worst
 
 verdicts = st.lists(st.sampled_from(Verdict), max_size=6)
@@ -71,6 +72,37 @@ def test_a_report_is_frozen_and_strict_about_keys():
 def test_a_report_survives_json():
     report = full_report()
     assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def with_more(value: Any) -> Any:
+    """Every object of a report with a key that nobody knows, but for those whose keys are free."""
+    if isinstance(value, list):
+        return [with_more(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    free = ("details", "sides", "environment", "facts", "excerpts")
+    return {key: part if key in free else with_more(part) for key, part in value.items()} | {"later": {"of": [1]}}
+
+
+def test_a_newer_report_is_read_without_what_is_new_in_it():
+    written = json.loads(full_report().model_dump_json())
+    newer = with_more(written)
+    assert json.dumps(newer).count('"later"') > 12
+    assert Report.model_validate_json(json.dumps(newer)) == full_report()
+    with pytest.raises(ValueError, match=r"(?s)Extra.*findings\.0\.later"):
+        Report.model_validate(newer)
+    for change in ({"schema_version": 2}, {"verdict": "fine"}, {"findings": [{"later": 1}]}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            Report.model_validate_json(json.dumps({**newer, **change}))
+
+
+def test_a_kind_that_is_not_known_is_told_in_its_own_words():
+    written = json.loads(full_report().model_dump_json())
+    for told in (written["findings"][0], written["first_divergence"]):
+        told |= {"kind": "of-tomorrow", "details": {"weather": "{fair}"}, "message": "tomorrow {fair}"}
+    report = Report.model_validate_json(json.dumps(written))
+    for found in (report.findings[0], report.first_divergence):
+        assert say(found.kind, found.details) == found.message == found.message_zh == "tomorrow {fair}"
 
 
 def test_every_sentence_is_written_in_chinese_too():
