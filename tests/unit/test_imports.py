@@ -102,6 +102,7 @@ ALLOWED = {
                 "backward",
                 "blame",
                 "graph",
+                "others",
                 "rounding",
                 "search",
                 "sources",
