@@ -105,6 +105,7 @@ ALLOWED = {
                 "others",
                 "rounding",
                 "search",
+                "settings",
                 "sources",
                 "suspects",
                 "trials",

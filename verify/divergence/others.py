@@ -1,4 +1,4 @@
-"""Another module than the reference's: a value goes through the parameters of one where the reference uses another's."""
+"""Another module than the reference's, or the same one of another size."""
 
 from __future__ import annotations
 
@@ -27,6 +27,38 @@ def other_module(match: Match) -> tuple[Operation, Operation, Frame] | None:
         len(names[0].split(".")) - _difference(*names) - 2
     )  # parts after the one that differs, without the parameter
     return mine, theirs, frames[min(max(deeper, 0), len(frames) - 1)]
+
+
+def other_buffer(match: Match) -> tuple[Operation, Operation | None, str] | None:
+    """The first strange operation that reads a buffer of which the reference has one of that name and shape with other
+    values; what reads that in the reference; and the buffer's name."""
+    buffers = [v for v in match.reference.values if v.leaf.startswith("buffer:")]
+    theirs = {v.leaf: v for v in buffers}
+    for order in match.candidate_suspects.operations:
+        operation = match.candidate.operations[order]
+        for number in operation.inputs:
+            value = match.candidate.values[match.candidate.whole(number)]
+            twin = theirs.get(value.leaf)
+            if twin is not None and twin.shape == value.shape and not match.known_candidate.good(value.number):
+                readers = match.reference.consumers.get(twin.number, [])
+                reader = match.reference.operations[readers[0]] if readers else None
+                return operation, reader, value.leaf.removeprefix("buffer:")
+    return None
+
+
+def other_size(match: Match) -> tuple[Operation, Operation] | None:
+    """The first strange operation, and the reference's, where both read the same parameters and values and what they
+    make is of another size: no value can stand for another there."""
+    candidate, reference = match.candidate, match.reference
+    for order in match.candidate_suspects.fronts[:1]:
+        mine = candidate.operations[order]
+        count = candidate.values[mine.outputs[0]].count if mine.outputs else 0
+        for other in match.reference_suspects.operations if _roots(candidate, mine) else ():
+            theirs = reference.operations[other]
+            same = _roots(reference, theirs) == _roots(candidate, mine)
+            if same and theirs.outputs and reference.values[theirs.outputs[0]].count != count:
+                return mine, theirs
+    return None
 
 
 def _strange(match: Match) -> tuple[Operation, Operation] | None:

@@ -11,9 +11,10 @@ import numpy as np
 from verify.compare import Gap, gap
 from verify.divergence.alignment import near
 from verify.divergence.blame import Blame, behind, steps
-from verify.divergence.graph import VIEWS, Frame, Graph, Operation, Value
-from verify.divergence.others import other_module
+from verify.divergence.graph import PARTS, VIEWS, Frame, Graph, Operation, Value
+from verify.divergence.others import other_buffer, other_module, other_size
 from verify.divergence.search import Round
+from verify.divergence.settings import set_at, setting_of
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
 
@@ -49,14 +50,9 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
     Raises ValueError where the round explains nothing.
     """
     match = found.match
-    chosen = other_module(match)
-    if chosen is not None:
-        mine, theirs, line = chosen
-        return Culprit(
-            kind="operand", confidence="aligned", candidate=line, reference=theirs.frame, operation=mine, counterpart=theirs,
-            callers=_callers(mine, line), calls=len(match.candidate.instances(mine)),
-            call_index=match.candidate.call_index(mine), flow=tuple(_flow(match.candidate, mine)),
-        )  # fmt: skip
+    told = _told_by_parameters(match, sources["candidate"], origins)
+    if told is not None:
+        return told
     if found.best is None:
         if not match.misplaced:
             raise ValueError("no trial explains the difference")
@@ -68,16 +64,19 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
     counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
     compared = place.counterpart or counterpart
     if kind == "differs" and compared is not None:
-        made = _setting(operation, compared, sources["candidate"], origins)
+        made = setting_of(operation, compared, sources["candidate"], origins)
         if made is not None:
             kind, (setting, frame) = "setting", made
+    sure = complete and place.sure and not match.cut
+    if kind == "differs" and compared is not None and compared.short == operation.short:
+        sure = sure and compared.scalars == operation.scalars  # else the number came from somewhere
     if kind == "differs" and frame is not None:
         turned = _branch(match, operation, frame, sources["candidate"])
         if turned is not None:
             kind, frame = "branch", turned
     return Culprit(
         kind=kind,
-        confidence="confirmed" if complete and place.sure and not match.cut and _first(match, operation) else "aligned",
+        confidence="confirmed" if sure and _first(match, operation) else "aligned",
         candidate=frame,
         reference=place.reference,
         operation=operation,
@@ -88,6 +87,43 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
         gap=_gap(found, trial),
         setting=setting,
         flow=tuple(_flow(match.candidate, operation)),
+    )
+
+
+def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[str, Any]) -> Culprit | None:
+    """What the parameters and buffers that both sides read say without a trial: that other ones are read, that a buffer
+    holds other values, or that what they make is of another size."""
+    chosen = other_module(match)
+    if chosen is not None:
+        return _plainly(match, "operand", chosen[0], chosen[1], chosen[2])
+    buffer = other_buffer(match)
+    filled = set_at(buffer[2], origins) if buffer is not None else None
+    if buffer is not None and filled is not None:
+        return _plainly(match, "setting", buffer[0], buffer[1], filled, buffer[2])
+    resized = other_size(match)
+    if resized is None:
+        return None
+    made = setting_of(*resized, sources, origins)
+    if made is None:
+        return _plainly(match, "differs", *resized, resized[0].frame)
+    return _plainly(match, "setting", *resized, made[1], made[0])
+
+
+def _plainly(
+    match: Match, kind: Kind, mine: Operation, theirs: Operation | None, line: Frame | None, setting: str = ""
+) -> Culprit:
+    return Culprit(
+        kind=kind,
+        confidence="aligned",
+        candidate=line,
+        reference=theirs.frame if theirs is not None else None,
+        operation=mine,
+        counterpart=theirs,
+        callers=_callers(mine, line),
+        calls=len(match.candidate.instances(mine)),
+        call_index=match.candidate.call_index(mine),
+        setting=setting,
+        flow=tuple(_flow(match.candidate, mine)),
     )
 
 
@@ -127,8 +163,6 @@ FILLS = frozenset(
 )
 SAME = 1e-12
 """Relative difference of the prints of one side's value before and after steps that do nothing."""
-COMMON = (-1, 0, 0.5, 1, 2)
-"""Numbers that say nothing of where they came from."""
 
 
 def own(operation: Operation) -> list[Frame]:
@@ -199,7 +233,26 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
             sure = sure and all(_at(frame, step) for step in (operation, *on_the_way))
             return Place(kind, operation, frame, reference, None, sure)
     kind = "operand" if blamed.how == "operand" else "differs"
+    index = _index(match, operation) if kind == "differs" else None
+    if index is not None:
+        return Place("operand", operation, index, counterpart.frame if counterpart else theirs, counterpart, False)
     return Place(kind, operation, operation.frame, counterpart.frame if counterpart else theirs, counterpart, sure)
+
+
+def _index(match: Match, operation: Operation) -> Frame | None:
+    """Where an index was made that both sides know, for an operation that hands it on to what chooses by it."""
+    graph = match.candidate
+    if operation.short not in VIEWS | PARTS or not operation.inputs or not operation.frame:
+        return None
+    number = operation.inputs[0]
+    while graph.values[number].kind == "whole" and match.known_candidate.good(number):
+        maker = graph.producer(number)
+        if maker is None or not maker.inputs or maker.frame is None or not maker.frame.own:
+            return None
+        if (maker.frame.file, maker.frame.line) != (operation.frame.file, operation.frame.line):
+            return maker.frame
+        number = maker.inputs[0]
+    return None
 
 
 def _read_by(match: Match, operations: list[Operation]) -> list[Value]:
@@ -310,11 +363,14 @@ def _operand(
     if before is not None and previous and own(before):
         nearest = max(previous, key=lambda p: _common(makers, own(p)))
         to_maker, to_reader = _common(makers, own(nearest)), _common(makers, own(counterpart))
+        if to_reader[0] == len(makers) and not _within(counterpart, maker):  # the same function, called once more
+            to_reader = (len(makers) - 1, True)
         last = own(before)[0]
         if len(makers) < len(own(maker)):  # a whole call is missing: where its like is made
             level = len(own(before)) - len(makers)
             return kind, own(before)[level] if level >= 0 else last, maker.frame
         if to_maker[0] > to_reader[0]:  # it is the last step of a function that the reader is not in
+            last = own(before)[max(len(own(before)) - len(makers), 0)]
             line = sources.after(last.file, last.line)
             return kind, last if line is None else Frame(last.file, line, last.function, True, -1), maker.frame
         together = to_maker > to_reader and len(own(nearest)) == to_maker[0]
@@ -322,6 +378,13 @@ def _operand(
         if together or (to_maker == to_reader and alone and level) or (alone and kind == "operand"):
             return kind, last, maker.frame
     return kind, reader_frame, maker.frame
+
+
+def _within(operation: Operation, outer: Operation) -> bool:
+    """Whether an operation belongs to the module whose code asked for another, or to one inside that."""
+    inside, around = (o.path.partition("#")[0] for o in (operation, outer))
+    around = around.rpartition(".")[0] if outer.inside else around
+    return inside == around or not around or inside.startswith(f"{around}.")
 
 
 def _shared(match: Match, maker: Operation) -> list[Frame]:
@@ -471,58 +534,7 @@ def _misplaced(match: Match, sources: Sources) -> Culprit:
     )  # fmt: skip
 
 
-# Settings and branches
-
-
-def _setting(
-    operation: Operation, counterpart: Operation, sources: Sources, origins: Mapping[str, Any]
-) -> tuple[str, Frame] | None:
-    """A number that the operation was given and its counterpart was not: the attribute it came from and where that was
-    set, or the argument that says it. For an operation inside a library's module, where that module was made."""
-    mine, theirs = _numbers(operation.scalars), _numbers(counterpart.scalars)
-    path = operation.path.partition("#")[0]
-    alike = operation.short == counterpart.short
-    telling = [n for n in mine if n not in theirs and (alike or n not in COMMON)]
-    for number in telling if alike or operation.short in ("mul", "div", "add", "sub") else []:
-        for owner in _owners(path):
-            for name, (value, stack) in origins.get(owner, {}).get("set", {}).items():
-                if isinstance(value, int | float) and not isinstance(value, bool) and value == number:
-                    frame = sources.source([_frame(f) for f in stack], name)
-                    if frame is not None:
-                        return f"{owner}.{name} = {value!r}".lstrip("."), frame
-    frame = operation.frame
-    if alike and frame is not None and not operation.inside:
-        for scalar in operation.scalars:
-            if operation.scalars.count(scalar) != counterpart.scalars.count(scalar):
-                line = sources.argument(frame.file, frame.line, scalar)
-                if line is not None:
-                    return f"{scalar!r}", Frame(frame.file, line, frame.function, True, -1)
-    made = origins.get(path)
-    same = alike and operation.scalars == counterpart.scalars
-    if same or not operation.inside or not made or made["own"] or not path:
-        return None
-    parent, _, name = path.rpartition(".")
-    outer = origins.get(parent, {}).get("set", {}).get(name)
-    stack = [_frame(f) for f in (outer[1] if outer else made["made"])]
-    return (f"{path} ({made['class']})", stack[0]) if stack else None
-
-
-def _numbers(scalars: tuple[Any, ...]) -> list[float]:
-    return [s for s in scalars if isinstance(s, int | float) and not isinstance(s, bool)]
-
-
-def _owners(path: str) -> list[str]:
-    """The module and those that hold it."""
-    found = [path]
-    while path:
-        path = path.rpartition(".")[0]
-        found.append(path)
-    return found
-
-
-def _frame(data: Any) -> Frame:
-    file, line, function, is_own, at = data
-    return Frame(str(file), int(line), str(function), bool(is_own), int(at))
+# Branches
 
 
 def _branch(match: Match, operation: Operation, frame: Frame, sources: Sources) -> Frame | None:

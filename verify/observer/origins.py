@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from . import locate
@@ -17,6 +18,21 @@ from .frames import OWN, frame_of, kind_of
 
 MOST_FRAMES = 12
 PLAIN = (bool, int, float, str)
+
+
+class _Writes(TorchDispatchMode):  # type: ignore[misc]
+    """Within, notes where tensors are written in place: of a buffer that is made empty and filled, the line that fills
+    it says more than the one that registers it. last: by tensor, the stack of the last write by the user's own code."""
+
+    def __init__(self, stack: Callable[[], list[list[Any]]]) -> None:
+        super().__init__()
+        self.last: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._stack = stack
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.is_mutable and args and isinstance(args[0], torch.Tensor):
+            self.last[args[0]] = self._stack()
+        return func(*args, **(kwargs or {}))
 
 
 class Origins:
@@ -54,12 +70,17 @@ class Origins:
             mock.patch.object(nn.Module, "__setattr__", assigned),
             mock.patch.object(nn.Module, "register_buffer", registered),
             mock.patch.object(nn.Module, "register_parameter", parametrised),
+            _Writes(self._stack) as writes,
         ):
             yield
+        for module in list(self._made):
+            for name, buffer in module.__dict__.get("_buffers", {}).items():
+                if buffer is not None and (stack := writes.last.get(buffer)):
+                    self._set.setdefault(module, {})[name] = stack
 
     def _stack(self) -> list[list[Any]]:
         found: list[list[Any]] = []
-        frame: Any = sys._getframe(2)
+        frame: Any = sys._getframe(2)  # what is not the side's own is passed over
         while frame is not None and len(found) < MOST_FRAMES:
             if kind_of(frame.f_code, self.root) == OWN:
                 found.append(frame_of(frame.f_code, frame.f_lineno, frame.f_lasti, self.root))
