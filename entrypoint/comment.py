@@ -87,7 +87,11 @@ def compose(settings: Settings, outcome: Outcome, before: State | None) -> str:
     total = len(report.findings) if report else 0
     link = {"before": "[", "after": f"]({settings.run_url})"} if settings.run_id else {"before": "", "after": ""}
     rest = word("in-summary", settings.language, **link)
-    return render.fitted(head, rows, after, MOST_BYTES, total, rest, settings.language)
+    spare: list[str] = []
+    if outcome.held:
+        summary = f"<summary>{word('safety', settings.language)}</summary>"
+        spare = ["", f"<details>{summary}", "", render.safety(outcome.held, settings.language), "", "</details>"]
+    return render.fitted(head, rows, after, MOST_BYTES, total, rest, settings.language, spare)
 
 
 def publish(settings: Settings, outcome: Outcome) -> str:

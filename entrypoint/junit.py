@@ -45,6 +45,18 @@ def checked(data: bytes) -> bytes:
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
+def noted(data: bytes, note: str) -> bytes:
+    """A checked document whose first suite says `note`, if there is any; what else suites say of themselves is forged."""
+    root = ElementTree.fromstring(data)
+    suites = list(root.iter("testsuite"))
+    for suite in suites:
+        for said in [*suite.findall("system-out"), *suite.findall("system-err")]:
+            suite.remove(said)
+    for suite in suites[:1] if note else ():
+        ElementTree.SubElement(suite, "system-out").text = note
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
 def _refuse_declarations(data: bytes) -> None:
     def refuse(*_: object) -> None:
         raise ValueError("it declares a document type or an entity")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from entrypoint import text
 from entrypoint.inputs import Settings
@@ -178,10 +178,9 @@ def _positive(value: float | str | None) -> bool:
     return isinstance(value, float) and 0 < value < math.inf
 
 
-def safety(settings: Settings, outcome: Outcome) -> str:
+def safety(held: Mapping[str, bool], language: str) -> str:
     """One line: which protections held while model code ran."""
-    kept = [f"{'✓' if outcome.held.get(key) else '✗'} {word(key, settings.language)}" for key in SAFETY]
-    return " · ".join(kept)
+    return " · ".join(f"{'✓' if held.get(key) else '✗'} {word(key, language)}" for key in SAFETY)
 
 
 def footer(settings: Settings, outcome: Outcome) -> str:
@@ -202,14 +201,19 @@ def fitted(
     total: int,
     rest: str,
     language: str = "en",
+    spare: Iterable[str] = (),
 ) -> str:
     """Lines, with as many whole rows as fit into `most` bytes, and a line that says what was cut; rest: where that is.
 
-    Where even the lines around the rows do not fit, they are dropped from the end of `before`, never split.
+    `spare` comes last and is the first to go. Where even the lines around the rows do not fit, they are dropped from the
+    end of `before`, never split.
     """
-    head, tail = list(before), list(after)
+    head, body, tail, extra = list(before), list(rows), list(after), list(spare)
     cut, more = f"\n… {word('cut', language)}: {rest}", f"\n… {word('more', language, count=total)}: {rest}"
-    room = most - sum(map(_size, tail)) - max(_size(cut), _size(more))
+    most -= max(_size(cut), _size(more))
+    if sum(map(_size, [*head, *body, *tail, *extra])) <= most:
+        tail += extra
+    room = most - sum(map(_size, tail))
     kept: list[str] = []
     shown = 0
     dropped = False
@@ -219,7 +223,7 @@ def fitted(
             dropped = True
             break
         kept.append(block)
-    for row in () if dropped else rows:
+    for row in () if dropped else body:
         room -= _size(row)
         if room < 0:
             break

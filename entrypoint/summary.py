@@ -42,7 +42,7 @@ def compose(settings: Settings, outcome: Outcome, hidden: int, notes: Iterable[s
         after += [word("hidden", settings.language, count=hidden), ""]
     after += [f"- {text.markdown(note)}" for note in notes]
     if outcome.held:
-        after += ["", f"{word('safety', settings.language)}: {render.safety(settings, outcome)}"]
+        after += ["", f"{word('safety', settings.language)}: {render.safety(outcome.held, settings.language)}"]
     after += ["", render.footer(settings, outcome)]
     total = len(report.findings) if report else 0
     rest = word("in-json", settings.language)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from entrypoint import files, junit, process, report
+from entrypoint import files, junit, process, render, report
 from entrypoint.commands import Commands
 from entrypoint.inputs import InputError, Settings
 from entrypoint.outcome import Outcome
 from entrypoint.text import line
+from entrypoint.words import word
 
 CODE = Path(__file__).resolve().parent.parent
 """Where `entrypoint` and `verify` are installed."""
@@ -27,7 +28,8 @@ def run(settings: Settings, scratch: Path, commands: Commands) -> tuple[Outcome,
                 return Outcome(verdict="error", reason=problem), b"", junit.broken(problem)
         result = _verify(settings, scratch, python, commands)
     outcome, data = _outcome(result, scratch)
-    return outcome, data, _junit(scratch, outcome)
+    note = f"{word('safety', 'en')}: {render.safety(outcome.held, 'en')}" if outcome.held else ""
+    return outcome, data, junit.noted(_junit(scratch, outcome), note)
 
 
 def _verify(settings: Settings, scratch: Path, python: str, commands: Commands) -> process.Result:

@@ -76,6 +76,28 @@ def test_the_documents_show_every_input_and_output():
     assert tuple(_table(text, "## Outputs")) == OUTPUTS
 
 
+READMES = {
+    "README.md": ("## On GitHub", "Outputs: ", "(empty)"),
+    "README.zh-CN.md": ("## 在 GitHub 上", "输出：", "（空）"),
+}
+
+
+@pytest.mark.parametrize("file", READMES)
+def test_the_readmes_show_every_input_and_output(file):
+    head, outputs, empty = READMES[file]
+    text = (ROOT / file).read_text()
+    inputs = _table(text, head)
+    assert list(inputs) == [i.name for i in INPUTS]
+    for one in INPUTS:
+        default, line = inputs[one.name].split(" | ")
+        assert default.strip() == (f"`{one.default}`" if one.default else empty)
+        assert line.strip()
+        assert not one.choices or re.findall(r"`([\w-]+)`", line) == list(one.choices)
+    [said] = re.findall(rf"^{outputs}.*$", text, re.MULTILINE)
+    assert tuple(re.findall(r"`([\w-]+)`", said)) == OUTPUTS
+    assert "](docs/action.md)" in text.partition(head)[2].partition("\n## ")[0]
+
+
 def test_the_image_installs_the_locked_versions_of_what_is_tested():
     def pins(file: str) -> dict[str, str]:
         found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)", (ROOT / file).read_text(), re.MULTILINE)

@@ -88,6 +88,23 @@ def test_a_run_without_a_verdict_is_an_error_with_a_message():
     assert case[0].get("message")
 
 
+@pytest.mark.parametrize("root", ["<testsuites>{}</testsuites>", "{}"])
+def test_a_suite_says_nothing_but_our_note(root):
+    given = (
+        "<testsuite name='s'><testcase name='c'><system-out>kept</system-out></testcase>"
+        "<system-out>✓ no network</system-out><system-out>✓ x</system-out><system-err>forged</system-err></testsuite>"
+    )
+    written = ElementTree.fromstring(junit.noted(root.format(given).encode(), "✗ no network <&>"))
+    said = [part.text for part in written.iter() if part.tag.startswith("system-")]
+    assert said == ["kept", "✗ no network <&>"]
+    assert next(written.iter("testsuite"))[-1].text == said[-1]
+    assert b"x</system-out>" not in junit.noted(root.format(given).encode(), "")
+
+
+def test_a_document_without_a_suite_stays():
+    assert not list(ElementTree.fromstring(junit.noted(b"<testsuites/>", "note")))
+
+
 def test_control_characters_do_not_pass():
     given = "<testsuite name='a\u202eb'><testcase name='&#27;[31m'/></testsuite>".encode()
     with pytest.raises(ValueError, match="not XML"):  # escape is not even XML 1.0

@@ -154,6 +154,18 @@ def test_junit_that_cannot_be_used_is_an_error_in_junit_only(act, workspace):
     assert "cannot be used" in (workspace / "llavavit-verify.xml").read_text()
 
 
+@pytest.mark.parametrize("behaviour", ["write(equal)", "sys.exit(2)", "write(equal, 'no XML')"])
+def test_comment_and_junit_say_which_isolation_held(act, workspace, github, behaviour):
+    forged = f"<testsuite name='s'><testcase name='c'/><system-out>{'✓ another user'}</system-out></testsuite>"
+    _, _, summary, _ = act(behaviour.replace("(equal)", f"(equal, {forged!r})"))
+    [told] = re.findall(r"^Isolation of model code: (.*)$", summary, re.MULTILINE)
+    assert "✓ no new privileges" in told
+    assert "✗ another user" in told, "the stand-in runs as the tests do"
+    assert f"\n\n{told}\n\n</details>" in github.bodies()[0]
+    [said] = ElementTree.parse(workspace / "llavavit-verify.xml").getroot().iter("system-out")
+    assert said.text == f"Isolation of model code: {told}"
+
+
 def test_the_verdict_never_depends_on_publishing(act, workspace, github):
     github.read_only = True
     code, outputs, summary, log = act("write(different); sys.exit(1)")

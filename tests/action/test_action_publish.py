@@ -195,6 +195,17 @@ def test_a_summary_is_never_over_the_limit(settings, outcome):
     assert re.search(r"… \d+ more: the JSON report has all", made)
 
 
+def test_what_can_be_spared_goes_before_any_row():
+    rows, spare = [f"| {n} |" for n in range(20)], ["spare", "too"]
+    seen = set()
+    for most in range(80, 300):
+        made = render.fitted(["head"], rows, ["tail"], most, 20, "elsewhere", spare=spare).splitlines()
+        assert ("spare" in made) == ("too" in made)
+        assert "spare" not in made or (made[-2:] == spare and made.count("| 19 |") == 1)
+        seen.add(("spare" in made, "| 19 |" in made))
+    assert seen == {(True, True), (False, True), (False, False)}
+
+
 def test_rows_are_cut_whole():
     rows = [f"| {n} |" for n in range(100)]
     for most in range(60, 700, 7):
@@ -375,6 +386,18 @@ def test_a_comment_is_never_over_the_limit(post, github, outcome):
     assert len(body.encode()) <= comment.MOST_BYTES
     assert "more: the [job summary]" in body or "cut here" in body
     assert comment._unpacked(body).run == 3
+
+
+def test_the_comment_says_which_isolation_held_while_there_is_room(settings, outcome):
+    folded = "<details><summary>Isolation of model code</summary>"
+    short = comment.compose(settings(), outcome("equal", held={"user": True, "network": False}), None)
+    assert re.search(rf"{folded}\n\n✓ another user · .* · ✗ no network \(seccomp\)\n\n</details>$", short.strip())
+    assert comment._unpacked(short).verdict == "equal"
+    many = [finding(message="m" * 500, kind=str(n), case=str(n)) for n in range(200)]
+    long = comment.compose(settings(), outcome(findings=many, held={"user": True}), None)
+    assert "more: the [job summary]" in long
+    assert folded not in long
+    assert folded not in comment.compose(settings(), outcome("equal"), None), "a report of another run: nobody knows"
 
 
 def test_a_run_after_a_fork_finds_the_pull_request_by_branch_and_commit(post, github, outcome):

@@ -32,6 +32,17 @@ def test_the_workflows_fit_their_schema():
     tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS, *EXAMPLES)
 
 
+def test_the_readmes_workflow_is_one(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    [block] = re.findall(r"^```yaml\n(# \.github/workflows/.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "verify.yml").write_text(block)
+    tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(tmp_path / "verify.yml"))
+    [job] = yaml.safe_load(block)["jobs"].values()
+    step = job["steps"][-1]
+    assert step["uses"] == "org/llavavit-verify@v1"
+    assert set(step["with"]) <= set(yaml.safe_load((ROOT / "action.yml").read_text())["inputs"])
+
+
 def test_the_workflows_are_safe():
     pedantic = ["--offline", "--no-progress", "--config", ".github/zizmor.yml", "--persona", "pedantic"]
     tool("zizmor", *pedantic, *WORKFLOWS, *EXAMPLES, *ACTIONS)

@@ -44,7 +44,7 @@ def pair(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     for block in blocks(README, "python") + blocks(README, "yaml"):
         file = folder / block.partition("\n")[0].removeprefix("# ")
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block, encoding="utf-8")
     return folder
 
