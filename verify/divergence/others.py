@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 
+from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.trials import Match
+
+ALLOWED = 1e-10
+"""Relative difference of the power sums of values that hold the same elements."""
 
 
 def other_module(match: Match) -> tuple[Operation, Operation, Frame] | None:
@@ -55,10 +59,22 @@ def other_size(match: Match) -> tuple[Operation, Operation] | None:
         count = candidate.values[mine.outputs[0]].count if mine.outputs else 0
         for other in match.reference_suspects.operations if _roots(candidate, mine) else ():
             theirs = reference.operations[other]
-            same = _roots(reference, theirs) == _roots(candidate, mine)
+            same = _roots(reference, theirs) == _roots(candidate, mine) and _same_elements(match, mine, theirs)
             if same and theirs.outputs and reference.values[theirs.outputs[0]].count != count:
                 return mine, theirs
     return None
+
+
+def _same_elements(match: Match, mine: Operation, theirs: Operation) -> bool:
+    """Whether what two operations read besides parameters can be the same elements, in whatever order."""
+    candidate, reference = match.candidate, match.reference
+    pairs = list(zip(candidate.data(mine), reference.data(theirs), strict=False))
+    alike = [
+        candidate.values[a].count == reference.values[b].count
+        and bool(near(candidate.vectors[a][:4], reference.vectors[b][:4], candidate.values[a].count, ALLOWED).all())
+        for a, b in pairs
+    ]
+    return len(candidate.data(mine)) == len(reference.data(theirs)) and all(alike)
 
 
 def _strange(match: Match) -> tuple[Operation, Operation] | None:
