@@ -387,8 +387,13 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
             about = next((e for e in EXPLAINED if findings[0].check == e.CHECK and not _of_outputs(findings[0])), None)
             explain = explainer.explain if about is None else partial(about.explain, explainer)
             explained = explain(findings[0], _allowed(findings[0], tally))
-        except Exception:  # the findings stand without a place, and other variants are still to be compared
-            continue
+        except Exception as error:  # the findings stand without a place, and other variants are still to be compared
+            explained = None
+            explainer.broken.append(error)
+        for broken in explainer.broken:
+            reason = f"where it first differs could not be sought: {_broken(broken)}"
+            first = findings[0]
+            tally.skipped.append(Skipped(check=first.check, variant=first.variant, case=first.case, reason=reason))
         if explained is not None:
             tally.divergences.append(explained)
             for finding in findings:

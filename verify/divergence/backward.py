@@ -25,6 +25,8 @@ SMALLEST = 1e-7
 WHOLE = 14
 """Entries of a print; see `observer/prints.py`."""
 MOST_VIEWS = 50
+MOST_SEEN = 2000
+"""Values looked at on the way from one to an earlier one that holds the same numbers."""
 CUTS = frozenset({"detach"})
 
 
@@ -145,11 +147,22 @@ def _twins(reference: Flow, candidate: Flow, known: Known) -> list[Twins]:
 def _first_of(graph: Graph, numbers: Iterable[int]) -> tuple[int, ...]:
     """Of values that hold the same numbers those that come from none of the others: their gradients add up."""
     ordered = sorted(numbers)
-    kept: list[int] = []
-    for number in ordered:
-        if not kept or graph.ancestors(number).isdisjoint(kept):
-            kept.append(number)
-    return tuple(kept)
+    return tuple(n for place, n in enumerate(ordered) if not place or not _comes_from(graph, n, ordered[:place]))
+
+
+def _comes_from(graph: Graph, number: int, earlier: list[int]) -> bool:
+    """Whether a value is made of any of some earlier ones. Looks no further back than those, and not for ever: copies
+    of one value lie near each other."""
+    wanted, first = set(earlier), min(earlier)
+    seen, todo = {number}, [number]
+    while todo and len(seen) < MOST_SEEN:
+        maker = graph.producer(todo.pop())
+        fresh = {n for n in maker.inputs if n >= first} - seen if maker is not None else set()
+        if fresh & wanted:
+            return True
+        seen |= fresh
+        todo += fresh
+    return False
 
 
 def _made(graph: Graph, number: int) -> bool:

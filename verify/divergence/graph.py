@@ -94,7 +94,10 @@ class Graph:
 
     @classmethod
     def read(cls, data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Graph:
-        """Raises KeyError, TypeError, ValueError or IndexError for what is no graph: a side is not trusted."""
+        """Raises KeyError, TypeError, ValueError or IndexError for what is no graph: a side is not trusted.
+
+        Values are numbered in order of execution, so nothing is made of what comes after it: walks backwards end.
+        """
         stacks = [tuple(Frame(str(f), int(n), str(q), bool(o), int(a)) for f, n, q, o, a in s) for s in data["stacks"]]
         operations = [
             Operation(order, str(name), tuple(map(int, read)), tuple(map(int, made)), stacks[stack], str(path), tuple(scalars), bool(inside))
@@ -115,6 +118,12 @@ class Graph:
             outputs={str(path): int(number) for path, number in data["outputs"]},
             cut=bool(data["cut"]),
         )
+        for value in values:
+            if value.producer is not None and not value.number >= 0 <= value.producer < len(operations):
+                raise ValueError(f"value {value.number} is made by the operation {value.producer}")
+            maker = graph.producer(value.number)
+            if maker is not None and not all(0 <= number < value.number for number in maker.inputs):
+                raise ValueError(f"value {value.number} is made of {maker.inputs}")
         for operation in operations:
             for number in operation.inputs:
                 _ = values[number]

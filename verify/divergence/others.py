@@ -8,6 +8,8 @@ from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.trials import Match
 
+MOST_READINGS = 1000
+"""Readings of parameters that are put side by side."""
 ALLOWED = 1e-10
 """Relative difference of the power sums of values that hold the same elements."""
 
@@ -27,9 +29,8 @@ def other_module(match: Match) -> tuple[Operation, Operation, Frame] | None:
     frames = [f for f in mine.stack if f.own]
     if not frames:
         return None
-    deeper = (
-        len(names[0].split(".")) - _difference(*names) - 2
-    )  # parts after the one that differs, without the parameter
+    # parts after the one that differs, without the parameter
+    deeper = len(names[0].split(".")) - _difference(*names) - 2
     return mine, theirs, frames[min(max(deeper, 0), len(frames) - 1)]
 
 
@@ -103,9 +104,8 @@ def _unread(match: Match) -> tuple[Operation, Operation] | None:
     mine, theirs = (
         [(roots, order) for (roots, _), orders in g.anchors.items() for order in orders] for g in (candidate, reference)
     )
-    mine.sort(key=lambda item: item[1])
-    theirs.sort(key=lambda item: item[1])
-    read = {root for roots, _ in mine for root in roots}
+    mine, theirs = (sorted(one, key=lambda item: item[1])[:MOST_READINGS] for one in (mine, theirs))
+    read = {root for roots, _ in candidate.anchors for root in roots}
     if not any(root not in read for roots, _ in theirs for root in roots):
         return None
     names = [roots for roots, _ in theirs], [roots for roots, _ in mine]

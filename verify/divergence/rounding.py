@@ -114,14 +114,14 @@ def first_loss(reference: tuple[Run, Run], candidate: tuple[Run, Run], allowed: 
         if known.good(exact) and there:
             twins[number] = max(there, key=lambda t: largest[t])
             ratios[number] = max(mine.relative[number], floor) / max(largest[twins[number]], floor)
+    before, after = _before(graph, ratios), _after(graph, ratios)
     best: tuple[float, Operation] | None = None
     for operation in graph.operations:
         for number in operation.outputs:
             if number not in ratios:
                 continue
-            before = max((ratios[n] for n in _known_before(graph, operation, ratios)), default=1.0)
-            after = max((ratios[n] for n in _known_after(graph, number, ratios)), default=ratios[number])
-            jump = min(ratios[number], after) / max(before, 1.0)
+            given = max((before.get(n, 1.0) for n in operation.inputs), default=1.0)
+            jump = min(ratios[number], after.get(number, ratios[number])) / max(given, 1.0)
             if jump > JUMP and (best is None or jump > best[0]):
                 best = jump, operation
     if best is None:
@@ -132,32 +132,26 @@ def first_loss(reference: tuple[Run, Run], candidate: tuple[Run, Run], allowed: 
     return Lost(operation, counterpart, (largest[twins[number]], mine.relative[number]))
 
 
-def _known_before(graph: Graph, operation: Operation, ratios: Mapping[int, float]) -> set[int]:
-    """The nearest values before an operation that have a ratio."""
-    found, todo, seen = set(), list(operation.inputs), set(operation.inputs)
-    while todo:
-        number = todo.pop()
-        maker = graph.producer(number)
-        if number in ratios:
-            found.add(number)
-        elif maker is not None:
-            fresh = set(maker.inputs) - seen
-            seen |= fresh
-            todo += fresh
+def _before(graph: Graph, ratios: Mapping[int, float]) -> dict[int, float]:
+    """By value its ratio, or the largest of the nearest ones before it that have one."""
+    found = dict(ratios)
+    for operation in graph.operations:
+        largest = max((found[n] for n in operation.inputs if n in found), default=None)
+        for number in operation.outputs:
+            if largest is not None:
+                found.setdefault(number, largest)
     return found
 
 
-def _known_after(graph: Graph, number: int, ratios: Mapping[int, float]) -> set[int]:
-    """The nearest values after one that have a ratio."""
-    found, todo, seen = set(), [number], {number}
-    while todo:
-        for order in graph.consumers.get(todo.pop(), ()):
-            for made in graph.operations[order].outputs:
-                if made in ratios:
-                    found.add(made)
-                elif made not in seen:
-                    seen.add(made)
-                    todo.append(made)
+def _after(graph: Graph, ratios: Mapping[int, float]) -> dict[int, float]:
+    """By value the largest ratio of the nearest ones made of it that have one."""
+    found: dict[int, float] = {}
+    for operation in reversed(graph.operations):
+        made = [ratios.get(n, found.get(n)) for n in operation.outputs]
+        largest = max((one for one in made if one is not None), default=None)
+        for number in operation.inputs:
+            if largest is not None:
+                found[number] = max(found.get(number, 0.0), largest)
     return found
 
 

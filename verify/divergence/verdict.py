@@ -22,6 +22,10 @@ Confidence = Literal["confirmed", "aligned", "module"]
 Kind = Literal["differs", "setting", "missing", "extra", "operand", "branch"]
 
 
+class Unexplained(Exception):
+    """No trial and no rule says where a difference comes from."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Culprit:
     """One fault. candidate: the place to look at; operation: what was computed there.
@@ -47,7 +51,7 @@ class Culprit:
 def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
     """What a round found. complete: whether all outputs agree once all rounds' trials are applied.
 
-    Raises ValueError where the round explains nothing.
+    Raises Unexplained.
     """
     match = found.match
     told = _told_by_parameters(match, sources["candidate"], origins)
@@ -55,7 +59,7 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
         return told
     if found.best is None:
         if not match.misplaced:
-            raise ValueError("no trial explains the difference")
+            raise Unexplained("no trial explains the difference")
         return _misplaced(match, sources["candidate"])
     trial = found.best.trial
     place = _fed(match, trial, sources["candidate"]) if trial.feeds else _replaced(found, trial, sources["candidate"])
@@ -523,7 +527,7 @@ def _misplaced(match: Match, sources: Sources) -> Culprit:
         if best is None or depth > best[0]:
             best, missing = (depth, held, frame, maker), False
     if best is None:
-        raise ValueError("no operation made the output")
+        raise Unexplained("no operation made the output")
     _, held, frame, maker = best
     returned = None if missing else sources.after(frame.file, frame.line)
     if returned is not None:

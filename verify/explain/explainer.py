@@ -23,7 +23,7 @@ from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
 from verify.divergence.search import Round, Search
 from verify.divergence.sources import Function, Sources, tree_difference
-from verify.divergence.verdict import Culprit, judge
+from verify.divergence.verdict import Culprit, Unexplained, judge
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
@@ -72,6 +72,8 @@ class Explainer:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     places: dict[str, Divergence] = field(default_factory=dict)
     """Of the finding explained last: the first fault that leads to each output, where a line was found."""
+    broken: list[Exception] = field(default_factory=list)
+    """What went wrong while the finding explained last was."""
     _layers: list[LayerError] = field(default_factory=list)
     allowed: float = 0.0
     """Relative difference that is rounding, of the finding explained last."""
@@ -91,7 +93,7 @@ class Explainer:
 
     def begin(self, finding: Finding, allowed: float | None) -> None:
         """Forgets the finding explained last."""
-        self._layers, self.places = [], {}
+        self._layers, self.places, self.broken = [], {}, []
         arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
         least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
         self.allowed = max(allowed or 0.0, least)
@@ -112,7 +114,10 @@ class Explainer:
             told = self.entry(finding, found, "first-random", details, confidence="module")
             excerpts = {error.role: self.excerpt(error.role, error.random)}
             return told.model_copy(update={error.role: location(error.random), "excerpts": excerpts})
-        except Exception:  # whatever a side's record or the machine does: the finding stands without a place
+        except Unexplained:
+            return found
+        except Exception as error:  # whatever a side's record or the machine does: the finding stands without a place
+            self.broken.append(error)
             return found
 
     def _dropping(self, role: Role, frame: Frame | None) -> Frame | None:
@@ -125,7 +130,8 @@ class Explainer:
             match = self._first_module(finding, "modules")
             if match is None and (earlier := self._earlier(finding)):
                 match = self._first_module(finding, "modules-again", earlier)
-        except Exception:  # an answer of a form that nobody foresaw
+        except Exception as error:  # an answer of a form that nobody foresaw
+            self.broken.append(error)
             return None
         if match is None:
             return None
@@ -158,7 +164,7 @@ class Explainer:
 
         def ask(role: Role, more: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
             side = next(s for s in self.sides if s.settings.role == role)
-            kind = f"operations-{next(self._numbers)}"
+            kind = f"operations-{self.number()}"
             one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), **more)
             self.progress(role, f"{finding.case}: first difference")
             answer = side.ask(one)
@@ -180,7 +186,7 @@ class Explainer:
         for one in rounds:
             try:
                 culprit = judge(one, self.sources, origins, complete=complete)
-            except (ValueError, LookupError, AssertionError):
+            except Unexplained:
                 if not told:
                     raise
                 break
@@ -254,24 +260,46 @@ class Explainer:
             finding, module, SENTENCES[culprit.kind], details, confidence=culprit.confidence if known else "module"
         )
         hints = [f"{compiled} runs compiled code: the line is that of its call"] if compiled else []
-        return found.model_copy(
+        told = self.placed(found, operation, counterpart, culprit.candidate, culprit.reference)
+        return told.model_copy(
             update={
-                "subject": module.subject if module else operation.path.partition("#")[0],
-                "candidate": location(culprit.candidate),
-                "reference": location(culprit.reference),
-                "operation": operation.name,
-                "counterpart": counterpart.name if counterpart else "",
+                "subject": module.subject if module else told.subject,
                 "call": culprit.call_index,
                 "calls": culprit.calls,
                 "callers": [place for frame in culprit.callers if (place := location(frame))],
-                "excerpts": {
-                    "reference": self.excerpt("reference", culprit.reference),
-                    "candidate": self.excerpt("candidate", culprit.candidate),
-                },
                 "flow": list(culprit.flow),
                 "hints": hints + self._hints(culprit),
             }
         )
+
+    def placed(
+        self,
+        told: Divergence,
+        operation: Operation,
+        counterpart: Operation | None,
+        candidate: Frame | None,
+        reference: Frame | None,
+    ) -> Divergence:
+        """The entry with an operation of each side and the lines to look at, which are not always those that asked for
+        them."""
+        return told.model_copy(
+            update={
+                "subject": operation.path.partition("#")[0],
+                "candidate": location(candidate),
+                "reference": location(reference),
+                "operation": operation.name,
+                "counterpart": counterpart.name if counterpart else "",
+                "callers": [place for f in operation.stack if f.own and f != candidate and (place := location(f))],
+                "excerpts": {
+                    "reference": self.excerpt("reference", reference),
+                    "candidate": self.excerpt("candidate", candidate),
+                },
+            }
+        )
+
+    def number(self) -> int:
+        """For the next pass of its kind, so that no two have one key."""
+        return next(self._numbers)
 
     def entry(
         self, finding: Finding, module: Divergence | None, kind: str, details: dict[str, str], *, confidence: str

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 from verify.checks.gradients import CHECK
 from verify.divergence.backward import Flow, Handed, first_gradient
-from verify.explain.explainer import Explainer, location, place_of
+from verify.explain.explainer import Explainer, place_of
 from verify.mapping import inverse, to_wire
 from verify.report import Divergence, Finding
 from verify.trace import Role
@@ -17,7 +15,6 @@ KINDS = ("gradient-values", "gradient-none", "gradient-field")
 """Kinds of findings that are explained here: all of passes without checkpointing."""
 __all__ = ["CHECK", "KINDS", "explain"]
 SENTENCES = {"cut": "first-cut", "uncut": "first-uncut", "differs": "first-backward"}
-_numbers: Iterator[int] = itertools.count()
 
 
 def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
@@ -45,7 +42,7 @@ def _flow(explainer: Explainer, finding: Finding, role: Role) -> Flow | None:
     side = next(s for s in explainer.sides if s.settings.role == role)
     words = to_wire(inverse(job.spec.mapping.outputs))
     about: dict[str, Any] = {"field": str(finding.details.get("field", "")), "words": words, "checkpointing": False}
-    ask = job.ask("backward", finding.check, finding.case, f"backward-{next(_numbers)}", sides=(role,), **about)
+    ask = job.ask("backward", finding.check, finding.case, f"backward-{explainer.number()}", sides=(role,), **about)
     explainer.progress(role, f"{finding.case}: first gradient that differs")
     answer = side.ask(ask)
     return None if answer.result is None else Flow.read(answer.result, answer.arrays)
@@ -61,18 +58,4 @@ def _told(explainer: Explainer, finding: Finding, handed: Handed) -> Divergence:
         "relative": f"{handed.gap:.3g}",
     }
     told = explainer.entry(finding, None, SENTENCES[handed.kind], details, confidence="aligned")
-    frames = [f for f in operation.stack if f.own and f != handed.candidate]
-    return told.model_copy(
-        update={
-            "subject": operation.path.partition("#")[0],
-            "candidate": location(handed.candidate),
-            "reference": location(handed.reference),
-            "operation": operation.name,
-            "counterpart": counterpart.name if counterpart else "",
-            "callers": [place for frame in frames if (place := location(frame))],
-            "excerpts": {
-                "reference": explainer.excerpt("reference", handed.reference),
-                "candidate": explainer.excerpt("candidate", handed.candidate),
-            },
-        }
-    )
+    return explainer.placed(told, operation, counterpart, handed.candidate, handed.reference)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 from verify.checks.precision import CHECK, FORMATS, GIVEN, arguments, exact_of
 from verify.divergence.rounding import Lost, Run, first_loss
-from verify.explain.explainer import Explainer, location, place_of
+from verify.explain.explainer import Explainer, place_of
 from verify.report import Divergence, Finding
 from verify.trace import Role
 
@@ -16,7 +13,6 @@ DRAWS = 6
 """Draws of inputs of which the second pass takes prints."""
 NONE = 64
 """An error of this part of the format's rounding is none."""
-_numbers: Iterator[int] = itertools.count()
 
 
 def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
@@ -46,7 +42,7 @@ def _run(explainer: Explainer, case: str, role: Role, form: str, *, lifted: bool
     side = next(s for s in explainer.sides if s.settings.role == role)
     chosen = exact_of(form) if lifted else form
     arithmetic = f"{chosen}/exact" if lifted else chosen
-    kind = f"rounding-{next(_numbers)}"
+    kind = f"rounding-{explainer.number()}"
     about = arguments(chosen, lifted)
     ask = explainer.job.ask("rounding", CHECK, case, kind, sides=(role,), arithmetic=arithmetic, draws=DRAWS, **about)
     explainer.progress(role, f"{case}: where {form} loses more")
@@ -67,17 +63,4 @@ def _told(explainer: Explainer, finding: Finding, lost: Lost) -> Divergence:
         "format": finding.details["format"],
     }
     told = explainer.entry(finding, None, "first-rounding", details, confidence="aligned")
-    return told.model_copy(
-        update={
-            "subject": operation.path.partition("#")[0],
-            "candidate": location(frame),
-            "reference": location(other),
-            "operation": operation.name,
-            "counterpart": counterpart.name if counterpart else "",
-            "callers": [place for f in operation.stack if f.own and f != frame and (place := location(f))],
-            "excerpts": {
-                "reference": explainer.excerpt("reference", other),
-                "candidate": explainer.excerpt("candidate", frame),
-            },
-        }
-    )
+    return explainer.placed(told, operation, counterpart, frame, other)

@@ -1,6 +1,6 @@
 """The second pass of gradients: every dispatched operation, as `operations` has it, and the gradient of each value made.
 
-Gradients are kept as prints, taken by hooks while they flow back, so that memory does not grow with them.
+Gradients are kept as prints, taken by hooks while they flow back. The values of the forward pass are kept until it ends.
 """
 
 from __future__ import annotations
@@ -28,27 +28,29 @@ class Backward(Recorder):
         self.gradients: dict[int, list[float]] = {}
         self.required: list[int] = []
         """Values that take part in training, whether or not a gradient reaches them."""
-        self._held: list[tuple[int, torch.Tensor]] = []
+        self._held: dict[int, list[tuple[int, torch.Tensor]]] = {}
+        """By storage the values whose place in autograd's graph is not known yet."""
 
     def _new(self, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> int:
         number = super()._new(tensor, *args, **kwargs)
-        self._held.append((number, tensor))
+        if tensor.is_floating_point() or tensor.is_complex():
+            self._held.setdefault(tensor.untyped_storage()._cdata, []).append((number, tensor))
         return number
 
     def before_write(self, tensors: list[torch.Tensor]) -> None:
         """What a write is about to change stands for another value afterwards: it is followed from here on."""
-        written = {t.untyped_storage()._cdata for t in tensors}
-        self._follow([one for one in self._held if one[1].untyped_storage()._cdata in written])
-        self._held = [one for one in self._held if one[1].untyped_storage()._cdata not in written]
+        for tensor in tensors:
+            self._follow(self._held.pop(tensor.untyped_storage()._cdata, []))
 
     def watch(self) -> None:
         """Autograd is above the dispatcher: what an operation makes has its place in the graph only later."""
-        self._follow(self._held)
-        self._held = []
+        for held in self._held.values():
+            self._follow(held)
+        self._held = {}
 
     def _follow(self, held: list[tuple[int, torch.Tensor]]) -> None:
         for number, tensor in held:
-            if tensor.requires_grad and (tensor.is_floating_point() or tensor.is_complex()):
+            if tensor.requires_grad:
                 self.required.append(number)
                 tensor.register_hook(lambda grad, number=number: self._reached(number, grad))
 
@@ -86,6 +88,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         outputs = [[path, recorder.number(v)] for path, v in flatten(output) if isinstance(v, torch.Tensor)]
     finally:
         recorder.remove()
+        for tensor in (*built.model.parameters(), *(v for v in inputs.values() if isinstance(v, torch.Tensor))):
+            tensor.grad = None
     graded = sorted(recorder.gradients)
     arrays = recorder.arrays()
     arrays["gradients"] = torch.tensor([recorder.gradients[n] for n in graded], dtype=torch.float64).reshape(
