@@ -152,7 +152,18 @@ def test_a_record_of_another_form_is_refused(x):
     tape = Tape()
     tape.run("op", [], x)
     tape.data["operations"][0][1] = [99]
-    with pytest.raises(IndexError):
+    with pytest.raises((IndexError, ValueError)):
+        tape.graph()
+
+
+@pytest.mark.parametrize("read", [[2], [0, 2], [-1], [1]])
+def test_a_record_in_which_a_value_is_made_of_what_comes_later_is_refused(x, read):
+    """Walks backwards through a record end."""
+    tape = Tape()
+    tape.run("tanh", [tape.leaf(x, "input:x")], np.tanh(x))
+    tape.run("mul", [1], x * 2)
+    tape.data["operations"][0][1] = read
+    with pytest.raises(ValueError, match="is made of"):
         tape.graph()
 
 
