@@ -497,3 +497,74 @@ def test_a_renamed_value_is_placed_at_the_module_that_holds_it(compared):
     held = [f for f in report.findings if f.subject in ("one.table", "one.weight") and f.kind != "no-effect"]
     assert {f.kind for f in held} == {"buffer-values", "gradient-none"}
     assert {(f.reference.name, f.candidate.name) for f in held} == {("Own", "Own")}
+
+
+WAVES = """
+def forward(self, x):
+    y = self.first(x)
+    a, b = torch.sin(y), torch.cos(y)
+    return self.second(mix(x, a, b))
+"""
+MIX = """
+def mix(x, a, b):
+    return x * a + torch.tanh(x) * b
+"""
+
+
+def test_two_values_that_change_places_are_found_where_they_are_made(localise):
+    candidate = WAVES.replace("torch.sin(y), torch.cos(y)", "torch.cos(y), torch.sin(y)  # here")
+    found = localise(source(WAVES) + MIX, source(candidate) + MIX)
+    assert (found.kind, found.confidence) == ("first-operand", "aligned")
+
+
+def test_arguments_that_a_function_names_the_other_way_round_are_found_there(localise):
+    found = localise(source(WAVES) + MIX, source(WAVES) + MIX.replace("(x, a, b):", "(x, b, a):  # here"))
+    assert (found.kind, found.candidate.name) == ("first-operand", "mix")
+
+
+def test_steps_that_do_nothing_are_traced_to_what_made_them_so(localise):
+    body = """
+    def forward(self, x):
+        y, scale = self.first(x), torch.tanh(x)
+        return self.second(y * scale)
+    """
+    candidate = body.replace("torch.tanh(x)", "torch.ones_like(x)  # here")
+    assert localise(source(body), source(candidate)).kind == "first-differs"
+
+
+def test_a_module_in_another_ones_place_is_named_at_its_call(localise):
+    found = localise(source(PLAIN), source(PLAIN.replace("self.second(y)", "self.first(y)  # here")))
+    assert found.kind == "first-operand"
+
+
+BUFFERED = """
+def __init__(self, width):
+    super().__init__()
+    self.first = nn.Linear(width, width)
+    self.register_buffer("table", torch.empty(width), persistent=False)
+    self.fill()
+
+def fill(self):
+    with torch.no_grad():
+        self.table.copy_(torch.arange(len(self.table)) / 10)
+"""
+
+
+def test_a_buffer_that_holds_other_values_is_named_where_it_was_filled(localise):
+    body = """
+    def forward(self, x):
+        return self.first(x) * self.table
+    """
+    found = localise(source(body, BUFFERED), source(body, BUFFERED.replace("/ 10)", "/ 11)  # here")))
+    assert (found.kind, found.details["setting"]) == ("first-setting", "table")
+
+
+def test_an_order_that_was_left_out_is_named_where_the_index_was_made(localise):
+    body = """
+    def forward(self, x):
+        order = torch.sort(x.sum(-1), dim=1).indices
+        order = order.sort(dim=1).values
+        return self.first(x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))) * torch.arange(5.0)[:, None]
+    """
+    candidate = body.replace("order = order.sort(dim=1).values", "pass").replace("indices", "indices  # here")
+    assert localise(source(body), source(candidate)).confidence == "aligned"

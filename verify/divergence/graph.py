@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -155,6 +155,14 @@ class Graph:
             seen |= fresh
             todo += fresh
         return seen
+
+    def leading_to(self, numbers: Iterable[int]) -> set[int]:
+        """All values that any of some values comes from, and these."""
+        found = set(numbers)
+        for operation in reversed(self.operations):
+            if not found.isdisjoint(operation.outputs):
+                found.update(operation.inputs)
+        return found
 
     def whole(self, number: int) -> int:
         """The value that this one is, or is a part of, by views, slices and copies alone."""

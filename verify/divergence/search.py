@@ -14,7 +14,7 @@ from verify.divergence.alignment import Known, align, near
 from verify.divergence.blame import behind
 from verify.divergence.graph import Graph, Operation
 from verify.divergence.suspects import Suspects, outputs_behind, suspects, unlike_outputs, wrong_outputs
-from verify.divergence.trials import Match, Trial, trials, with_layouts
+from verify.divergence.trials import Match, Trial, own_value, swaps, trials, with_layouts
 from verify.trace import Role
 
 Array = NDArray[np.float64]
@@ -146,15 +146,22 @@ class Search:
         return self.give({f"value.{n}": np.ascontiguousarray(a) for n, a in arrays.items()})
 
     def _round(self, match: Match) -> Round:
+        exchanged = [] if self.rounds else swaps(match)
         guesses = trials(match)
-        if not guesses:
+        if not guesses and not exchanged:
             return Round(match, None, 0)
         applied = [r.best.trial for r in self.rounds if r.best]
         wanted = {twin for t in [*guesses, *applied] for twin in _twins(t)}
         theirs = self._captured("reference", wanted)
         given = self._given(theirs)
         extra = {"given_try": _merged(applied), "given": given} if applied else {}
-        mine = self._captured("candidate", {t.primary[0] for t in guesses}, extra)
+        mine = self._captured(
+            "candidate", {a for t in exchanged for a, _ in t.pairs} | {t.primary[0] for t in guesses}, extra
+        )
+        if exchanged:
+            theirs |= {own_value(a): mine[a] for t in exchanged for a, _ in t.pairs if a in mine}
+            given = self._given(theirs)
+            guesses = [*exchanged, *guesses]
         shaped = [t for guess in guesses for t in with_layouts(guess, mine, theirs)]
         shaped = [t for t in shaped if all(b in theirs for b in _twins(t))]
         watch = _watch(match)

@@ -178,6 +178,20 @@ class Sources:
                     return backward.lineno, f"{node.name}.backward"
         return None
 
+    def exchanged(self, outer: Frame, inner: Frame) -> Frame | None:
+        """Where a function names two arguments the other way round than the line that calls it does."""
+        function, statement = self.function(inner.file, inner.line), self.statement(outer.file, outer.line)
+        if function is None or statement is None:
+            return None
+        arguments = [a for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in ("self", "cls")]
+        for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
+            given = [a.id if isinstance(a, ast.Name) else "" for a in call.args]
+            named = [a.arg for a in arguments[: len(given)]]
+            apart = [place for place, (a, b) in enumerate(zip(given, named, strict=False)) if a != b and a in named]
+            if len(apart) == 2 and [given[n] for n in apart] == [named[n] for n in reversed(apart)]:
+                return Frame(inner.file, arguments[apart[0]].lineno, inner.function, True, -1)
+        return None
+
     def dropping(self, file: str, line: int) -> int | None:
         """The line of the one argument of a call at a line whose name speaks of dropping."""
         statement = self.statement(file, line)

@@ -17,6 +17,8 @@ from verify.divergence.suspects import Suspects, anchor_pairs, correlation, shar
 HORIZON = 48
 """Suspect operations, from the first on, whose outputs are tried."""
 MOST_TRIALS = 160
+MOST_SWAPS = 6
+FEWEST_SWAPPED = 8
 ALIKE = 0.5
 """Least share of common origins of values that may stand for each other."""
 Array = NDArray[np.float64]
@@ -38,6 +40,8 @@ class Trial:
     feeds: tuple[tuple[int, int, int], ...] = ()
     whole: bool = False
     axes: tuple[int, ...] | None = None
+    swap: bool = False
+    """The values that take each other's place are the candidate's own; see `swaps`."""
 
     @property
     def primary(self) -> tuple[int, int]:
@@ -93,6 +97,32 @@ def trials(match: Match) -> list[Trial]:
             found += mine[:7]
         if steps >= HORIZON or len(found) >= MOST_TRIALS:
             break
+    return found
+
+
+def own_value(number: int) -> int:
+    """How a trial names a value of the candidate where it else names one of the reference."""
+    return -1 - number
+
+
+def swaps(match: Match) -> list[Trial]:
+    """Two values made of one and the same, such as a cosine and a sine or two parts: each in the place of the other."""
+    graph, found = match.candidate, list[Trial]()
+    reach = graph.leading_to(match.candidate.outputs[path] for path in match.wrong)
+    made: dict[tuple[Any, ...], list[int]] = {}
+    for operation in graph.operations:
+        if operation.short in VIEWS or not operation.inputs:
+            continue
+        for number in operation.outputs:
+            value = graph.values[number]
+            if value.kind == "float" and value.count >= FEWEST_SWAPPED and number in reach:
+                made.setdefault((operation.inputs, value.shape), []).append(number)
+    for numbers in made.values():
+        for a, b in itertools.combinations(numbers, 2):
+            maker = graph.producer(b)
+            if maker is not None and len(found) < MOST_SWAPS:
+                pairs = ((a, own_value(b)), (b, own_value(a)))
+                found.append(Trial(maker.order, None, 10.0, pairs, whole=True, swap=True))
     return found
 
 

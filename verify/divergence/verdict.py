@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -62,6 +63,9 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
             raise Unexplained("no trial explains the difference")
         return _misplaced(match, sources["candidate"])
     trial = found.best.trial
+    if trial.swap:
+        mine = match.candidate.operations[trial.operation]
+        return _plainly(match, "operand", mine, None, _exchange(match, trial, sources["candidate"]) or mine.frame)
     place = _fed(match, trial, sources["candidate"]) if trial.feeds else _replaced(found, trial, sources["candidate"])
     kind, operation, frame = place.kind, place.operation, place.candidate
     setting = ""
@@ -129,6 +133,18 @@ def _plainly(
         setting=setting,
         flow=tuple(_flow(match.candidate, mine)),
     )
+
+
+def _exchange(match: Match, trial: Trial, sources: Sources) -> Frame | None:
+    """On the way to where values that take each other's place are read: the function that names them so."""
+    for number, _ in trial.pairs:
+        for reader in _final_readers(match.candidate, number):
+            frames = own(reader)
+            for inner, outer in itertools.pairwise(frames):
+                found = sources.exchanged(outer, inner)
+                if found is not None:
+                    return found
+    return None
 
 
 def _first(match: Match, operation: Operation) -> bool:
