@@ -184,6 +184,28 @@ def test_what_fills_a_checkpoint_that_lacks_tensors_is_as_in_the_reference(saved
     assert report.verdict == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
 
 
+DRAWN_WEIGHT = "nn.init.normal_(module.weight, std=0.02)"
+TABLE = "module.weight.copy_(torch.arange(1024.).reshape(32, 32) / 1024)"
+
+
+@pytest.mark.parametrize("left", [PRETRAINED, PLAIN], ids=["hub-style", "plain"])
+@pytest.mark.parametrize(
+    ("new", "lost"),
+    [
+        (TABLE, []),
+        (TABLE.replace("32, 32)", "32, 32).T"), ["linear.weight"]),  # of the same mean and spread
+        (TABLE.replace("/ 1024", "/ 1000"), ["linear.weight"]),
+    ],
+)
+def test_a_table_that_fills_a_checkpoint_is_compared_by_value(saved, left, new, lost):
+    first = left.replace(
+        DRAWN_WEIGHT.replace("module", "self.linear"), TABLE.replace("module.weight", "self.linear.weight.data")
+    )
+    report = saved(first, FILLS.replace(DRAWN_WEIGHT, TABLE), init=FILLS.replace(DRAWN_WEIGHT, new))
+    assert [(f.case, f.subject) for f in report.findings] == [("missing keys", name) for name in lost]
+    assert report.verdict == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
+
+
 def test_a_buffer_that_loading_leaves_unset_is_found(saved):
     report = saved(persistent=False)
     lost = [f for f in report.findings if f.kind == "tensor-lost"]
