@@ -377,6 +377,8 @@ def test_a_flat_tuple_that_is_mapped_onto_nested_outputs_has_their_gradients(tra
         "torch.where(torch.rand_like(h) > 0.75, 0.0, 1 / 0.75)",
         "(torch.empty_like(h).uniform_() < torch.tensor(0.75)) / 0.75",
         "torch.bernoulli(torch.full_like(h, 0.75)) / 0.75",
+        "(torch.full_like(h, 0.75) > torch.rand_like(h)) / 0.75",
+        "(torch.rand_like(h).float() < 0.75) / 0.75",
     ],
 )
 def test_a_dropout_that_is_written_out_drops_the_same(trained, mask):
@@ -386,3 +388,28 @@ def test_a_dropout_that_is_written_out_drops_the_same(trained, mask):
     wrong = mask.replace("0.75", "0.7").replace("0.25", "0.3")
     report = trained(f"{WHOLE}{end}", f"h = self.norm(h * ({wrong}) if self.training else h){end}")
     assert report.verdict == Verdict.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("rate", "mask"),
+    [
+        (0.5, "(torch.rand_like(h) >= 0.5) / 0.5"),
+        (0.5, "(torch.rand_like(h) < 0.5) / 0.5"),
+        (0.6, "(torch.rand_like(h) >= 0.6) / 0.4"),
+    ],
+)
+def test_a_dropout_of_half_or_more_that_is_written_out_drops_the_same(trained, rate, mask):
+    end = "\nreturn {'y': self.two(h)}"
+    whole = WHOLE.replace("0.25", str(rate))
+    report = trained(f"{whole}{end}", f"h = self.norm(h * ({mask}) if self.training else h){end}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    wrong = mask.replace("0.5)", "0.3)").replace("0.6)", "0.3)")
+    report = trained(f"{whole}{end}", f"h = self.norm(h * ({wrong}) if self.training else h){end}")
+    assert report.verdict == Verdict.DIFFERENT
+
+
+def test_what_is_drawn_in_inference_mode_is_no_fault(trained):
+    end = "h = self.norm(h)\nreturn {'y': self.two(h)}"
+    report = trained(end, f"with torch.inference_mode():\n    noise = torch.rand(3).sum().item()\n{end}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {f.kind for f in report.findings} == {"draws"}
