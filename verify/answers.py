@@ -268,6 +268,7 @@ class Configuration(Form):
     dictionary_trip: dict[str, Any]
     json_trip: dict[str, Any]
     equality: dict[str, Any] = {}
+    own_equality: bool = False
     saving: dict[str, Any] = {}
     inherited: dict[str, Any] = {}
     location: Place | None
