@@ -212,6 +212,13 @@ class Initialisation(Form):
         return [p for p in self.parameters if p.steady and p.lowest != p.highest]
 
 
+class Lacking(Initialisation):
+    """What fills the tensors that a checkpoint lacks; told and changed: names."""
+
+    told: list[Name]
+    changed: list[Name]
+
+
 class Draw(Form):
     op: Name
     size: Count
@@ -260,6 +267,9 @@ class Configuration(Form):
     probes: dict[str, Any]
     dictionary_trip: dict[str, Any]
     json_trip: dict[str, Any]
+    equality: dict[str, Any] = {}
+    own_equality: bool = False
+    saving: dict[str, Any] = {}
     inherited: dict[str, Any] = {}
     location: Place | None
 
@@ -319,6 +329,7 @@ FORMS: dict[str, type[Form]] = {
     "preprocessing": Preprocessing,
     "save": Saved,
     "load": Loaded,
+    "lacking": Lacking,
     "operations": Operations,
     "backward": Operations,
     "rounding": Operations,

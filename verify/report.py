@@ -53,7 +53,8 @@ class Value(BaseModel):
 
     Every sentence is held in English and written in Chinese too, under a key that ends with _zh and is made anew each time.
     A key that is not known is an error where the verifier makes a value. In JSON that is read it is passed over, and a kind
-    that is not known is told in the words of its message: a newer verifier may say more under the same schema_version.
+    that is not known, or has other details than here, is told in the words of its message: a newer verifier may say more
+    under the same schema_version.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
@@ -67,9 +68,24 @@ class Value(BaseModel):
         if info.mode != "json":
             return ours
         known = {k: v for k, v in ours.items() if k in cls.model_fields}
-        if {"kind", "message"} <= known.keys() and known["kind"] not in FINDINGS:
+        if {"kind", "message"} <= known.keys() and not _sayable(known["kind"], known.get("details", {})):
             known |= {"kind": "newer", "details": {"message": known["message"]}}
         return known
+
+
+def _sayable(kind: Any, details: Any) -> bool:
+    """Whether the catalogue has a sentence of that kind that these details fill. What is no kind and no details at all is
+    left to be told as such."""
+    if (
+        not isinstance(kind, str)
+        or not isinstance(details, dict)
+        or not all(isinstance(v, str) for v in details.values())
+    ):
+        return True
+    try:
+        return kind in FINDINGS and bool(say(kind, details, "both"))
+    except (LookupError, ValueError):
+        return False
 
 
 class Location(Value):

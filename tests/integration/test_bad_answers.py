@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from verify.answers import checked
+from verify.answers import FORMS, checked
 from verify.checks import structure
 from verify.explain import explainer
+from verify.observer.session import OPERATIONS
 from verify.trace import Ask, Trace
 
 HOSTILE = """
@@ -195,13 +196,39 @@ def test_a_structure_of_a_wrong_form_is_an_error_of_its_side(duo, code, changed)
 
 
 @pytest.mark.parametrize(
-    "code", ["result.clear()", 'result["absent"] = True', 'result["defaults"] = 1', 'result["arguments"] = {}']
+    "code",
+    [
+        "result.clear()",
+        'result["absent"] = True',
+        'result["defaults"] = 1',
+        'result["arguments"] = {}',
+        'result["equality"] = "x"',
+        'result["saving"] = [1]',
+    ],
 )
 def test_a_configuration_of_a_wrong_form_is_an_error_of_its_side(duo, code):
     lie(duo, code, key="tiny/configuration")
     report = duo.run()
     verdicts = {c.name: c.verdict.value for c in report.checks}
     assert verdicts == {"configuration": "error", "structure": "equal", "buffers": "equal", "forward": "equal"}
+
+
+def test_whatever_a_side_may_be_asked_has_a_form():
+    """Without one the arrays that come with an answer are dropped, and nothing is compared by them."""
+    assert set(OPERATIONS) == set(FORMS)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"parameters": 7, "told": [], "changed": []}, "parameters"),
+        ({"parameters": [], "told": None, "changed": []}, "told"),
+        ({"parameters": [], "told": []}, "changed"),
+    ],
+)
+def test_what_fills_a_checkpoint_is_refused_in_a_wrong_form(result, told):
+    with pytest.raises(ValueError, match=told):
+        checked(Ask(key="lacking", op="lacking"), result, [], configured=True)
 
 
 @pytest.mark.parametrize("result", [{}, {"python": "3", "packages": 7}, {"python": 3, "packages": {}}])

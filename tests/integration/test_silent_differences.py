@@ -184,6 +184,28 @@ def test_what_fills_a_checkpoint_that_lacks_tensors_is_as_in_the_reference(saved
     assert report.verdict == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
 
 
+DRAWN_WEIGHT = "nn.init.normal_(module.weight, std=0.02)"
+TABLE = "module.weight.copy_(torch.arange(1024.).reshape(32, 32) / 1024)"
+
+
+@pytest.mark.parametrize("left", [PRETRAINED, PLAIN], ids=["hub-style", "plain"])
+@pytest.mark.parametrize(
+    ("new", "lost"),
+    [
+        (TABLE, []),
+        (TABLE.replace("32, 32)", "32, 32).T"), ["linear.weight"]),  # of the same mean and spread
+        (TABLE.replace("/ 1024", "/ 1000"), ["linear.weight"]),
+    ],
+)
+def test_a_table_that_fills_a_checkpoint_is_compared_by_value(saved, left, new, lost):
+    first = left.replace(
+        DRAWN_WEIGHT.replace("module", "self.linear"), TABLE.replace("module.weight", "self.linear.weight.data")
+    )
+    report = saved(first, FILLS.replace(DRAWN_WEIGHT, TABLE), init=FILLS.replace(DRAWN_WEIGHT, new))
+    assert [(f.case, f.subject) for f in report.findings] == [("missing keys", name) for name in lost]
+    assert report.verdict == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
+
+
 def test_a_buffer_that_loading_leaves_unset_is_found(saved):
     report = saved(persistent=False)
     lost = [f for f in report.findings if f.kind == "tensor-lost"]
@@ -355,6 +377,8 @@ def test_a_flat_tuple_that_is_mapped_onto_nested_outputs_has_their_gradients(tra
         "torch.where(torch.rand_like(h) > 0.75, 0.0, 1 / 0.75)",
         "(torch.empty_like(h).uniform_() < torch.tensor(0.75)) / 0.75",
         "torch.bernoulli(torch.full_like(h, 0.75)) / 0.75",
+        "(torch.full_like(h, 0.75) > torch.rand_like(h)) / 0.75",
+        "(torch.rand_like(h).float() < 0.75) / 0.75",
     ],
 )
 def test_a_dropout_that_is_written_out_drops_the_same(trained, mask):
@@ -364,3 +388,28 @@ def test_a_dropout_that_is_written_out_drops_the_same(trained, mask):
     wrong = mask.replace("0.75", "0.7").replace("0.25", "0.3")
     report = trained(f"{WHOLE}{end}", f"h = self.norm(h * ({wrong}) if self.training else h){end}")
     assert report.verdict == Verdict.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("rate", "mask"),
+    [
+        (0.5, "(torch.rand_like(h) >= 0.5) / 0.5"),
+        (0.5, "(torch.rand_like(h) < 0.5) / 0.5"),
+        (0.6, "(torch.rand_like(h) >= 0.6) / 0.4"),
+    ],
+)
+def test_a_dropout_of_half_or_more_that_is_written_out_drops_the_same(trained, rate, mask):
+    end = "\nreturn {'y': self.two(h)}"
+    whole = WHOLE.replace("0.25", str(rate))
+    report = trained(f"{whole}{end}", f"h = self.norm(h * ({mask}) if self.training else h){end}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    wrong = mask.replace("0.5)", "0.3)").replace("0.6)", "0.3)")
+    report = trained(f"{whole}{end}", f"h = self.norm(h * ({wrong}) if self.training else h){end}")
+    assert report.verdict == Verdict.DIFFERENT
+
+
+def test_what_is_drawn_in_inference_mode_is_no_fault(trained):
+    end = "h = self.norm(h)\nreturn {'y': self.two(h)}"
+    report = trained(end, f"with torch.inference_mode():\n    noise = torch.rand(3).sum().item()\n{end}")
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {f.kind for f in report.findings} == {"draws"}

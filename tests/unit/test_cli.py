@@ -303,10 +303,11 @@ def test_explain_tells_its_errors_in_the_language(runs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("lang", ["en", "zh", "both"])
-def test_explain_reads_a_newer_verifiers_report(runs, tmp_path, capsys, lang):
+@pytest.mark.parametrize("kind", ["of-tomorrow", "first-cut"])  # the second is known, with other details
+def test_explain_reads_a_newer_verifiers_report(runs, tmp_path, capsys, lang, kind):
     newer = json.loads(full_report().model_dump_json())
     newer["later"] = newer["findings"][0]["later"] = newer["first_divergence"]["later"] = "unheard of"
-    newer["first_divergence"] |= {"kind": "of-tomorrow", "details": {}, "message": "they part tomorrow"}
+    newer["first_divergence"] |= {"kind": kind, "details": {"where": "[0]"}, "message": "they part tomorrow"}
     (tmp_path / "r.json").write_text(json.dumps(newer))
     assert runs("explain", "r.json", "--lang", lang) == 0
     told = capsys.readouterr()

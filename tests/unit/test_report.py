@@ -105,6 +105,25 @@ def test_a_kind_that_is_not_known_is_told_in_its_own_words():
         assert say(found.kind, found.details) == found.message == found.message_zh == "tomorrow {fair}"
 
 
+@pytest.mark.parametrize("details", [{}, {"weather": "fair"}, {"where": "[0]"}])
+def test_a_kind_with_other_details_is_told_in_its_own_words(details):
+    written = json.loads(full_report().model_dump_json())
+    for told in (written["findings"][0], written["first_divergence"]):
+        told |= {"details": details, "message": "tomorrow {fair}"}
+    report = Report.model_validate_json(json.dumps(written))
+    for found in (report.findings[0], report.first_divergence):
+        assert say(found.kind, found.details) == found.message == found.message_zh == "tomorrow {fair}"
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+@pytest.mark.parametrize("change", [{"kind": []}, {"details": 5}, {"details": {"what": 5}}, {"message": None}])
+def test_what_is_no_finding_at_all_is_refused(change):
+    written = json.loads(full_report().model_dump_json())
+    written["findings"][0] |= change
+    with pytest.raises(ValueError, match=rf"findings\.0\.{next(iter(change))}"):
+        Report.model_validate_json(json.dumps(written))
+
+
 def test_every_sentence_is_written_in_chinese_too():
     reason = "nothing was compared"
     report = full_report(reason)

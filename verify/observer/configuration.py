@@ -22,7 +22,8 @@ OTHER_AUTO = "AutoModelForImageClassification"
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (explicit configuration values of the variant).
 
-    Every part is a flat or nested JSON value; a part that raises is {"raised": "Type: message"} and is compared as
+    own_equality: whether the class says itself what is equal; what a library's base class says changes with its version.
+    Every other part is a flat or nested JSON value; a part that raises is {"raised": "Type: message"} and is compared as
     such, so that two sides which refuse the same value agree.
     """
     config_class = builder.config_class()
@@ -38,7 +39,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "probes": {name: _attempt(partial(_probe, config_class, name, value)) for name, value in _probes(config_class)},
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
-        "equality": _attempt(lambda: _equality(config_class, values, builder.settings["path"])),
+        "equality": _attempt(lambda: _equality(config_class, values)),
+        "own_equality": _own(_first_with("__eq__", config_class), builder.settings["path"]),
         "saving": _attempt(lambda: _saving(config_class, values, builder.settings["path"])),
         "inherited": _inherited(config_class, builder.settings["path"]),
         "location": locate.of(config_class, builder.settings["path"]),
@@ -105,11 +107,13 @@ def _json_trip(config_class: Any, config: Any) -> dict[str, Any]:
     return found
 
 
-def _equality(config_class: Any, values: dict[str, Any], root: str) -> dict[str, Any]:
-    """What a configuration is equal to, where the class says so itself; what a library's base class says changes with
-    its version. Keys are arguments that are set otherwise, and a few words."""
-    if not _own(next(base for base in config_class.__mro__ if "__eq__" in vars(base)), root):
-        return {}
+def _first_with(method: str, config_class: Any) -> Any:
+    """The class or base class whose method it is."""
+    return next((base for base in getattr(config_class, "__mro__", ()) if method in vars(base)), None)
+
+
+def _equality(config_class: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration is equal to. Keys are arguments that are set otherwise, and a few words."""
     one = config_class(**values)
     found = {"the same values": config_class(**values), "no configuration": vars(one)}
     found |= {name: config_class(**{**values, name: value}) for name, value in _probes(config_class)}
@@ -135,14 +139,16 @@ def _saving(config_class: Any, values: dict[str, Any], root: str) -> dict[str, A
 
 def _handed_on(config: Any, base: Any) -> dict[str, Any]:
     """What a library's save_pretrained is called with, by its own names."""
-    saves, handed = inspect.signature(base.save_pretrained), {}
+    saves, handed = inspect.signature(base.save_pretrained), dict[str, Any]()
 
     def record(*args: Any, **kwargs: Any) -> None:
-        handed.update({k: _plain(v) for k, v in saves.bind(*args, **kwargs).arguments.items() if k != "self"})
+        handed.update({k: v for k, v in saves.bind(*args, **kwargs).arguments.items() if k != "self"})
 
     with mock.patch.object(base, "save_pretrained", record), tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder, False, any_other="argument")
-    return {**handed, "save_directory": handed.get("save_directory") == folder}
+    where = handed.pop("save_directory", None)
+    told: dict[str, Any] = _plain(handed)
+    return {**told, "save_directory": isinstance(where, str | os.PathLike) and os.fspath(where) == folder}
 
 
 def _other_entry(config_class: Any, values: dict[str, Any]) -> Any:

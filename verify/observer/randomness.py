@@ -3,9 +3,8 @@
 Two implementations that drop the same activations with the same probability need not consume the generator alike, so
 the same seed does not give the same masks. Here each draw has a stream of its own, keyed by its size and its place among
 the draws of that size. Every kind of draw starts from the same uniform numbers u in [0, 1): a Bernoulli draw of
-probability p is one where u >= 1 - p, so that `bernoulli_(keep)` and `(keep + rand()).floor()` agree. A comparison of
-uniform numbers with a number of a half or more is made of 1 - u, so that `rand() < keep` keeps what `rand() >= 1 - keep`
-keeps: what is dropped is taken to be less than a half.
+probability p is one where u >= 1 - p, so that `bernoulli_(keep)` and `(keep + rand()).floor()` agree. For masks
+that are made by comparing uniform numbers see `masks`.
 
 The place is kept in the state of torch's own generator. Gradient checkpointing saves and restores that state, so what it
 computes again draws the same again; a model that forgets to restore it draws other values, as it would in training.
@@ -22,15 +21,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..weights import stream
 from . import locate
+from .masks import Masks
 from .values import project
 
 FIRST = 1_000_003
 """Generator seed before the first draw. The n-th draw finds FIRST + n there."""
 
 PROJECTIONS = 2
-
-COMPARISONS = ("lt", "le", "gt", "ge")
-REMEMBERED = 8
 
 EVEN = 1 - 2.0**-10
 """The one uniform number of even draws. Every dropout of a smaller rate keeps everything."""
@@ -50,7 +47,7 @@ class Injected(TorchDispatchMode):  # type: ignore[misc]
         self.seed, self.root, self.even = seed, root, even
         self.draws: list[dict[str, Any]] = []
         self._masks: list[tuple[torch.Tensor, dict[str, Any]]] = []
-        self._uniform: list[tuple[torch.Tensor, int]] = []
+        self.written_out = Masks()
         self._places: dict[int, Counter[int]] = {FIRST: Counter()}
         torch.manual_seed(FIRST)
 
@@ -64,18 +61,7 @@ class Injected(TorchDispatchMode):  # type: ignore[misc]
             self._told(name, 0, None)
         if name in ("mul", "mul_") and self._masks:
             self._seen(args)
-        if name in COMPARISONS and self._mirrored(args):
-            args = (1 - args[0], *args[1:])
-        return func(*args, **kwargs)
-
-    def _mirrored(self, args: Any) -> bool:
-        """Whether uniform numbers are compared with a half or more."""
-        limit = args[1]
-        single = not isinstance(limit, torch.Tensor) or limit.numel() == 1
-        as_drawn = any(
-            args[0].data_ptr() == drawn.data_ptr() and drawn._version == version for drawn, version in self._uniform
-        )
-        return as_drawn and single and 0.5 <= float(limit) < 1
+        return self.written_out.run(name, func, args, kwargs)
 
     def uniform(self, name: str, size: int, keep: float | None = None) -> torch.Tensor:
         """The next uniform numbers [size] for a draw of that size, float64 on the CPU."""
@@ -99,11 +85,6 @@ class Injected(TorchDispatchMode):  # type: ignore[misc]
         if self.even and source.is_floating_point():
             x = source.detach().double().flatten().cpu()
             draw["masked"] = [x.norm().item(), *(p.item() for p in project(x, PROJECTIONS))]
-
-    def compared(self, drawn: torch.Tensor, *, in_place: bool) -> None:
-        """Uniform numbers, of which the last few are remembered as they are: a mask is made of them at once."""
-        version = drawn._version + in_place  # torch counts the operation itself when it is done
-        self._uniform = [*self._uniform[-REMEMBERED:], (drawn, version)]
 
     def _seen(self, factors: Any) -> None:
         for place, (mask, draw) in enumerate(self._masks):
@@ -172,7 +153,7 @@ def _filled(mode: Injected, name: str, func: Any, args: Any, kwargs: Any) -> Any
         values = (low + (high - low) * u).reshape(result.shape)
     result.copy_(values.to(result.dtype))
     if (low, high) == (0.0, 1.0):
-        mode.compared(result, in_place=name.endswith("_"))
+        mode.written_out.drawn(result, in_place=name.endswith("_"))
     return result
 
 

@@ -51,7 +51,7 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
         yield ""
         yield f"{label(role, language)} {place(location)}"
         yield from excerpt(found.excerpts.get(role, []))
-    if "where" in found.details:
+    if {"where", "reference_value", "candidate_value"} <= found.details.keys():
         details = found.details
         yield ""
         yield (

@@ -23,6 +23,7 @@ def answer() -> dict:
         "dictionary_trip": values,
         "json_trip": values,
         "equality": {"the same values": True, "a": False},
+        "own_equality": True,
         "saving": {"arguments": {"push_to_hub": False}, "a": "b"},
         "location": PLACE,
     }
@@ -65,6 +66,14 @@ def test_what_the_reference_does_not_say_is_not_compared(part, theirs):
     assert part not in found
     assert {o.verdict for o in found.values()} == {"equal"}
     assert compare(answer(), {**answer(), part: theirs})[part].verdict == "different"
+
+
+def test_equality_is_compared_where_the_reference_has_its_own():
+    inherited = {**answer(), "own_equality": False}
+    other = {"the same values": False, "a": False}
+    assert compare(answer(), inherited)["equality"].verdict == "equal"
+    assert compare(answer(), {**inherited, "equality": other})["equality"].verdict == "different"
+    assert "equality" not in compare(inherited, {**answer(), "equality": other})
 
 
 @pytest.mark.parametrize("key", configuration.BOOKKEEPING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -30,8 +31,12 @@ class Plain:
     def method(self): ...
 
 
-def observed(config_class, **values):
-    builder = SimpleNamespace(config_class=lambda: config_class, config_values=dict, settings={"path": "/nowhere"})
+HERE = str(Path(__file__).parent)
+
+
+def observed(config_class, root="/nowhere", **values):
+    """root: the side's own folder; by default every class is a library's."""
+    builder = SimpleNamespace(config_class=lambda: config_class, config_values=dict, settings={"path": root})
     found = observe(builder, {"values": values})
     json.dumps(found)
     return found
@@ -44,10 +49,12 @@ def test_no_class_is_absent():
 def test_a_plain_class():
     found = observed(Plain, width=8)
     assert set(found) == {
-        "arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip", "equality", "saving",
-        "inherited", "location",
+        "arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip", "equality",
+        "own_equality", "saving", "inherited", "location",
     }  # fmt: skip
-    assert found["equality"] == found["saving"] == {}
+    assert not found["own_equality"]  # it is object's
+    assert not any(found["equality"].values())
+    assert found["saving"] == {}
     assert (found["defaults"]["width"], found["explicit"]["width"]) == (4, 8)
     assert found["dictionary_trip"] == found["json_trip"] == found["explicit"]
     assert found["attributes"]["double"] == 16
@@ -78,6 +85,45 @@ def test_a_pretrained_configuration():
     assert found["attributes"]["hidden"] == 8
     assert found["dictionary_trip"]["width"] == found["json_trip"]["width"] == 8
     assert found["probes"]["width"] == {"width": 24}
+
+
+def test_equality_is_what_it_does_whoever_says_so():
+    class Base(Plain):
+        broken = None
+
+        def __eq__(self, other):
+            return isinstance(other, Plain) and vars(self) == vars(other)
+
+    class Toy(Base): ...
+
+    found = observed(Toy)
+    assert not found["own_equality"]
+    assert observed(Toy, HERE)["own_equality"]
+    assert found["equality"].pop("the same values") is True
+    assert set(found["equality"]) == {"no configuration", "width", "rate", "flag"}
+    assert not any(found["equality"].values())
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_the_folder_that_is_handed_on_is_one_in_any_form(kind):
+    from transformers import PretrainedConfig
+
+    class Toy(PretrainedConfig):
+        def save_pretrained(self, save_directory, push_to_hub=False, **kwargs):
+            return super().save_pretrained(kind(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+    handed = observed(Toy, HERE)["saving"]["arguments"]
+    assert handed == {"save_directory": True, "push_to_hub": False, "kwargs": {"any_other": "argument"}}
+
+
+def test_another_folder_that_is_handed_on_is_told():
+    from transformers import PretrainedConfig
+
+    class Toy(PretrainedConfig):
+        def save_pretrained(self, save_directory, push_to_hub=False, **kwargs):
+            return super().save_pretrained(Path(save_directory, "below"), push_to_hub=push_to_hub, **kwargs)
+
+    assert observed(Toy, HERE)["saving"]["arguments"]["save_directory"] is False
 
 
 def test_arguments_and_probes():

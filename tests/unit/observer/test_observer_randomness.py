@@ -104,3 +104,42 @@ def test_an_unknown_random_operation_is_seeded_and_told():
     first, draws = drawn(lambda: torch.randperm(40))
     assert torch.equal(first, drawn(lambda: torch.randperm(40))[0])
     assert [d["op"] for d in draws] == ["randperm"]
+
+
+WRITTEN_OUT = {
+    "at least": lambda x, p: x * (torch.rand_like(x) >= p),
+    "less, divided": lambda x, p: (torch.rand_like(x) < 1 - p) / (1 - p) * x,
+    "less, copied": lambda x, p: (torch.rand_like(x) < 1 - p).float().mul_(x),
+    "at most": lambda x, p: x * torch.rand_like(x).le(1 - p).to(x.dtype),
+    "not less": lambda x, p: x * ~(torch.rand_like(x) < p),
+    "one less": lambda x, p: x * (1 - (torch.rand_like(x) < p).to(x.dtype)),
+    "not, twice": lambda x, p: x.masked_fill(~(torch.rand_like(x) < 1 - p), 0.0),
+    "a tensor is more": lambda x, p: x * (torch.tensor(1 - p) > torch.rand_like(x)),
+    "a full tensor is more": lambda x, p: x * (torch.full_like(x, 1 - p) > torch.rand_like(x)),
+    "of another dtype": lambda x, p: x * (torch.rand_like(x).float() < 1 - p),
+    "filled": lambda x, p: x.masked_fill(torch.rand_like(x) < p, 0.0),
+    "filled in place": lambda x, p: x.clone().masked_fill_(torch.rand_like(x) > 1 - p, 0.0),
+    "where more": lambda x, p: torch.where(torch.rand_like(x) > 1 - p, 0.0, 1 / (1 - p)),
+    "where less": lambda x, p: torch.where(torch.rand_like(x) < 1 - p, x, 0.0),
+}
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.6, 0.75])
+@pytest.mark.parametrize("way", WRITTEN_OUT)
+def test_a_mask_that_is_written_out_drops_what_the_library_drops(way, rate):
+    x = torch.ones(1000, dtype=torch.float64)
+    kept = drawn(lambda: F.dropout(x, rate))[0] != 0
+    assert torch.equal(drawn(lambda: WRITTEN_OUT[way](x, rate))[0] != 0, kept)
+    assert not torch.equal(drawn(lambda: WRITTEN_OUT[way](x, rate + 0.05))[0] != 0, kept)
+    with Injected(0, "/nowhere", even=True):
+        assert bool((WRITTEN_OUT[way](x, rate) != 0).all())
+
+
+def test_what_is_drawn_for_inference_alone_is_drawn_too():
+    def inference():
+        with torch.inference_mode():
+            return torch.rand(9), torch.rand(9) < 0.75
+
+    values, mask = drawn(inference)[0]
+    assert torch.equal(values, drawn(lambda: torch.rand(9))[0])
+    assert mask.dtype == torch.bool

@@ -1,0 +1,106 @@
+"""Dropout that is written out: what a comparison of uniform numbers with a rate means shows in what is done with it.
+
+`rand() < 0.75` keeps three quarters where it is multiplied, and drops them where it fills with zeros. Uniform numbers u
+drop the same as the library's dropout does, which drops where u < rate, if whichever means "drop" is made of small u:
+a mask that keeps where its numbers are small is made of 1 - u, and so is one that drops where they are large. The mask
+is made both ways, and holds the right one from its first use on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+COMPARISONS = ("lt", "le", "gt", "ge")
+NEGATIONS = ("bitwise_not", "logical_not", "rsub")
+COPIES = ("_to_copy", "clone")
+FACTORS = ("mul", "mul_", "div", "div_")
+REMEMBERED = 8
+
+
+class Mask(NamedTuple):
+    """One that was not used yet. kept: what it is if it tells what to keep; dropped: if it tells what to drop."""
+
+    tensor: torch.Tensor
+    kept: torch.Tensor
+    dropped: torch.Tensor
+
+
+class Masks:
+    """The last few draws of uniform numbers, and the masks that are made of them."""
+
+    def __init__(self) -> None:
+        self._uniform: list[tuple[torch.Tensor, int]] = []
+        self._unused: list[Mask] = []
+
+    def drawn(self, uniform: torch.Tensor, *, in_place: bool) -> None:
+        """Uniform numbers as they were drawn. in_place: torch counts that operation itself when it is done."""
+        if not uniform.is_inference():  # torch does not count what is done to those
+            self._uniform = [*self._uniform[-REMEMBERED:], (uniform, uniform._version + in_place)]
+
+    def run(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """What the operation gives, whose masks drop what the library's dropout drops."""
+        if name in COMPARISONS and self._uniform and not kwargs:
+            return self._compared(name, func, args)
+        if name in COPIES and args and self._as_drawn(args[0]):
+            copied = func(*args, **kwargs)
+            if copied.is_floating_point():
+                self.drawn(copied, in_place=False)
+            return copied
+        place = next((i for i, m in enumerate(self._unused) if any(a is m.tensor for a in args)), None)
+        if place is None:
+            return func(*args, **kwargs)
+        mask = self._unused.pop(place)
+        if name in (*NEGATIONS, *COPIES) and args[0] is mask.tensor:
+            made = (func(m, *args[1:], **kwargs) for m in mask)
+            tensor, kept, dropped = made
+            return self._remembered(tensor, *((dropped, kept) if name in NEGATIONS else (kept, dropped)))
+        keeps = _keeps(name, args, mask.tensor)
+        if keeps is not None:
+            mask.tensor.copy_(mask.kept if keeps else mask.dropped)
+        return func(*args, **kwargs)
+
+    def _compared(self, name: str, func: Callable[..., Any], args: Any) -> Any:
+        place = next((i for i, a in enumerate(args[:2]) if self._as_drawn(a)), None)
+        limit = None if place is None else _single(args[1 - place])
+        if limit is None or not 0 < limit < 1:
+            return func(*args)
+        small = (name in ("lt", "le")) == (place == 0)
+        plain, mirrored = func(*args), func(*(1 - a if i == place else a for i, a in enumerate(args)))
+        kept, dropped = (mirrored, plain) if small else (plain, mirrored)
+        # Where its use does not tell, a mask of few small numbers is taken to drop, any other to keep.
+        return self._remembered((dropped if small and limit < 0.5 else kept).clone(), kept, dropped)
+
+    def _remembered(self, tensor: torch.Tensor, kept: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_inference():
+            self._unused = [*self._unused[-REMEMBERED:], Mask(tensor, kept, dropped)]
+        return tensor
+
+    def _as_drawn(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and any(
+            value.data_ptr() == drawn.data_ptr() and drawn._version == version for drawn, version in self._uniform
+        )
+
+
+def _keeps(name: str, args: Any, mask: torch.Tensor) -> bool | None:
+    """Whether an operation keeps where the mask is true; None where that is not told."""
+    if name in FACTORS:
+        return True
+    if name in ("masked_fill", "masked_fill_") and args[1] is mask and _single(args[2]) == 0:
+        return False
+    if name == "where" and args[0] is mask and len(args) == 3:
+        zeros = [_single(a) == 0 for a in args[1:]]
+        return zeros[1] if zeros[0] != zeros[1] else None
+    return None
+
+
+def _single(value: Any) -> float | None:
+    """The one number that a value holds throughout; None where it holds several or none."""
+    if not isinstance(value, torch.Tensor):
+        return float(value) if isinstance(value, int | float) else None
+    if not value.numel() or value.is_complex() or value.is_meta:
+        return None
+    flat = value.detach().reshape(-1)
+    return float(flat[0]) if bool((flat == flat[0]).all()) else None
