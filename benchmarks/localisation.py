@@ -268,6 +268,19 @@ def summary(rows: list[Row]) -> dict[str, float | int]:
     }
 
 
+def merged(files: list[Path]) -> None:
+    """Prints the summaries of all rows in these files."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    for name in ("plain", "stacked"):
+        rows = [
+            Row(**{**r, **{k: tuple(r[k]) for k in ("rewrites", "lines", "functions")}})
+            for f in found
+            for r in f[name]["rows"]
+        ]
+        for corpus in sorted({r.corpus for r in rows}):
+            print(name, corpus, json.dumps(summary([r for r in rows if r.corpus == corpus]), indent=1))
+
+
 def cost(servers: Servers, rounds: int = 7) -> dict[str, list[float]]:
     """Seconds of a forward pass, of the pass that records operations, and their ratio, for each side of the base
     variant's first case; medians."""
@@ -302,22 +315,30 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="not on top of rewrites")
     parser.add_argument("--stacked", action="store_true", help="on top of rewrites alone")
     parser.add_argument("--budget", type=int, default=60, help="faults of the second corpus")
+    parser.add_argument("--part", default="1/1", help="of several machines or processes the share of one, such as 2/8")
+    parser.add_argument("--merge", type=Path, nargs="+", help="JSON files of parts: print their summary, run nothing")
     parser.add_argument("--jobs", type=int, default=cpus(), help="how many at a time")
     parser.add_argument("--json", type=Path, help="write every row here")
     parser.add_argument("--no-cost", action="store_true", help="do not time the second pass")
     chosen = parser.parse_args()
+    if chosen.merge:
+        merged(chosen.merge)
+        return
     both = chosen.plain == chosen.stacked
     result: dict[str, object] = {}
     with Servers(PRELOAD) as servers:
         for name, stacked in (("plain", False), ("stacked", True)):
             if not both and stacked != chosen.stacked:
                 continue
-            hand = (f for f in by_hand() if not chosen.only or f.name in chosen.only)
-            operator = (f for f in by_operator() if not chosen.only or f.name in chosen.only)
+            part, parts = (int(n) for n in chosen.part.split("/"))
+            hand, operator = (
+                itertools.islice((f for f in faults if not chosen.only or f.name in chosen.only), part - 1, None, parts)
+                for faults in (by_hand(), by_operator())
+            )
             rows = []
             for one in itertools.chain(
                 rows_of("by hand", hand, None, stacked, servers, chosen.jobs),
-                rows_of("operator", operator, chosen.budget, stacked, servers, chosen.jobs),
+                rows_of("operator", operator, -(-chosen.budget // parts), stacked, servers, chosen.jobs),
             ):
                 rows.append(one)
                 mark = {0: "line", 1: "beside"}.get(one.distance, "function" if one.in_function else "WRONG")
