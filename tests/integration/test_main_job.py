@@ -21,7 +21,7 @@ def test_the_pair_is_equal(pair, gate):
     skipped = [("settings", "alone"), ("roundtrip", "reference auto")]  # the reference writes activations as functions
     assert [(s.check, s.case) for s in report.skipped] == skipped
     (forward,) = (c for c in report.checks if c.name == "forward")
-    assert len(forward.groups) == 24
+    assert len(forward.groups) == 25
     assert all(g.allowed is not None and g.measured <= g.allowed < 1e-10 for g in forward.groups)
 
 

@@ -174,7 +174,7 @@ class Search:
                 best = next((r for r in results if r.full or _helps(r)), None)
                 if best is not None:
                     return self._closer(Round(match, best, tried, mine, theirs), extra)
-                partial += [r for r in results if r.gain > 0]
+                partial += [r for r in results if r.gain > 0 and not r.trial.swap]
                 if time.monotonic() > self._deadline:
                     break
             if partial:
@@ -257,7 +257,7 @@ def _same_size(graph: Graph) -> dict[Any, Array]:
 
 def _helps(result: Result) -> bool:
     """Whether a trial mends one fault of several: all calls of a line were replaced and what follows agrees."""
-    return result.gain > 0 and result.trial.whole and result.trial.weight >= LIKELY
+    return not result.trial.swap and result.gain > 0 and result.trial.whole and result.trial.weight >= LIKELY
 
 
 def _phases(shaped: list[Trial]) -> list[list[Trial]]:
