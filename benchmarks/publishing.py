@@ -5,7 +5,9 @@
 A checkpoint with drawn float32 weights is written to DIR (three times its size is needed there, and removed at the end).
 Then, each in a process of its own: the file is copied and flushed to the disk; it is staged and flushed, which only moves
 bytes too (and looks whether each value is finite). The one that goes first changes from round to round, and what others
-have yet to write is flushed before each, for the disk is slower after much was written. Last, the whole tool runs as a
+have yet to write is flushed before each, for the disk is slower after much was written. Both import the same first: a
+virtual machine may hand freed memory back to its host within seconds, and the one that starts later then pays for new
+pages. Last, the whole tool runs as a
 dry run, with the gate: memory is the most that it and everything below it hold at one time, mapped files included, shared
 pages counted once (the sum of proportional set sizes, read from /proc ten times a second, which slows what maps a large
 file; so nothing that is timed is watched). Linux.
@@ -52,8 +54,14 @@ def flush(folder):
         os.fsync(handle)
         os.close(handle)
 """
-COPY = f"""
+IMPORTS = """
 import shutil, sys, time
+from pathlib import Path
+import torch
+from model_factory.publishing import checkpoint, staging
+"""
+COPY = f"""
+{IMPORTS}
 {FLUSH}
 os.sync()
 started = time.perf_counter()
@@ -62,10 +70,7 @@ flush(sys.argv[3])
 print(time.perf_counter() - started)
 """
 STAGE = f"""
-import sys, time
-from pathlib import Path
-import torch
-from model_factory.publishing import checkpoint, staging
+{IMPORTS}
 {FLUSH}
 os.sync()
 started = time.perf_counter()

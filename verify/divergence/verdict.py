@@ -250,7 +250,7 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
         if moved is not None:
             kind, frame, reference = moved
             on_the_way = [step for n in operation.inputs for step in _views(match.candidate, n)]
-            sure = sure and all(_at(frame, step) for step in (operation, *on_the_way))
+            sure = sure and frame == operation.frame and all(_at(frame, step) for step in on_the_way)
             return Place(kind, operation, frame, reference, None, sure)
     kind = "operand" if blamed.how == "operand" else "differs"
     index = _index(match, operation) if kind == "differs" else None
@@ -286,6 +286,7 @@ def _fed(match: Match, trial: Trial, sources: Sources) -> Place:
     kind, frame, theirs = _operand(match, operation, counterpart, trial.feeds[0], sources)
     on_the_way = _views(match.candidate, trial.feeds[0][1])
     sure = all(_at(frame, step) for step in (operation, *on_the_way))
+    sure = sure and frame == operation.frame  # a line that called it may have called other lines too
     return Place(kind, operation, frame, theirs, None, sure)
 
 
