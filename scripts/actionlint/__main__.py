@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-QUIETLY = ("--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund")
+QUIETLY = ("--silent", "--ignore-scripts", "--no-audit", "--no-fund")
 LOCK, INSTALLED = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
 
 
