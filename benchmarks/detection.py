@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from verify.selftest.mutant import Mutant, in_turn  # noqa: E402
 from verify.selftest.result import Seeded  # noqa: E402
 from verify.selftest.run import Options, Seeder, opened  # noqa: E402
 from verify.selftest.syntax import Edit  # noqa: E402
+from verify.side import cpus  # noqa: E402
 from verify.spec import Spec  # noqa: E402
 
 GATE = "llavavit-verify"
@@ -98,10 +101,40 @@ class Usual:
         self._process.wait(30)
 
 
+class Several:
+    """The usual checks in as many processes as there are processors."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._made: list[Usual] = []
+        self._free: queue.SimpleQueue[Usual] = queue.SimpleQueue()
+        for number in range(cpus()):
+            folder = scratch / str(number)
+            folder.mkdir()
+            self._made.append(Usual(folder))
+            self._free.put(self._made[-1])
+
+    def judge(self, mutants: Sequence[Mutant | None]) -> list[dict[str, str]]:
+        """What each check says of each changed pair, in order."""
+
+        def judged(mutant: Mutant | None) -> dict[str, str]:
+            one = self._free.get()
+            try:
+                return one.judge(mutant)
+            finally:
+                self._free.put(one)
+
+        with ThreadPoolExecutor(len(self._made)) as pool:
+            return list(pool.map(judged, mutants))
+
+    def close(self) -> None:
+        for one in self._made:
+            one.close()
+
+
 @contextmanager
-def usual() -> Iterator[Usual]:
+def usual() -> Iterator[Several]:
     with tempfile.TemporaryDirectory() as scratch:
-        made = Usual(Path(scratch))
+        made = Several(Path(scratch))
         try:
             yield made
         finally:
@@ -137,12 +170,14 @@ def main() -> int:
     names = [GATE, *CHECKS]
     print("| corpus | faults | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 2))
     with usual() as checks:
-        as_it_is = checks.judge(None)
+        [as_it_is] = checks.judge([None])
         assert set(as_it_is.values()) == {"passes"}, f"the pair as it is: {as_it_is}"
         for group, results in groups.items():
             moved = []
+            asked_of = [mutant for mutant, said in results if said.ran and said.status != "equivalent"]
+            answers = dict(zip(map(id, asked_of), checks.judge(asked_of), strict=True))
             for mutant, said in results:
-                others = checks.judge(mutant) if said.ran and said.status != "equivalent" else {}
+                others = answers.get(id(mutant), {})
                 entry = {"corpus": group, **said.model_dump(), "usual": others}
                 found["faults"].append(entry)
                 caught = (
@@ -154,8 +189,8 @@ def main() -> int:
             counts |= {name: sum(e["usual"][name] != "passes" for e in moved) for name in CHECKS}
             print(row(group, counts, len(moved)), flush=True)
         alarms = dict.fromkeys(CHECKS, 0)
-        for rewrite in REWRITES:
-            for name, said in checks.judge(of(rewrite)).items():
+        for answer in checks.judge([of(rewrite) for rewrite in REWRITES]):
+            for name, said in answer.items():
                 alarms[name] += said != "passes"
     print(row("harmless rewrites", {GATE: 0, **alarms}, len(REWRITES)) + " false alarms; the gate's are a test")
     for entry in found["faults"]:

@@ -1,6 +1,6 @@
 """Runs the gate on the real pair with many seeds. Each must be equal: the pair is the same function.
 
-    .venv/bin/python benchmarks/false_alarms.py [--seeds 200] [--first 0] [--depth 2] [--variant small]
+    .venv/bin/python benchmarks/false_alarms.py [--seeds 200] [--first 0] [--depth 2] [--variant small] [--jobs N]
 
 Every check of the preset, one run a seed, weights and inputs drawn anew. Prints a line for each run that was not equal and
 a last one with the count; exit code 1 if there was any.
@@ -11,15 +11,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from verify import spec  # noqa: E402
-from verify.report import Verdict  # noqa: E402
+from verify.report import Report, Verdict  # noqa: E402
 from verify.run import Options, run  # noqa: E402
-from verify.side import Servers  # noqa: E402
+from verify.side import Servers, cpus  # noqa: E402
 
 PRELOAD = ("torch", "safetensors.torch", "transformers.modeling_utils", "transformers.models.auto.auto_factory")
 
@@ -30,13 +32,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--variant", default="small")
+    parser.add_argument("--jobs", type=int, default=max(cpus() // 2, 1), help="how many at a time")
     asked = parser.parse_args()
     found = spec.load(spec.PRESET)
     alarms, compared, started = [], 0, time.perf_counter()
-    with Servers(PRELOAD) as servers:
-        for seed in range(asked.first, asked.first + asked.seeds):
-            options = Options(variants=(asked.variant,), depth=asked.depth, device="cpu", seed=seed)
-            report = run(found, ROOT, options, servers=servers)
+    options = Options(
+        variants=(asked.variant,), depth=asked.depth, device="cpu", processors=max(cpus() // asked.jobs, 1)
+    )
+    seeds = range(asked.first, asked.first + asked.seeds)
+    with Servers(PRELOAD) as servers, ThreadPoolExecutor(asked.jobs) as pool:
+
+        def judged(seed: int) -> Report:
+            return run(found, ROOT, replace(options, seed=seed), servers=servers)
+
+        for done, (seed, report) in enumerate(zip(seeds, pool.map(judged, seeds), strict=True), start=1):
             compared += sum(check.compared for check in report.checks)
             if report.verdict != Verdict.EQUAL:
                 alarms.append(seed)
@@ -44,7 +53,6 @@ def main() -> int:
                     f"{f.check} {f.case} {f.kind}: {f.message}" for f in report.findings if f.verdict != Verdict.NOTE
                 ]
                 print(f"seed {seed}: {report.verdict.value}\n  " + "\n  ".join(loud), flush=True)
-            done = seed - asked.first + 1
             print(f"{done} seeds, {len(alarms)} not equal, {compared} compared", file=sys.stderr, flush=True)
     seconds = time.perf_counter() - started
     print(

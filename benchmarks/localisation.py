@@ -164,7 +164,8 @@ def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | N
         tiny = spec.load(spec.PRESET).model_copy(update={"variants": {"tiny": TINY}, "default_variant": "tiny"})
         for case in (fault.case,) if fault.case else fault.cases or CASES:
             started = time.perf_counter()
-            report = run(tiny, place, Options(checks=("forward",), cases=(case,), device="cpu"), servers=servers)
+            options = Options(checks=("forward",), cases=(case,), device="cpu", processors=1)
+            report = run(tiny, place, options, servers=servers)
             if report.verdict == Verdict.DIFFERENT:
                 if not any(f.kind in OF_VALUES for f in report.findings):
                     return None

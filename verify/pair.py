@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from verify.side import Servers, Settings, Side, interpreter
+from verify.side import Servers, Settings, Side, cpus, interpreter
 from verify.spec import SideSpec, Spec, SpecError
 from verify.trace import BOTH, Ask, Role
 
@@ -48,9 +48,19 @@ def environment(side: Side) -> dict[str, Any]:
 
 @contextmanager
 def started(
-    spec: Spec, base: Path, shared: Servers | None, *, seed: int, device: str, timeout: float
+    spec: Spec,
+    base: Path,
+    shared: Servers | None,
+    *,
+    seed: int,
+    device: str,
+    timeout: float,
+    processors: int | None = None,
 ) -> Iterator[tuple[list[Side], Path]]:
-    """Both sides, ready to be asked; ended, and their scratch folders removed, on the way out."""
+    """Both sides, ready to be asked; ended, and their scratch folders removed, on the way out.
+
+    processors: how many the two may share where other pairs run beside them; default: all.
+    """
     for role in BOTH:
         folder = (base / side_spec(spec, role).path).resolve()
         if not folder.is_dir():
@@ -80,7 +90,7 @@ def started(
                 device=device,
                 scratch=str(home),
             )
-            sides.append(Side(settings=settings, server=server, timeout=timeout))
+            sides.append(Side(settings=settings, server=server, timeout=timeout, processors=processors or cpus()))
             stack.callback(sides[-1].stop)
         yield sides, scratch
 

@@ -38,7 +38,7 @@ EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line chooses. Empty selections mean all."""
+    """What the command line chooses. Empty selections mean all. processors: for both sides; default: all there are."""
 
     variants: tuple[str, ...] = ()
     depth: int | None = None
@@ -47,6 +47,7 @@ class Options:
     device: str = "auto"
     timeout: float = 600.0
     seed: int = 0
+    processors: int | None = None
 
 
 @dataclass
@@ -103,10 +104,15 @@ def run(
     names, tally, idle = available(), _Tally(), Idle(spec)
     interrupted: tuple[str, int] | None = None
     try:
-        with pair.started(spec, base, servers, seed=options.seed, device=options.device, timeout=options.timeout) as (
-            sides,
-            scratch,
-        ):
+        with pair.started(
+            spec,
+            base,
+            servers,
+            seed=options.seed,
+            device=options.device,
+            timeout=options.timeout,
+            processors=options.processors,
+        ) as (sides, scratch):
             try:
                 pair.observe(sides, [Ask(key="environment", op="environment")], progress)
                 for number, variant in enumerate(variants):

@@ -313,6 +313,7 @@ class Side:
     server: Server
     timeout: float
     trace: Trace = field(init=False)
+    processors: int = field(default_factory=cpus)
     restarts: int = 0
     peak_memory: int = 0  # bytes, as the side tells
     peak_device_memory: int = 0  # likewise, on the GPU
@@ -368,8 +369,8 @@ class Side:
         An ask for all gets two at least, so that they are more than one anywhere.
         """
         if ask.threads:
-            return 1 if ask.threads == "one" else max(cpus(), 2)
-        return cpus() if ask.alone else max(cpus() // 2, 1)
+            return 1 if ask.threads == "one" else max(self.processors, 2)
+        return self.processors if ask.alone else max(self.processors // 2, 1)
 
     def _asked(self, ask: Ask) -> Answer:
         """Sends an ask and reads its answer. An answer in good order but of the wrong content is a fault."""

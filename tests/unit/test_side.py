@@ -246,8 +246,7 @@ def test_a_side_that_cannot_start_is_a_fault_of_the_side(tmp_path):
     side.server.close()
 
 
-def test_a_pass_of_one_side_gets_all_processors(monkeypatch):
-    monkeypatch.setattr(sides, "cpus", lambda: 6)
+def test_a_pass_of_one_side_gets_all_processors():
     seen = []
 
     def play(channel, printed):
@@ -257,6 +256,7 @@ def test_a_pass_of_one_side_gets_all_processors(monkeypatch):
             channel.sendall(json.dumps({"key": asked["key"], "result": {}}).encode() + b"\n")
 
     side = side_of(play)
+    side.processors = 6
     side.observe([Ask(key="a", op="o"), Ask(key="b", op="o", sides=("candidate",))], lambda role, ask: None)
     assert seen == [3, 6]
     side.end()

@@ -160,7 +160,8 @@ class Gate:
                 shadow.make(Path(path), folder / "shadow", {mutant.file: mutant.edit.apply(source)})
                 path = str(folder / "shadow")
             settings = replace(settings, path=path, scratch=str(home), fault=mutant.fault, watch=False)
-            side = Side(settings=settings, server=server, timeout=self.sides[1].timeout)
+            like = self.sides[1]
+            side = Side(settings=settings, server=server, timeout=like.timeout, processors=like.processors)
             try:
                 return self._judged(side)
             finally:

@@ -96,14 +96,23 @@ def opened(spec: Spec, base: Path, options: Options, progress: Progress = lambda
     checks = chosen(options.checks, [n for n in names if not spec.checks or n in spec.checks], "check")
     cases = {name: spec.cases[name] for name in chosen(options.cases, spec.cases, "case")}
     with ExitStack() as stack:
+        jobs = options.jobs or cpus()
         sides, scratch = stack.enter_context(
-            pair.started(spec, base, None, seed=options.seed, device=options.device, timeout=options.timeout)
+            pair.started(
+                spec,
+                base,
+                None,
+                seed=options.seed,
+                device=options.device,
+                timeout=options.timeout,
+                processors=max(2 * cpus() // jobs, 1),  # a candidate gets half of them
+            )
         )
         gate = gate_of(spec, base, sides, scratch, variant, checks, options.seed)
         progress("the pair as it is")
         gate.prepare(cases, options.depth, lambda role, what: progress(f"{role} {what}"))
         server = _warmed(stack.enter_context(Servers(gate.imports)), gate, stack)
-        yield Seeder(gate, server, options.jobs or cpus(), progress)
+        yield Seeder(gate, server, jobs, progress)
 
 
 def _cpu_seconds() -> float:
