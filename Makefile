@@ -51,7 +51,7 @@ localisation: $(READY)  ## how often the first divergence is the line at fault, 
 publishing: $(READY)  ## memory and speed of staging and verifying the giant variant (14 GB of disk)
 	$(BIN)/python benchmarks/publishing.py
 
-detection: $(READY)  ## how many seeded faults are caught, and how many by what people use otherwise (half an hour)
+detection: $(READY)  ## how many seeded faults are caught, and how many by what people use otherwise (an hour of processor time)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .detection -r requirements/detection.txt
 	$(BIN)/python benchmarks/detection.py --budget 150
 
