@@ -102,6 +102,7 @@ ALLOWED = {
                 "backward",
                 "blame",
                 "graph",
+                "operands",
                 "others",
                 "rounding",
                 "search",

@@ -1,0 +1,251 @@
+"""Where an operation was given another value than its counterpart: the line that chose it, or that a step is missing at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from verify.divergence.alignment import near
+from verify.divergence.blame import behind
+from verify.divergence.graph import VIEWS, Frame, Graph, Operation
+from verify.divergence.sources import Sources
+from verify.divergence.trials import Match
+
+Kind = Literal["differs", "setting", "missing", "extra", "operand", "branch"]
+FILLS = frozenset(
+    {
+        "ones_like",
+        "zeros_like",
+        "full_like",
+        "ones",
+        "zeros",
+        "full",
+        "fill",
+        "zero",
+        "new_ones",
+        "new_zeros",
+        "new_full",
+    }
+)
+SAME = 1e-12
+"""Relative difference of the prints of one side's value before and after steps that do nothing."""
+
+
+def operand(
+    match: Match, operation: Operation, counterpart: Operation | None, feed: tuple[int, int, int], sources: Sources
+) -> tuple[Kind, Frame | None, Frame | None]:
+    """An operation that was given a known value where the counterpart is given another.
+
+    The line is that of a sibling (the same step of the reference done right for another value), else beside the step
+    that the reference has more in common with: the one before it, or the one that reads it.
+    """
+    _, mine, theirs = feed
+    candidate, reference = match.candidate, match.reference
+    wanted = reference.behind(theirs)
+    maker = reference.producer(wanted)
+    frames = own(operation)
+    if maker is None or counterpart is None or not frames:
+        return "operand", operation.frame, counterpart.frame if counterpart else None
+    kind: Kind = "operand" if match.known_reference.good(wanted) else "missing"
+    neutral = _neutral(match, mine) if kind == "missing" else None
+    if neutral is not None:
+        return "differs", neutral.frame, maker.frame
+    makers = _shared(match, maker) if kind == "missing" else own(maker)
+    reader_frame = frames[min(inner_levels(own(counterpart), makers), len(frames) - 1)]
+    if kind == "missing" and (call := _missing_call(match, maker)) is not None:
+        return kind, call, maker.frame
+    sibling = _sibling(match, maker, operation)
+    if sibling is not None:
+        return kind, sibling, maker.frame
+    before = candidate.producer(candidate.behind(mine))
+    if before is not None and before.short == maker.short and own(before) and candidate.root(mine) == "":
+        data, other = candidate.data(before), reference.data(maker)
+        if len(data) == len(other) and len(data) < len(before.inputs):
+            twins = {reference.behind(t) for n in data for t in match.known_candidate.twins.get(n, ())}
+            if data and {reference.behind(n) for n in other} <= twins:  # the same step with another parameter
+                return "operand", own(before)[0], maker.frame
+    previous = [p for p in (reference.producer(reference.behind(n)) for n in maker.inputs) if p is not None]
+    alone = len({o.order for o in final_readers(candidate, candidate.behind(mine))}) == 1
+    if before is not None and previous and own(before):
+        nearest = max(previous, key=lambda p: common(makers, own(p)))
+        to_maker, to_reader = common(makers, own(nearest)), common(makers, own(counterpart))
+        if to_reader[0] == len(makers) and not _within(counterpart, maker):  # the same function, called once more
+            to_reader = (len(makers) - 1, True)
+        last = own(before)[0]
+        if len(makers) < len(own(maker)):  # a whole call is missing: where its like is made
+            level = len(own(before)) - len(makers)
+            return kind, own(before)[level] if level >= 0 else last, maker.frame
+        if to_maker[0] > to_reader[0]:  # it is the last step of a function that the reader is not in
+            last = own(before)[max(len(own(before)) - len(makers), 0)]
+            line = sources.after(last.file, last.line)
+            return kind, last if line is None else Frame(last.file, line, last.function, True, -1), maker.frame
+        together = to_maker > to_reader and len(own(nearest)) == to_maker[0]
+        level = len(own(nearest)) == to_maker[0]
+        if together or (to_maker == to_reader and alone and level) or (alone and kind == "operand"):
+            return kind, last, maker.frame
+    return kind, reader_frame, maker.frame
+
+
+def other_operand(
+    match: Match, operation: Operation, counterpart: Operation, sources: Sources
+) -> tuple[Kind, Frame | None, Frame | None] | None:
+    """Whether the counterpart reads a value that this operation was not given."""
+    candidate, reference = match.candidate, match.reference
+    if operation.short != counterpart.short or len(operation.inputs) != len(counterpart.inputs):
+        return None
+    moved = []
+    for mine, theirs in zip(operation.inputs, counterpart.inputs, strict=True):
+        alike = candidate.values[mine].count == reference.values[theirs].count
+        known = {n for n in (mine, candidate.behind(mine)) if match.known_candidate.good(n)}
+        twins = {reference.behind(t) for n in known for t in match.known_candidate.twins.get(n, ())}
+        moved.append(alike and bool(twins) and reference.behind(theirs) not in twins and theirs not in twins)
+    if not any(moved):
+        return None
+    place = moved.index(True)
+    feed = (operation.order, operation.inputs[place], counterpart.inputs[place])
+    return operand(match, operation, counterpart, feed, sources)
+
+
+def other_parameter(match: Match, operation: Operation, counterpart: Operation) -> Frame | None:
+    """Where a module was chosen whose parameter the operation reads, if the counterpart reads another one's."""
+    if operation.short != counterpart.short:
+        return None
+    mine = sorted({r for r in map(match.candidate.root, operation.inputs) if r})
+    theirs = sorted({r for r in map(match.reference.root, counterpart.inputs) if r})
+    frames = own(operation)
+    if len(mine) != len(theirs) or mine == theirs or not frames:
+        return None
+    return frames[min(after_difference(mine[0], theirs[0]) - 2, len(frames) - 1)]
+
+
+def after_difference(first: str, second: str) -> int:
+    """How many parts of a dotted name are left from the first on that differs."""
+    a, b = first.split("."), second.split(".")
+    same = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)) - 1)
+    return max(len(a) - same, 2)
+
+
+def _within(operation: Operation, outer: Operation) -> bool:
+    """Whether an operation belongs to the module whose code asked for another, or to one inside that."""
+    inside, around = (o.path.partition("#")[0] for o in (operation, outer))
+    around = around.rpartition(".")[0] if outer.inside else around
+    return inside == around or not around or inside.startswith(f"{around}.")
+
+
+def _shared(match: Match, maker: Operation) -> list[Frame]:
+    """The frames that a missing operation shares with all that is missing before it."""
+    shared = own(maker)
+    for operation in behind(match.reference, match.reference_suspects, maker):
+        count = max(common(shared, own(operation))[0], 1)
+        shared = shared[max(len(shared) - count, 0) :]
+    return shared
+
+
+def _neutral(match: Match, number: int) -> Operation | None:
+    """Where a value went through steps that did nothing to it, such as a product with ones: what made them do nothing.
+
+    It is what fills a tensor with one number; else the first operation that gives these steps something which the
+    reference does not have.
+    """
+    graph, known = match.candidate, match.known_candidate
+    before = graph.ancestors(number)
+    alike = [n for n in before if n != number and graph.values[n].count == graph.values[number].count]
+    same = [n for n in alike if near(graph.vectors[n][:4], graph.vectors[number][:4], 1, SAME).all()]
+    makers = [graph.producer(n) for n in before]
+    orders = {maker.order for maker in makers if maker is not None}
+    source = graph.producer(min(same)) if same else None
+    steps = [graph.operations[o] for o in sorted(orders) if source is not None and o > source.order]
+    steps = [o for o in steps if o.short in ("mul", "add", "sub", "div")]
+    strange = {n for o in steps for n in o.inputs if not known.good(n) and not graph.root(n)}
+    made = [graph.producer(n) for s in strange for n in graph.ancestors(s) if not known.good(n)]
+    filled = [o for o in made if o is not None and o.short in FILLS]
+    first = [o for o in made if o is not None and all(known.good(n) for n in o.inputs)]
+    return min(filled or first, key=lambda o: o.order, default=None)
+
+
+def _missing_call(match: Match, maker: Operation) -> Frame | None:
+    """Where the like of a module is called whose parameters the candidate never reads: one layer of many."""
+    candidate, reference = match.candidate, match.reference
+    used = {root for roots, _ in candidate.anchors for root in roots}
+    region = behind(reference, match.reference_suspects, maker)
+    unused = sorted({r for o in region for r in map(reference.root, o.inputs) if r and r not in used})
+    if len(unused) < 2:
+        return None
+    parts = [name.split(".") for name in unused]
+    shared = 0
+    while all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
+        shared += 1
+    for (roots, _), orders in sorted(candidate.anchors.items(), key=lambda item: -item[1][0]):
+        like = roots[0].split(".")
+        for name in parts:
+            alike = (
+                shared > 0
+                and len(like) == len(name)
+                and like[: shared - 1] == name[: shared - 1]
+                and like[shared - 1].isdigit()
+                and name[shared - 1].isdigit()
+                and like[shared:] == name[shared:]
+            )
+            frames = own(candidate.operations[orders[0]])
+            if alike and len(frames) > len(name) - shared - 1:
+                return frames[len(name) - shared - 1]
+    return None
+
+
+def _sibling(match: Match, maker: Operation, operation: Operation) -> Frame | None:
+    """Where the candidate does, for another value of the same call, what the reference does at the missing step."""
+    for order in match.reference.instances(maker):
+        other = match.reference.operations[order]
+        if other.order == maker.order or other.path != maker.path or set(other.outputs) & set(maker.inputs):
+            continue
+        for output in other.outputs:
+            for twin in match.known_reference.twins.get(output, ()):
+                done = match.candidate.producer(match.candidate.behind(twin))
+                if done is not None and own(done):
+                    frames = own(done)
+                    return frames[min(inner_levels(frames, own(operation)), len(frames) - 1)]
+    return None
+
+
+def final_readers(graph: Graph, number: int, depth: int = 6) -> Iterator[Operation]:
+    """Operations that read a value, directly or through views, views left out."""
+    for order in graph.consumers.get(number, ()):
+        operation = graph.operations[order]
+        if operation.short in VIEWS and depth:
+            for output in operation.outputs:
+                yield from final_readers(graph, output, depth - 1)
+        else:
+            yield operation
+
+
+def common(first: list[Frame], second: list[Frame]) -> tuple[int, bool]:
+    """How many functions two stacks share from the outside, and whether the last of them is at the same line."""
+    count, line = 0, False
+    for a, b in zip(reversed(first), reversed(second), strict=False):
+        if (a.file, a.function) != (b.file, b.function):
+            break
+        count, line = count + 1, a.line == b.line
+        if not line:
+            break
+    return count, line
+
+
+def inner_levels(reader: list[Frame], maker: list[Frame]) -> int:
+    """How many frames the reader is deeper than the function that it has in common with the maker of what it reads."""
+    return max(len(reader) - max(common(reader, maker)[0], 1), 0)
+
+
+def views(graph: Graph, number: int) -> list[Operation]:
+    """The views and copies that lead to a value."""
+    found, end = [], graph.behind(number)
+    while number != end:
+        maker = graph.producer(number)
+        if maker is None:
+            break
+        found.append(maker)
+        number = maker.inputs[0]
+    return found
+
+
+def own(operation: Operation) -> list[Frame]:
+    return [f for f in operation.stack if f.own]
