@@ -8,7 +8,7 @@ both sides have, to the first operation whose inputs are as they should be.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from verify.divergence.alignment import Level
 from verify.divergence.graph import PARTS, VIEWS, Graph, Operation
+from verify.divergence.repair import Repair, Workshop
 from verify.divergence.suspects import Suspects
 from verify.divergence.trials import Match, layouts
 
@@ -35,7 +36,7 @@ class Blamed:
     """The operation, how it is at fault, and whether each step to it was decided by values.
 
     extra: the reference uses what the steps up to this operation were given. added: this operation is one step too
-    many. wanted: the reference value that should be there.
+    many. wanted: the reference value that should be there. repair: the change that would mend it, where one was found.
     """
 
     operation: Operation
@@ -43,6 +44,7 @@ class Blamed:
     sure: bool
     number: int
     wanted: int | None = None
+    repair: Repair | None = None
 
 
 @dataclass
@@ -52,9 +54,30 @@ class Blame:
     match: Match
     mine: Mapping[int, Array]
     theirs: Mapping[int, Array]
+    _target: tuple[int, Array] | None = field(default=None, init=False)
+    """The first value on the way that no operation of the reference's makes in the same step, and what it should be."""
 
     def follow(self, number: int, expected: Array | None, wanted: int | None) -> Blamed:
         """number: a candidate value. expected: what it should hold, in its shape. wanted: the reference's value."""
+        found = self._followed(number, expected, wanted)
+        if found.how != "differs" or self._target is None:
+            return found
+        repair = self._mended(*self._target)
+        return found if repair is None else replace(found, operation=repair.operation, sure=False, repair=repair)
+
+    def _mended(self, target: int, expected: Array) -> Repair | None:
+        """The change that would mend a value, where all that would are on one line."""
+        graph, found = self.match.candidate, self.match.candidate_suspects
+        maker = graph.producer(target)
+        region = behind(graph, found, maker) if maker is not None else []
+        if len(region) < 2:
+            return None
+        workshop = Workshop(graph, found, region, self.mine, _same)
+        repairs = workshop.repairs(target, expected, self.theirs)
+        places = {(f.file, f.line) for f in (r.operation.frame for r in repairs) if f is not None}
+        return repairs[0] if len(places) == 1 else None
+
+    def _followed(self, number: int, expected: Array | None, wanted: int | None) -> Blamed:
         graph, sure = self.match.candidate, True
         for _ in range(MOST_STEPS):
             operation = graph.producer(number)
@@ -68,6 +91,8 @@ class Blame:
             step = self._through_counterpart(operation, private, wanted)
             compared = step is not None
             if step is None:
+                if expected is not None and self._target is None and number in self.mine:
+                    self._target = number, expected
                 step = self._backwards(operation, number, private, expected, wanted)
             if step is None:
                 chosen = self._selection(operation, private, expected)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from verify.divergence.alignment import Known, align, near
 from verify.divergence.blame import behind
 from verify.divergence.graph import Graph, Operation
+from verify.divergence.repair import at_hand
 from verify.divergence.suspects import Suspects, outputs_behind, suspects, unlike_outputs, wrong_outputs
 from verify.divergence.trials import Match, Trial, own_value, swaps, trials, with_layouts
 from verify.trace import Role
@@ -190,10 +191,11 @@ class Search:
         assert found.best is not None
         trial, match = found.best.trial, found.match
         region = behind(match.candidate, match.candidate_suspects, match.candidate.operations[trial.operation])
-        found.mine |= self._captured("candidate", _around(region), extra)
+        near = region[-MOST_AROUND:]
+        found.mine |= self._captured("candidate", _around(near) | set(at_hand(match.candidate, near)), extra)
         if trial.counterpart is not None:
             theirs = behind(match.reference, match.reference_suspects, match.reference.operations[trial.counterpart])
-            found.theirs |= self._captured("reference", _around(theirs))
+            found.theirs |= self._captured("reference", _around(theirs[-MOST_AROUND:]))
         return found
 
     def _try(
@@ -239,8 +241,8 @@ class Search:
 
 
 def _around(region: list[Operation]) -> set[int]:
-    """Values that the operations nearest to the last one read and make."""
-    return {n for operation in region[-MOST_AROUND:] for n in (*operation.inputs, *operation.outputs)}
+    """Values that operations read and make."""
+    return {n for operation in region for n in (*operation.inputs, *operation.outputs)}
 
 
 def _same_size(graph: Graph) -> dict[Any, Array]:

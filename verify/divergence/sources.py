@@ -179,16 +179,20 @@ class Sources:
         return None
 
     def exchanged(self, outer: Frame, inner: Frame) -> Frame | None:
-        """Where a function names two arguments the other way round than the line that calls it does."""
+        """Where a function names two arguments the other way round than the line that calls it does: the function, or the
+        line, should the file call that function the right way round too."""
         function, statement = self.function(inner.file, inner.line), self.statement(outer.file, outer.line)
         if function is None or statement is None:
             return None
         arguments = [a for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in ("self", "cls")]
         for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
-            given = [a.id if isinstance(a, ast.Name) else "" for a in call.args]
-            named = [a.arg for a in arguments[: len(given)]]
-            apart = [place for place, (a, b) in enumerate(zip(given, named, strict=False)) if a != b and a in named]
-            if len(apart) == 2 and [given[n] for n in apart] == [named[n] for n in reversed(apart)]:
+            apart = _apart(call, arguments)
+            if apart:
+                tree = self.tree(outer.file)
+                others = [n for n in ast.walk(tree) if isinstance(n, ast.Call)] if tree is not None else []
+                alike = [n for n in others if n is not call and ast.dump(n.func) == ast.dump(call.func)]
+                if any(len(n.args) == len(call.args) and not _apart(n, arguments) for n in alike):
+                    return Frame(outer.file, call.lineno, outer.function, True, -1)
                 return Frame(inner.file, arguments[apart[0]].lineno, inner.function, True, -1)
         return None
 
@@ -213,6 +217,15 @@ class Sources:
                     ):
                         found.add(argument.lineno)
         return found.pop() if len(found) == 1 else None
+
+
+def _apart(call: ast.Call, arguments: list[ast.arg]) -> list[int]:
+    """The places of two arguments that a call names the other way round than the function; [] where it does not."""
+    given = [a.id if isinstance(a, ast.Name) else "" for a in call.args]
+    named = [a.arg for a in arguments[: len(given)]]
+    apart = [place for place, (a, b) in enumerate(zip(given, named, strict=False)) if a != b and a in named]
+    exchanged = len(apart) == 2 and [given[n] for n in apart] == [named[n] for n in reversed(apart)]
+    return apart if exchanged else []
 
 
 def _assigned(target: ast.expr, value: ast.expr, name: str) -> ast.expr | None:

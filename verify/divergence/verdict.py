@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from verify.compare import Gap, gap
-from verify.divergence.blame import Blame, behind, steps
+from verify.divergence.blame import Blame, Blamed, behind, steps
 from verify.divergence.graph import PARTS, VIEWS, Frame, Graph, Operation, Value
 from verify.divergence.operands import (
     Kind,
@@ -209,6 +209,10 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
         expected = np.ascontiguousarray(turned).reshape(found.mine[number].shape)
     blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted)
     operation = blamed.operation
+    mended = _mended(match, blamed, sources) if blamed.repair is not None else None
+    if mended is not None:
+        kind, frame = mended
+        return Place(kind, operation, frame, theirs, None, False)
     region = steps(match.candidate, match.candidate_suspects, reader)
     lines = {(f.file, f.line) for f in (o.frame for o in region) if f is not None}
     sure = blamed.sure and len(lines) == 1 and blamed.how != "operand"
@@ -244,6 +248,26 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     if index is not None:
         return Place("operand", operation, index, counterpart.frame if counterpart else theirs, counterpart, False)
     return Place(kind, operation, operation.frame, counterpart.frame if counterpart else theirs, counterpart, sure)
+
+
+def _mended(match: Match, blamed: Blamed, sources: Sources) -> tuple[Kind, Frame | None] | None:
+    """Where a change that would mend a value belongs: values that are read in each other's place where the call names
+    them so or both are made, a value that is read for one that the candidate never makes where it is made."""
+    repair, graph = blamed.repair, match.candidate
+    if repair is None or repair.read is None or repair.wanted is None or repair.way == "lost":
+        return "differs", blamed.operation.frame
+    makers = [graph.producer(graph.whole(repair.read))]
+    if repair.way == "exchanged":
+        for outer_first in itertools.pairwise(own(blamed.operation)):
+            found = sources.exchanged(outer_first[1], outer_first[0])
+            if found is not None:
+                return "operand", found
+        makers.append(graph.producer(graph.whole(repair.wanted)))
+    frames = [m.frame for m in makers if m is not None and m.frame is not None and m.frame.own]
+    lines = {(f.file, f.line) for f in frames}
+    if (repair.foreign or repair.way == "exchanged") and len(frames) == len(makers) and len(lines) == 1:
+        return "operand", frames[0]
+    return "operand", blamed.operation.frame
 
 
 def _index(match: Match, operation: Operation) -> Frame | None:
