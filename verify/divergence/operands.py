@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from verify.divergence.alignment import near
@@ -31,14 +33,62 @@ SAME = 1e-12
 """Relative difference of the prints of one side's value before and after steps that do nothing."""
 
 
+@dataclass(frozen=True)
+class Read:
+    """Where another value is read than should be, on both sides. named: as the names of arguments tell."""
+
+    kind: Kind
+    candidate: Frame | None
+    reference: Frame | None
+    named: bool
+
+
 def operand(
     match: Match, operation: Operation, counterpart: Operation | None, feed: tuple[int, int, int], sources: Sources
-) -> tuple[Kind, Frame | None, Frame | None]:
+) -> Read:
     """An operation that was given a known value where the counterpart is given another.
 
-    The line is that of a sibling (the same step of the reference done right for another value), else beside the step
+    Where the value was handed to a function: the line at which names were exchanged, or the reading line itself, should
+    the function have been handed the right value too. Else the line is that of a sibling (the same step of the reference done right for another value), else beside the step
     that the reference has more in common with: the one before it, or the one that reads it.
     """
+    kind, frame, theirs = _operand(match, operation, counterpart, feed, sources)
+    handed = _handed(match, operation, feed, frame, sources) if kind == "operand" else None
+    return Read(kind, handed or frame, theirs, handed is not None)
+
+
+def _handed(
+    match: Match, operation: Operation, feed: tuple[int, int, int], frame: Frame | None, sources: Sources
+) -> Frame | None:
+    """Where a value was mistaken for another on its way through calls, as far as their arguments' names tell."""
+    frames = own(operation)
+    for inner, outer in itertools.pairwise(frames):
+        exchanged = sources.exchanged(outer, inner)
+        if exchanged is not None:
+            return exchanged
+    graph = match.candidate
+    read = graph.producer(graph.behind(feed[1]))
+    twins = match.known_reference.twins.get(match.reference.behind(feed[2]), [])
+    right = graph.producer(graph.behind(twins[0])) if twins else None
+    if frame not in frames[1:] or read is None or right is None:
+        return None
+    level = frames.index(frame)
+    beside = [_beside(own(o), frames, level) for o in (read, right)]
+    if beside[0] is None or beside[1] is None or not sources.given_both(frame, beside[0], beside[1]):
+        return None
+    return frames[level - 1]
+
+
+def _beside(frames: list[Frame], reader: list[Frame], level: int) -> Frame | None:
+    """Of the lines that led to a value, the one in the function at a level of what reads it."""
+    place = len(frames) - (len(reader) - level)
+    return frames[place] if place >= 0 else None
+
+
+def _operand(
+    match: Match, operation: Operation, counterpart: Operation | None, feed: tuple[int, int, int], sources: Sources
+) -> tuple[Kind, Frame | None, Frame | None]:
+    """The same by the values alone."""
     _, mine, theirs = feed
     candidate, reference = match.candidate, match.reference
     wanted = reference.behind(theirs)
@@ -86,9 +136,7 @@ def operand(
     return kind, reader_frame, maker.frame
 
 
-def other_operand(
-    match: Match, operation: Operation, counterpart: Operation, sources: Sources
-) -> tuple[Kind, Frame | None, Frame | None] | None:
+def other_operand(match: Match, operation: Operation, counterpart: Operation, sources: Sources) -> Read | None:
     """Whether the counterpart reads a value that this operation was not given."""
     candidate, reference = match.candidate, match.reference
     if operation.short != counterpart.short or len(operation.inputs) != len(counterpart.inputs):

@@ -52,16 +52,22 @@ def other_buffer(match: Match) -> tuple[Operation, Operation | None, str] | None
 
 
 def other_size(match: Match) -> tuple[Operation, Operation] | None:
-    """The first strange operation, and the reference's, where both read the same parameters and values and what they
-    make is of another size: no value can stand for another there."""
+    """The first strange operation, and the reference's, where both read the same parameters and values, or are the same
+    step of the same values, and what they make is of another size: no value can stand for another there."""
     candidate, reference = match.candidate, match.reference
     for order in match.candidate_suspects.fronts[:1]:
         mine = candidate.operations[order]
         count = candidate.values[mine.outputs[0]].count if mine.outputs else 0
-        for other in match.reference_suspects.operations if _roots(candidate, mine) else ():
+        plain = not _roots(candidate, mine)
+        for other in match.reference_suspects.operations if not plain or len(mine.inputs) > 1 else ():
             theirs = reference.operations[other]
             same = _roots(reference, theirs) == _roots(candidate, mine) and _same_elements(match, mine, theirs)
-            if same and theirs.outputs and reference.values[theirs.outputs[0]].count != count:
+            if (
+                same
+                and (not plain or mine.short == theirs.short)
+                and theirs.outputs
+                and reference.values[theirs.outputs[0]].count != count
+            ):
                 return mine, theirs
     return None
 

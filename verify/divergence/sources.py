@@ -104,6 +104,40 @@ class Sources:
                 found = node
         return found
 
+    def untaken(self, file: str, names: set[str], ran: set[int]) -> int | None:
+        """The `if` one of whose ways uses an attribute of one of these names and was not gone, in a function that ran.
+
+        ran: lines of the file that led to an operation. None where there is no such `if`, or there are several.
+        """
+        tree, found = self.tree(file), set[int]()
+        for node in ast.walk(tree) if tree is not None else ():
+            if not isinstance(node, ast.If):
+                continue
+            for way in (node.body, node.orelse):
+                first, last = (way[0].lineno, way[-1].end_lineno or 0) if way else (0, -1)
+                used = {n.attr for s in way for n in ast.walk(s) if isinstance(n, ast.Attribute)}
+                function = self.function(file, node.lineno)
+                if function is None or not used & names or any(first <= line <= last for line in ran):
+                    continue
+                if any(function.lineno <= line <= (function.end_lineno or 0) for line in ran):
+                    found.add(node.test.lineno)
+        return found.pop() if len(found) == 1 else None
+
+    def given_both(self, frame: Frame, first: Frame, second: Frame) -> bool:
+        """Whether a call at a line is handed what two other lines of the same function assigned, by name."""
+        function, statement = self.function(frame.file, frame.line), self.statement(frame.file, frame.line)
+        if statement is None or any(self.function(f.file, f.line) is not function for f in (first, second)):
+            return False
+        handed = {
+            a.id
+            for call in ast.walk(statement)
+            if isinstance(call, ast.Call)
+            for a in (*call.args, *(k.value for k in call.keywords))
+            if isinstance(a, ast.Name)
+        }
+        names = [_targets(self.statement(f.file, f.line)) & handed for f in (first, second)]
+        return all(names) and len(names[0] | names[1]) > 1
+
     def after(self, file: str, line: int) -> int | None:
         """The line of the `return` that follows a line in its function; None inside a loop or where there is none."""
         function = self.function(file, line)
@@ -217,6 +251,12 @@ class Sources:
                     ):
                         found.add(argument.lineno)
         return found.pop() if len(found) == 1 else None
+
+
+def _targets(statement: ast.stmt | None) -> set[str]:
+    """The names that an assignment gives a value."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
 
 
 def _apart(call: ast.Call, arguments: list[ast.arg]) -> list[int]:

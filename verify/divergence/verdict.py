@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -64,6 +64,33 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
 
     Raises Unexplained.
     """
+    culprit = _judged(found, sources, origins, complete=complete)
+    untaken = _untaken(found.match, culprit, sources["candidate"]) if culprit.kind == "missing" else None
+    return culprit if untaken is None else replace(culprit, kind="branch", confidence="aligned", candidate=untaken)
+
+
+def _untaken(match: Match, culprit: Culprit, sources: Sources) -> Frame | None:
+    """Where the candidate has the missing step, behind an `if` that it did not take."""
+    candidate, reference, maker = match.candidate, match.reference, culprit.counterpart
+    if maker is None or culprit.candidate is None:
+        return None
+    used = {root for roots, _ in candidate.anchors for root in roots}
+    missing = behind(reference, match.reference_suspects, maker)
+    before = [reference.producer(n) for n in reference.ancestors(maker.outputs[0])] if maker.outputs else []
+    read = {r for o in (*missing, *before) if o is not None for r in map(reference.root, o.inputs)}
+    names = {part for root in read - used for part in root.split(".")[:-1] if not part.isdigit()}
+    file = culprit.candidate.file
+    ran = {f.line: f for o in candidate.operations for f in o.stack if f.own and f.file == file}
+    line = sources.untaken(file, names, set(ran)) if names else None
+    if line is None:
+        return None
+    around = sources.function(file, line)
+    function = next(f.function for f in ran.values() if sources.function(file, f.line) is around)
+    return Frame(file, line, function, True, -1)
+
+
+def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
+    """The same, by what ran alone."""
     match = found.match
     told = _told_by_parameters(match, sources["candidate"], origins)
     if told is not None:
@@ -239,10 +266,12 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     if blamed.how == "differs" and counterpart is not None:
         moved = other_operand(match, operation, counterpart, sources)
         if moved is not None:
-            kind, frame, reference = moved
+            frame = moved.candidate
             on_the_way = [step for n in operation.inputs for step in views(match.candidate, n)]
-            sure = sure and frame == operation.frame and all(_at(frame, step) for step in on_the_way)
-            return Place(kind, operation, frame, reference, None, sure)
+            sure = (
+                sure and not moved.named and frame == operation.frame and all(_at(frame, step) for step in on_the_way)
+            )
+            return Place(moved.kind, operation, frame, moved.reference, None, sure)
     kind = "operand" if blamed.how == "operand" else "differs"
     index = _index(match, operation) if kind == "differs" else None
     if index is not None:
@@ -256,16 +285,17 @@ def _mended(match: Match, blamed: Blamed, sources: Sources) -> tuple[Kind, Frame
     repair, graph = blamed.repair, match.candidate
     if repair is None or repair.read is None or repair.wanted is None or repair.way == "lost":
         return "differs", blamed.operation.frame
+    for inner, outer in itertools.pairwise(own(blamed.operation)):
+        found = sources.exchanged(outer, inner)
+        if found is not None:
+            return "operand", found
     makers = [graph.producer(graph.whole(repair.read))]
     if repair.way == "exchanged":
-        for outer_first in itertools.pairwise(own(blamed.operation)):
-            found = sources.exchanged(outer_first[1], outer_first[0])
-            if found is not None:
-                return "operand", found
         makers.append(graph.producer(graph.whole(repair.wanted)))
     frames = [m.frame for m in makers if m is not None and m.frame is not None and m.frame.own]
     lines = {(f.file, f.line) for f in frames}
-    if (repair.foreign or repair.way == "exchanged") and len(frames) == len(makers) and len(lines) == 1:
+    never = repair.foreign and not match.known_reference.good(match.reference.behind(repair.wanted))
+    if (never or repair.way == "exchanged") and len(frames) == len(makers) and len(lines) == 1:
         return "operand", frames[0]
     return "operand", blamed.operation.frame
 
@@ -294,11 +324,14 @@ def _read_by(match: Match, operations: list[Operation]) -> list[Value]:
 def _fed(match: Match, trial: Trial, sources: Sources) -> Place:
     operation = match.candidate.operations[trial.operation]
     counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
-    kind, frame, theirs = operand(match, operation, counterpart, trial.feeds[0], sources)
+    found = operand(match, operation, counterpart, trial.feeds[0], sources)
+    frame = found.candidate
     on_the_way = views(match.candidate, trial.feeds[0][1])
     sure = all(_at(frame, step) for step in (operation, *on_the_way))
-    sure = sure and frame == operation.frame  # a line that called it may have called other lines too
-    return Place(kind, operation, frame, theirs, None, sure)
+    sure = (
+        sure and not found.named and frame == operation.frame
+    )  # a line that called it may have called other lines too
+    return Place(found.kind, operation, frame, found.reference, None, sure)
 
 
 def _at(frame: Frame | None, operation: Operation) -> bool:
