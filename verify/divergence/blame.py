@@ -60,7 +60,7 @@ class Blame:
     def follow(self, number: int, expected: Array | None, wanted: int | None) -> Blamed:
         """number: a candidate value. expected: what it should hold, in its shape. wanted: the reference's value."""
         found = self._followed(number, expected, wanted)
-        if found.how != "differs" or self._target is None:
+        if found.sure or found.how != "differs" or self._target is None:
             return found
         repair = self._mended(*self._target)
         return found if repair is None else replace(found, operation=repair.operation, sure=False, repair=repair)

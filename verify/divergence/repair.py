@@ -21,6 +21,8 @@ from verify.divergence.suspects import Suspects
 
 Array = NDArray[Any]
 Close = Callable[[Array, Array], bool]
+FEWEST = 4
+"""Least different numbers of a value that a change is believed to mend."""
 MOST_OPERATIONS = 24
 MOST_AT_HAND = 60
 MOST_ATOMS = 24
@@ -59,7 +61,7 @@ class Workshop:
         self, graph: Graph, found: Suspects, region: list[Operation], mine: Mapping[int, Array], close: Close
     ) -> None:
         self._graph, self._mine, self._close = graph, mine, close
-        self._region = [o for o in region if all(n in mine for n in (*o.inputs, *o.outputs))][-MOST_OPERATIONS:]
+        self._region = region
         self._replay = Replay(self._region, mine, close)
         inner = {n for o in self._region for n in o.outputs}
         read = dict.fromkeys(n for o in self._region for n in o.inputs if n not in inner)
@@ -71,8 +73,12 @@ class Workshop:
     def repairs(self, target: int, expected: Array, theirs: Mapping[int, Array]) -> list[Repair]:
         """Changes after which the value `target` would be as expected; the simplest kind that there is of any.
 
+        None where some operation cannot be done anew, for the fault may be there, nor where what is expected is nothing or
+        one number, which many a change would give.
         theirs: values of the reference that may be what should have been read.
         """
+        if len(self._region) > MOST_OPERATIONS or not self._replay.complete or len(np.unique(expected)) < FEWEST:
+            return []
         for kind in (self._exchanges, self._operands, self._operators, self._losses):
             found = [e.repair for e in kind() if self._mends(e, target, expected)]
             if found:
@@ -156,7 +162,8 @@ class Workshop:
                 continue
             for place, number in (*enumerate(operation.inputs), (-1, operation.outputs[0])):
                 array = self._mine[number]
-                for other in self._at_hand(operation) if array.dtype.kind == "f" else ():
+                others = [n for n in self._at_hand(operation) if n != number] if array.dtype.kind == "f" else []
+                for other in others:
                     for made in _combined(array, self._mine[other]):
                         yield from self._put(operation, place, made, Repair(operation, "lost", number, other))
 

@@ -117,6 +117,11 @@ class Replay:
         """Elements made so far: what this has cost."""
         self._opaque = {o.order for o in operations if not self._repeats(o, close)}
 
+    @property
+    def complete(self) -> bool:
+        """Whether every operation can be done anew."""
+        return not self._opaque
+
     def _repeats(self, operation: Operation, close: Callable[[Array, Array], bool]) -> bool:
         if any(n not in self.values for n in (*operation.inputs, *operation.outputs)):
             return False

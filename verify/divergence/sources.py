@@ -214,19 +214,26 @@ class Sources:
 
     def exchanged(self, outer: Frame, inner: Frame) -> Frame | None:
         """Where a function names two arguments the other way round than the line that calls it does: the function, or the
-        line, should the file call that function the right way round too."""
+        line, should the file call that function the right way round too. Or where a call gives one argument twice, the
+        second time in the place of another that its function has a variable for."""
         function, statement = self.function(inner.file, inner.line), self.statement(outer.file, outer.line)
         if function is None or statement is None:
             return None
         arguments = [a for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in ("self", "cls")]
         for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
             apart = _apart(call, arguments)
-            if apart:
+            if len(apart) == 1:
+                given, wanted = call.args[apart[0]], arguments[apart[0]].arg
+                caller = self.function(outer.file, outer.line)
+                there = {n.id for n in ast.walk(caller) if isinstance(n, ast.Name)} if caller is not None else set()
+                if wanted in there - {a.id for a in call.args if isinstance(a, ast.Name)}:
+                    return Frame(outer.file, given.lineno, outer.function, True, -1)
+            if len(apart) == 2:
                 tree = self.tree(outer.file)
                 others = [n for n in ast.walk(tree) if isinstance(n, ast.Call)] if tree is not None else []
                 alike = [n for n in others if n is not call and ast.dump(n.func) == ast.dump(call.func)]
                 if any(len(n.args) == len(call.args) and not _apart(n, arguments) for n in alike):
-                    return Frame(outer.file, call.lineno, outer.function, True, -1)
+                    return Frame(outer.file, call.args[apart[0]].lineno, outer.function, True, -1)
                 return Frame(inner.file, arguments[apart[0]].lineno, inner.function, True, -1)
         return None
 
@@ -260,12 +267,13 @@ def _targets(statement: ast.stmt | None) -> set[str]:
 
 
 def _apart(call: ast.Call, arguments: list[ast.arg]) -> list[int]:
-    """The places of two arguments that a call names the other way round than the function; [] where it does not."""
+    """The place of one argument that a call gives by the name of another, or of two that it names the other way round than
+    the function; [] where it does neither."""
     given = [a.id if isinstance(a, ast.Name) else "" for a in call.args]
     named = [a.arg for a in arguments[: len(given)]]
     apart = [place for place, (a, b) in enumerate(zip(given, named, strict=False)) if a != b and a in named]
     exchanged = len(apart) == 2 and [given[n] for n in apart] == [named[n] for n in reversed(apart)]
-    return apart if exchanged else []
+    return apart if exchanged or (len(apart) == 1 and given.count(given[apart[0]]) == 2) else []
 
 
 def _assigned(target: ast.expr, value: ast.expr, name: str) -> ast.expr | None:
