@@ -231,6 +231,7 @@ FORMS = {
         "{source} 被切成 {count} 份，其中 {lost} 未被使用"
     ),
     # first divergence
+    "the {role} did not finish the second pass: {fault}": "{role}未完成第二遍运行：{fault}",
     "{module} runs compiled code: the line is that of its call": "{module} 运行的是编译后的代码：行号为其调用处",
     "reference: {reference} | candidate: {candidate}": "参考实现：{reference} | 候选实现：{candidate}",
     "{case}: first difference": "{case}：定位首个分歧",

@@ -13,6 +13,7 @@ from typing import Any
 from verify import __version__, code, pair, scenes
 from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
+from verify.divergence.search import Unanswered
 from verify.explain import OF_VALUES, Explainer
 from verify.explain import gradients as of_gradients
 from verify.explain import precision as of_precision
@@ -396,8 +397,8 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
         except Exception as error:  # the findings stand without a place, and other variants are still to be compared
             explained = None
             explainer.broken.append(error)
-        for broken in explainer.broken:
-            reason = f"where it first differs could not be sought: {_broken(broken)}"
+        for broken in dict.fromkeys(map(_told, explainer.broken)):
+            reason = f"where it first differs could not be sought: {broken}"
             first = findings[0]
             tally.skipped.append(Skipped(check=first.check, variant=first.variant, case=first.case, reason=reason))
         if explained is not None:
@@ -407,6 +408,11 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
                     index = tally.findings.index(finding)
                     where = {"reference": place.reference, "candidate": place.candidate}
                     tally.findings[index] = finding.model_copy(update=where)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong while a place was sought: a side's own fault in its words, ours with the line that raised it."""
+    return str(error)[:1000] if isinstance(error, Unanswered) else _broken(error)
 
 
 def _of_outputs(finding: Finding) -> bool:

@@ -6,15 +6,12 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import yaml
 from rich.console import Console
+from second_pass import REFUSES, told_as_refused
 
-from verify import spec
 from verify.report import Divergence, Report
-from verify.run import Options, run
 from verify.sinks import console, json_file, markdown
 
 HEAD = """
@@ -35,40 +32,6 @@ Localise = Callable[..., Divergence]
 
 def source(body: str, init: str = LINEARS) -> str:
     return HEAD + textwrap.indent(init + "\n" + textwrap.dedent(body).strip() + "\n", "    ")
-
-
-@pytest.fixture
-def compared(tmp_path: Path, servers) -> Callable[..., Report]:
-    """compared(reference, candidate): the report on two models, given as whole modules."""
-
-    def run_it(
-        reference: str,
-        candidate: str,
-        mapping: object = None,
-        cases: object = None,
-        checks: tuple[str, ...] | dict[str, object] = (),
-        **case: object,
-    ) -> Report:
-        for side, text in (("left", reference), ("right", candidate)):
-            (tmp_path / side).mkdir(exist_ok=True)
-            (tmp_path / side / "net.py").write_text(text)
-        data = {
-            "version": 1,
-            "reference": {"path": "left", "model": "net:Model"},
-            "candidate": {"path": "right", "model": "net:Model"},
-            "variants": {"tiny": {"width": 16}},
-            "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
-            **(
-                {"checks": checks if isinstance(checks, dict) else list(checks or ["forward"])}
-                if cases or checks
-                else {}
-            ),
-            "mapping": mapping or {},
-        }
-        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
-        return run(spec.load(tmp_path / "spec.yml"), tmp_path, Options(timeout=90.0), servers=servers)
-
-    return run_it
 
 
 @pytest.fixture
@@ -98,6 +61,17 @@ def forward(self, x):
     y = torch.tanh(y)
     return self.second(y)
 """
+
+
+@pytest.mark.parametrize("op", ["modules", "operations"])
+def test_a_second_pass_that_fails_is_told_with_its_fault(compared, op):
+    candidate = source(PLAIN.replace("torch.tanh", "torch.sin")) + REFUSES.format(op=op)
+    report = compared(source(PLAIN), candidate, checks=("forward",))
+    assert report.verdict == "different"
+    told_as_refused(report)
+    line = candidate.splitlines().index("        y = torch.sin(y)") + 1
+    found = report.first_divergence
+    assert found.candidate.line == line if op == "modules" else found.confidence == "module"
 
 
 def test_an_operation_that_differs_is_confirmed(localise):
@@ -341,7 +315,7 @@ def test_an_output_of_another_shape_leads_to_its_module_where_values_tell(compar
 def test_only_cases_that_were_looked_at_get_a_place(compared):
     candidate = source(PLAIN.replace("torch.tanh(y)", "torch.tanh(y * 1.01)"))
     case = {"inputs": {"x": {"shape": [3, 5, "width"]}}}
-    report = compared(source(PLAIN), candidate, cases={str(number): case for number in range(5)})
+    report = compared(source(PLAIN), candidate, cases={str(number): case for number in range(5)}, checks=("forward",))
     found = [f for f in report.findings if f.check == "forward"]
     assert [f.case for f in found] == ["0", "1", "2", "3", "4"]
     assert [f.candidate is not None for f in found] == [True] * 3 + [False] * 2

@@ -21,7 +21,7 @@ from verify.checks.base import Job, Maker
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.search import Round, Search
+from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, Unexplained, judge
 from verify.mapping import inverse, renamed
@@ -30,7 +30,7 @@ from verify.pair import Progress
 from verify.report import Divergence, Finding, LayerError, Line, Location
 from verify.side import Side
 from verify.tolerance import from_response
-from verify.trace import BOTH, Ask, Role
+from verify.trace import BOTH, Answer, Ask, Role
 
 LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
@@ -151,10 +151,10 @@ class Explainer:
     def _first_module(
         self, finding: Finding, kind: str, after: Sequence[Ask] = ()
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        """The first calls that differ, candidate's and reference's. LookupError where a side gives no record."""
+        """The first calls that differ, candidate's and reference's. Raises Unanswered."""
         ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
-        reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
+        reference, candidate = (_answered(side, side.trace.get(ask.key))[0] for side in self.sides)
         match = first_module(reference["calls"], candidate["calls"], self.allowed)
         self._layers = by_layer(reference["calls"], candidate["calls"])
         return match
@@ -162,23 +162,21 @@ class Explainer:
     def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
         origins: dict[str, Any] = {}
 
-        def ask(role: Role, more: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-            side = next(s for s in self.sides if s.settings.role == role)
+        def ask(role: Role, more: Mapping[str, Any]) -> Reply:
             kind = f"operations-{self.number()}"
             one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), **more)
-            self.progress(role, f"{finding.case}: first difference")
-            answer = side.ask(one)
-            if answer.result is None:
-                return None
-            if "operations" in answer.result:
-                self._repeats(role, finding, answer.result, answer.arrays)
+            result, arrays = self.asked(role, one, f"{finding.case}: first difference")
+            if "operations" in result:
+                self._repeats(role, finding, result, arrays)
                 if role == "candidate" and not origins:
-                    origins.update(answer.result.get("origins", {}))
-            return self._named(role, finding, answer.result), answer.arrays
+                    origins.update(result.get("origins", {}))
+            return self._named(role, finding, result), arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
         search = Search(ask=ask, give=self._give, allowed=self.allowed, seconds=seconds)
         rounds = search.run()
+        if not any(one.best is not None and one.best.full for one in rounds):
+            self.broken += search.failed
         if not rounds:
             return None
         complete = rounds[-1].complete
@@ -297,6 +295,12 @@ class Explainer:
             }
         )
 
+    def asked(self, role: Role, ask: Ask, what: str) -> Reply:
+        """What one side answers to a second pass, and its arrays. what: for the progress. Raises Unanswered."""
+        side = next(s for s in self.sides if s.settings.role == role)
+        self.progress(role, what)
+        return _answered(side, side.ask(ask))
+
     def number(self) -> int:
         """For the next pass of its kind, so that no two have one key."""
         return next(self._numbers)
@@ -338,6 +342,12 @@ class Explainer:
 
     def _function(self, role: Role, frame: Frame | None) -> Function | None:
         return self.sources[role].function(frame.file, frame.line) if frame is not None and frame.own else None
+
+
+def _answered(side: Side, answer: Answer) -> Reply:
+    if answer.result is None:
+        raise Unanswered(side.settings.role, answer.fault)
+    return answer.result, answer.arrays
 
 
 def _random(result: Mapping[str, Any]) -> Frame | None:
