@@ -239,6 +239,10 @@ FINDINGS: dict[str, Text] = {
         "在 {format} 下，候选实现从 {candidate_place}（{operation}）开始损失更多精度：相对误差 {candidate_error}，"
         "而参考实现在 {reference_place}（{counterpart}）处为 {reference_error}",
     ),
+    "first-lost": Text(
+        "{subject} goes wrong on its way through a checkpoint of the {side}: {step} ({place})",
+        "{subject} 在{side}的保存与加载过程中出错：{step}（{place}）",
+    ),
     "first-random": Text(
         "the {side} gives other values each time it runs, so no operation is blamed; it first draws random numbers at "
         "{place}: seed it or switch that off",
@@ -259,6 +263,7 @@ BY_SIDE = frozenset({"fault-both"})
 PROSE: dict[str, tuple[str, ...]] = {
     "initialisation": ("what", "reference", "candidate"),
     "tensor-lost": ("what",),
+    "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),
 }

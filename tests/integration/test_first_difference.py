@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from rich.console import Console
-from second_pass import REFUSES, told_as_refused
+from second_pass import refusing, told_as_refused
 
 from verify.report import Divergence, Report
 from verify.sinks import console, json_file, markdown
@@ -65,7 +65,7 @@ def forward(self, x):
 
 @pytest.mark.parametrize("op", ["modules", "operations"])
 def test_a_second_pass_that_fails_is_told_with_its_fault(compared, op):
-    candidate = source(PLAIN.replace("torch.tanh", "torch.sin")) + REFUSES.format(op=op)
+    candidate = source(PLAIN.replace("torch.tanh", "torch.sin")) + refusing(op)
     report = compared(source(PLAIN), candidate, checks=("forward",))
     assert report.verdict == "different"
     told_as_refused(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from second_pass import REFUSES, told_as_refused, unsought
+from second_pass import refusing, told_as_refused, unsought
 
 from verify.report import Report, Verdict
 
@@ -120,7 +120,7 @@ def test_gradients_that_differ_after_values_that_differ_are_left_to_the_values(g
 
 
 def test_a_second_pass_that_fails_is_told_with_its_fault(compared):
-    candidate = model("h = torch.tanh(h.detach()) * 2") + REFUSES.format(op="backward")
+    candidate = model("h = torch.tanh(h.detach()) * 2") + refusing("backward")
     report = compared(model(), candidate, checks=("gradients",))
     assert (report.verdict, report.first_divergence) == (Verdict.DIFFERENT, None)
     told_as_refused(report)

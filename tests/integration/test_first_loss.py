@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from second_pass import REFUSES, told_as_refused, unsought
+from second_pass import refusing, told_as_refused, unsought
 
 from verify.report import Report, Verdict
 
@@ -81,7 +81,7 @@ def test_another_order_of_operations_is_no_loss(lossy):
 
 
 def test_a_second_pass_that_fails_is_told_with_its_fault(compared):
-    candidate = model(*LOSSES["softmax"]) + REFUSES.format(op="rounding")
+    candidate = model(*LOSSES["softmax"]) + refusing("rounding")
     report = compared(model(), candidate, checks=("precision",))
     assert (report.verdict, report.first_divergence) == (Verdict.DIFFERENT, None)
     told_as_refused(report)

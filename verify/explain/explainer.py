@@ -72,6 +72,8 @@ class Explainer:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     places: dict[str, Divergence] = field(default_factory=dict)
     """Of the finding explained last: the first fault that leads to each output, where a line was found."""
+    steps: dict[tuple[Role, bool], Mapping[str, Any]] = field(default_factory=dict)
+    """What becomes of tensors on their way through a side's checkpoint, or through one that lacks some."""
     broken: list[Exception] = field(default_factory=list)
     """What went wrong while the finding explained last was."""
     _layers: list[LayerError] = field(default_factory=list)
@@ -92,11 +94,15 @@ class Explainer:
         return found.model_copy(update={"layers": self._layers}) if found else None
 
     def begin(self, finding: Finding, allowed: float | None) -> None:
-        """Forgets the finding explained last."""
-        self._layers, self.places, self.broken = [], {}, []
+        """Forgets the finding explained last, and notes what is rounding of this one, which is of a case."""
+        self.forget()
         arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
         least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
         self.allowed = max(allowed or 0.0, least)
+
+    def forget(self) -> None:
+        """Forgets the finding explained last."""
+        self._layers, self.places, self.broken = [], {}, []
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)

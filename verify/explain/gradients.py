@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from verify.checks.gradients import CHECK
@@ -17,12 +18,13 @@ __all__ = ["CHECK", "KINDS", "explain"]
 SENTENCES = {"cut": "first-cut", "uncut": "first-uncut", "differs": "first-backward"}
 
 
-def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
-    """What is known of where a finding comes from; None where nothing is. `explainer.places` has it by parameter and
+def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | None = None) -> Divergence | None:
+    """What is known of where the first of these comes from; None where nothing is. `explainer.places` has it by parameter and
     input whose gradient comes from there.
 
     Raises Unanswered, and whatever a record that no side should send makes this raise: the finding stands without a place.
     """
+    finding = findings[0]
     if (CHECK, finding.case) not in explainer.job.scenes:
         return None  # with checkpointing
     explainer.begin(finding, allowed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from verify.checks.precision import CHECK, FORMATS, GIVEN, arguments, exact_of
 from verify.divergence.rounding import Lost, Run, first_loss
 from verify.explain.explainer import Explainer, place_of
@@ -15,11 +17,12 @@ NONE = 64
 """An error of this part of the format's rounding is none."""
 
 
-def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
-    """What is known of where a finding comes from; None where nothing is.
+def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | None = None) -> Divergence | None:
+    """What is known of where the first of these comes from; None where nothing is.
 
     Raises Unanswered, and whatever a record that no side should send makes this raise: the finding stands without a place.
     """
+    finding = findings[0]
     form = finding.details["format"]
     case = finding.case.removesuffix(f" {form}")
     explainer.begin(finding.model_copy(update={"case": case}), None)
