@@ -17,6 +17,7 @@ from verify.explain import OF_VALUES, Explainer
 from verify.explain import gradients as of_gradients
 from verify.explain import precision as of_precision
 from verify.explain import roundtrip as of_roundtrip
+from verify.explain import training as of_training
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
@@ -30,7 +31,7 @@ MOST_EXPLAINED = 3
 """Cases for which the first diverging module or operation is sought."""
 
 
-EXPLAINED = (of_gradients, of_precision)
+EXPLAINED = (of_training, of_gradients, of_precision)
 """What explains findings that are not about values of outputs, where those agree."""
 FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
 EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})

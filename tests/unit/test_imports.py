@@ -123,6 +123,7 @@ ALLOWED = {
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
     ],
+    "verify.explain.training": [V + "checks.training", V + "explain", V + "report"],
     "verify.explain.roundtrip": [
         V + n
         for n in (

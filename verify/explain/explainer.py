@@ -108,8 +108,15 @@ class Explainer:
         found = self._module(finding)
         if finding.kind not in OF_VALUES:  # every value agrees: only a module can have made another shape
             return found
+        return self.sought(finding, found)
+
+    def sought(self, finding: Finding, found: Divergence | None, section: str = "") -> Divergence | None:
+        """The first operation that differs, or what is known without it. found: the module, where one is known.
+
+        section: of an answer that holds several passes, such as "train", the one that is explained.
+        """
         try:
-            return self._operation(finding, found) or found
+            return self._operation(finding, found, section) or found
         except Unrepeatable as error:
             error.random = self._dropping(error.role, error.random)
             details = {"side": error.role, "place": place_of(error.random)}
@@ -165,15 +172,15 @@ class Explainer:
         self._layers = by_layer(reference["calls"], candidate["calls"])
         return match
 
-    def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
+    def _operation(self, finding: Finding, module: Divergence | None, section: str) -> Divergence | None:
         origins: dict[str, Any] = {}
 
         def ask(role: Role, more: Mapping[str, Any]) -> Reply:
             kind = f"operations-{self.number()}"
-            one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), **more)
+            one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), section=section, **more)
             result, arrays = self.asked(role, one, f"{finding.case}: first difference")
             if "operations" in result:
-                self._repeats(role, finding, result, arrays)
+                self._repeats(role, finding, section, result, arrays)
                 if role == "candidate" and not origins:
                     origins.update(result.get("origins", {}))
             return self._named(role, finding, result), arrays
@@ -218,17 +225,23 @@ class Explainer:
         return named
 
     def _repeats(
-        self, role: Role, finding: Finding, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+        self,
+        role: Role,
+        finding: Finding,
+        section: str,
+        result: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
     ) -> None:
         """Raises Unrepeatable where the outputs of the second pass are not those of the first."""
         side = next(s for s in self.sides if s.settings.role == role)
         first = side.trace.get(self.job.key(finding.check, finding.case)).arrays
+        start = f"{section}/" if section else ""
         if result.get("replaced"):
             return
         for path, value in result["outputs"]:
             row = arrays["vectors"][value]
-            if path in first and np.isfinite(row).all():
-                flat = first[path].astype(np.float64).ravel()
+            if start + path in first and np.isfinite(row).all():
+                flat = first[start + path].astype(np.float64).ravel()
                 sums = np.array([np.linalg.norm(flat), flat.sum(), np.abs(flat).sum()])
                 scale = max(float(sums[0]), 1e-300) * max(flat.size, 1) ** 0.5
                 if np.isfinite(sums).all() and np.abs(sums - row[:3]).max() > REPEATS * scale:

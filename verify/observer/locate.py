@@ -51,8 +51,14 @@ def of_caller(root: str) -> dict[str, Any] | None:
 
 def of_frame(frame: FrameType, root: str) -> dict[str, Any]:
     """The line under `root` that a frame is at."""
-    file = os.path.relpath(os.path.abspath(frame.f_code.co_filename), root)
-    return {"file": file, "line": frame.f_lineno, "name": frame.f_code.co_name, "own": True}
+    code = frame.f_code
+    name = getattr(code, "co_qualname", code.co_name).replace(".<locals>", "")
+    return {
+        "file": os.path.relpath(os.path.abspath(code.co_filename), root),
+        "line": frame.f_lineno,
+        "name": name,
+        "own": True,
+    }
 
 
 def installed(file: str) -> bool:
