@@ -253,6 +253,11 @@ FINDINGS: dict[str, Text] = {
         "something in it that changes this one, so no operation is blamed",
         "{side} 再次运行该用例时结果不同且未产生随机数：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
     ),
+    "first-stateful-trained": Text(
+        "the {side} gives other values when the pass in train mode runs again with the same draws: an earlier pass left "
+        "something in it that changes this one, so no operation is blamed",
+        "{side}以相同的随机数再次运行训练模式时结果不同：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
+    ),
     # a report that is read, of a kind that is not in this list
     "newer": Text("{message}", "{message}"),
 }  # fmt: skip

@@ -33,9 +33,9 @@ DROPPED = "h = F.dropout(h, 0.25, self.training)"
 
 
 @pytest.fixture
-def trained(compared) -> Callable[[str], Report]:
-    """trained(candidate): the report of the checks `forward` and `training` on the model above and a candidate."""
-    return lambda candidate: compared(MODEL, candidate, checks=("forward", "training"))
+def trained(compared) -> Callable[..., Report]:
+    """trained(candidate): the report of `forward` and `training` on a candidate and the model above, or another one."""
+    return lambda candidate, reference=MODEL: compared(reference, candidate, checks=("forward", "training"))
 
 
 FAULTS = {
@@ -68,6 +68,27 @@ def test_a_step_that_training_leaves_out_is_named_as_missing(trained):
     assert found.kind == "first-missing"
     assert abs(found.candidate.line - line) <= 1
     assert found.reference.line == line
+
+
+def test_of_a_call_of_several_lines_that_of_how_much_is_dropped_is_named(trained):
+    call = """h = F.scaled_dot_product_attention(
+            h,
+            h,
+            h,
+            dropout_p=RATE if self.training else 0.0,  # here
+        )"""
+    reference = MODEL.replace(DROPPED, call.replace("RATE", "0.25"))
+    candidate = reference.replace("0.25 if", "0.5 if")
+    found = trained(candidate, reference).first_divergence
+    (line,) = [n for n, text in enumerate(candidate.splitlines(), 1) if text.endswith("# here")]
+    assert found.candidate.line == line, (found.operation, found.message)
+    assert f":{line} " in found.message
+
+
+def test_what_an_earlier_pass_left_is_told_as_that(trained):
+    left = "self.passes = getattr(self, 'passes', 0) + self.training\n        h = self.norm(h) + 0.1 * self.passes"
+    found = trained(MODEL.replace("h = self.norm(h)", left)).first_divergence
+    assert (found.kind, found.confidence) == ("first-stateful-trained", "module")
 
 
 def test_another_way_to_drop_the_same_is_no_difference(trained):

@@ -123,7 +123,7 @@ ALLOWED = {
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
     ],
-    "verify.explain.training": [V + "checks.training", V + "explain", V + "report"],
+    "verify.explain.training": [V + n for n in ("checks.training", "divergence", "explain", "messages", "report")],
     "verify.explain.roundtrip": [
         V + n
         for n in (

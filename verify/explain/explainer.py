@@ -118,10 +118,12 @@ class Explainer:
         try:
             return self._operation(finding, found, section) or found
         except Unrepeatable as error:
-            error.random = self._dropping(error.role, error.random)
+            # in a pass of `training` what is drawn is given, and repeats itself
+            error.random = None if section else self.dropping(error.role, error.random)
             details = {"side": error.role, "place": place_of(error.random)}
             if error.random is None:  # the module, where one was found, is the best place to look for what it keeps
-                stateful = self.entry(finding, found, "first-stateful", details, confidence="module")
+                kind = "first-stateful-trained" if section else "first-stateful"
+                stateful = self.entry(finding, found, kind, details, confidence="module")
                 places: dict[str, Any] = {role: getattr(found, role, None) for role in BOTH}
                 return stateful.model_copy(update=places)
             told = self.entry(finding, found, "first-random", details, confidence="module")
@@ -133,7 +135,7 @@ class Explainer:
             self.broken.append(error)
             return found
 
-    def _dropping(self, role: Role, frame: Frame | None) -> Frame | None:
+    def dropping(self, role: Role, frame: Frame | None) -> Frame | None:
         """The line where random numbers are drawn; of a call of several lines that of what is dropped."""
         line = self.sources[role].dropping(frame.file, frame.line) if frame is not None else None
         return frame if frame is None or line is None else replace(frame, line=line)
