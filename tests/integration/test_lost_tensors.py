@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 
 import pytest
 from second_pass import refusing_within, told_as_refused
@@ -137,6 +138,10 @@ LOST = {
 }  # fmt: skip
 
 
+SINCE_5 = {"not set after loading", "set otherwise after loading", "set by nobody", "drawn over what was loaded"}
+"""No faults before transformers 5, which builds on the meta device and initialises whatever a checkpoint does not fill."""
+
+
 @pytest.fixture
 def saved(duo) -> Callable[..., Report]:
     """saved(candidate, reference): the report of the check `roundtrip` on two models, given as whole modules."""
@@ -164,6 +169,9 @@ def test_the_step_that_loses_a_tensor_and_its_line_are_named(saved, name):
     _, tensor, step = LOST[name]
     text, line = changed(name)
     report = saved(text)
+    if name in SINCE_5 and int(version("transformers").partition(".")[0]) < 5:
+        assert not [f for f in report.findings if f.kind == "tensor-lost"]
+        return
     assert report.verdict == "different"
     placed = [f for f in report.findings if f.subject == tensor and f.candidate and f.candidate.line == line]
     assert placed, (line, [(f.case, f.subject, f.candidate) for f in report.findings], report.first_divergence)
@@ -188,7 +196,7 @@ def test_a_checkpoint_that_comes_back_has_no_step_to_blame(saved):
 
 
 def test_a_second_pass_that_fails_is_told_with_its_fault(saved):
-    text, _ = changed("drawn over what was loaded")
+    text, _ = changed("initialised otherwise")
     report = saved(text + refusing_within("steps", "overrides"))
     assert (report.verdict, report.first_divergence) == ("different", None)
     told_as_refused(report, "model.py")
