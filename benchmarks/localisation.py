@@ -1,6 +1,6 @@
 """How often the first divergence is the line at fault, on seeded faults, and what the second pass costs.
 
-    python benchmarks/localisation.py [--only NAME ...] [--plain | --stacked] [--budget N] [--jobs N] [--json FILE]
+    python benchmarks/localisation.py [--only NAME ...] [--plain | --stacked | --others] [--budget N] [--jobs N] [--json FILE]
 
 Two corpora of faults that a forward pass shows and that are at a line of the candidate: those of
 `tests/mutations/seeded_faults.py`, and as many as --budget says of those that the self-test's operators make of the
@@ -8,24 +8,24 @@ model's source, one of each kind before the second of any, by seed 0. Each is se
 through the whole verifier, once as it is and once on top of three harmless rewrites that fit beside it
 (`tests/mutations/harmless_rewrites.py`; the self-test's own for its faults). The lines at fault are those that the
 seeding changed, by comparing the sources; the functions at fault are those that these lines are in.
+
+A third group are faults that other findings show, such as those of gradients, precision and round trips: by hand, plain
+only, by check. See `other_findings.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
 import itertools
 import json
 import random
 import shutil
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "mutations")]
 
 from harmless_rewrites import REWRITES  # noqa: E402
 from mutant import MODEL, Fault, Rewrite  # noqa: E402
+from other_findings import CHECKS, CORPUS, other_findings  # noqa: E402
+from placement import PRELOAD, Row, changed, folder, functions, plain, preset, summary  # noqa: E402
 from seeded_faults import FAULTS  # noqa: E402
 
 from verify import pair, spec  # noqa: E402
@@ -45,85 +47,9 @@ from verify.selftest.mutant import compiles, in_turn, of_source  # noqa: E402
 from verify.selftest.syntax import Edit, same_program  # noqa: E402
 from verify.side import Servers, cpus  # noqa: E402
 
-TINY = {
-    "hidden_size": 96,
-    "intermediate_size": 160,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "num_channels": 5,
-    "image_size": 24,
-    "patch_size": 4,
-}
-"""No two sizes are equal, so that none can stand in for another."""
 CASES = ("image", "dim-image", "video-2-frames", "rms-norm", "eager-attention", "other-values", "residual-top-k")
 """Tried in this order for a fault that names no case, until one differs."""
-PRELOAD = ("torch", "safetensors.torch", "transformers.modeling_utils", "transformers.activations")
 STACKED = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One fault: where it is, where it was said to be."""
-
-    corpus: str
-    fault: str
-    rewrites: tuple[str, ...]
-    lines: tuple[int, ...]
-    functions: tuple[str, ...]
-    case: str
-    file: str
-    line: int
-    function: str
-    kind: str
-    confidence: str
-    seconds: float
-
-    @property
-    def distance(self) -> int:
-        """Lines between what was said and the nearest line at fault."""
-        if self.file != MODEL or not self.line:
-            return 10_000
-        return min((abs(self.line - line) for line in self.lines), default=10_000)
-
-    @property
-    def in_function(self) -> bool:
-        return self.distance == 0 or self.function in self.functions
-
-
-def changed(before: str, after: str) -> tuple[int, ...]:
-    """Numbers of the lines of `after` that are new; where lines only went, those on both sides of the gap."""
-    lines: set[int] = set()
-    matcher = difflib.SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
-    for tag, _, _, start, end in matcher.get_opcodes():
-        if tag != "equal":
-            lines |= set(range(start + 1, end + 1)) if end > start else {start, start + 1}
-    return tuple(sorted(lines))
-
-
-def functions(source: str, lines: tuple[int, ...]) -> tuple[str, ...]:
-    """Qualified names of the innermost functions that lines are in."""
-    spans: list[tuple[int, int, str]] = []
-
-    def walk(node: ast.AST, names: tuple[str, ...]) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.ClassDef):
-                if isinstance(child, ast.FunctionDef):
-                    spans.append((child.lineno, child.end_lineno or 0, ".".join((*names, child.name))))
-                walk(child, (*names, child.name))
-            else:
-                walk(child, names)
-
-    walk(ast.parse(source), ())
-    inside = [[s for s in spans if s[0] <= line <= s[1]] for line in lines]
-    return tuple(sorted({max(found)[2] for found in inside if found}))
-
-
-def folder() -> Path:
-    """A fresh copy of the pair."""
-    place = Path(tempfile.mkdtemp(prefix="localisation-"))
-    for name in ("llavavit", "model_factory"):
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return place
 
 
 def stack(fault: Fault, place: Path) -> tuple[str, ...]:
@@ -161,7 +87,7 @@ def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | N
         fault.apply(place)
         after = (place / MODEL).read_text(encoding="utf-8")
         lines = changed(before, after)
-        tiny = spec.load(spec.PRESET).model_copy(update={"variants": {"tiny": TINY}, "default_variant": "tiny"})
+        tiny = preset()
         for case in (fault.case,) if fault.case else fault.cases or CASES:
             started = time.perf_counter()
             options = Options(checks=("forward",), cases=(case,), device="cpu", processors=1)
@@ -188,9 +114,6 @@ def row(
 ) -> Row:
     first = report.first_divergence
     place = first.candidate if first else None
-    name = place.name if place else ""
-    for part in (".<genexpr>", ".<listcomp>", ".<lambda>"):
-        name = name.replace(part, "")
     return Row(
         corpus=corpus,
         fault=fault.name,
@@ -200,7 +123,7 @@ def row(
         case=case,
         file=place.file if place else "",
         line=place.line if place else 0,
-        function=name,
+        function=plain(place.name) if place else "",
         kind=first.kind if first else "",
         confidence=first.confidence if first else "none",
         seconds=round(seconds, 2),
@@ -250,33 +173,14 @@ def rows_of(
                     yield one
 
 
-def summary(rows: list[Row]) -> dict[str, float | int]:
-    count = max(len(rows), 1)
-
-    def share(hits: Iterator[bool]) -> float:
-        return round(100 * sum(hits) / count, 1)
-
-    return {
-        "faults": len(rows),
-        "right function %": share(r.in_function for r in rows),
-        "right line %": share(r.distance == 0 for r in rows),
-        "right line or beside it %": share(r.distance <= 1 for r in rows),
-        "confirmed": sum(r.confidence == "confirmed" for r in rows),
-        "confirmed and wrong": sum(r.confidence == "confirmed" and r.distance > 1 for r in rows),
-        "aligned": sum(r.confidence == "aligned" for r in rows),
-        "module or none": sum(r.confidence in ("module", "none") for r in rows),
-        "seconds, median": round(statistics.median(r.seconds for r in rows), 2) if rows else 0,
-    }
-
-
 def merged(files: list[Path]) -> None:
     """Prints the summaries of all rows in these files."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    for name in ("plain", "stacked"):
+    for name in ("plain", "stacked", CORPUS):
         rows = [
             Row(**{**r, **{k: tuple(r[k]) for k in ("rewrites", "lines", "functions")}})
             for f in found
-            for r in f[name]["rows"]
+            for r in f.get(name, {"rows": []})["rows"]
         ]
         for corpus in sorted({r.corpus for r in rows}):
             print(name, corpus, json.dumps(summary([r for r in rows if r.corpus == corpus]), indent=1))
@@ -315,6 +219,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="names of faults")
     parser.add_argument("--plain", action="store_true", help="not on top of rewrites")
     parser.add_argument("--stacked", action="store_true", help="on top of rewrites alone")
+    parser.add_argument("--others", action="store_true", help="other findings than of outputs alone")
+    parser.add_argument(
+        "--checks", nargs="+", choices=CHECKS, default=[], help="of other findings those of these checks"
+    )
     parser.add_argument("--budget", type=int, default=60, help="faults of the second corpus")
     parser.add_argument("--part", default="1/1", help="of several machines or processes the share of one, such as 2/8")
     parser.add_argument("--merge", type=Path, nargs="+", help="JSON files of parts: print their summary, run nothing")
@@ -325,38 +233,62 @@ def main() -> None:
     if chosen.merge:
         merged(chosen.merge)
         return
-    both = chosen.plain == chosen.stacked
     result: dict[str, object] = {}
     with Servers(PRELOAD) as servers:
         for name, stacked in (("plain", False), ("stacked", True)):
-            if not both and stacked != chosen.stacked:
-                continue
-            part, parts = (int(n) for n in chosen.part.split("/"))
-            hand, operator = (
-                itertools.islice((f for f in faults if not chosen.only or f.name in chosen.only), part - 1, None, parts)
-                for faults in (by_hand(), by_operator())
-            )
-            rows = []
-            for one in itertools.chain(
-                rows_of("by hand", hand, None, stacked, servers, chosen.jobs),
-                rows_of("operator", operator, -(-chosen.budget // parts), stacked, servers, chosen.jobs),
-            ):
-                rows.append(one)
-                mark = {0: "line", 1: "beside"}.get(one.distance, "function" if one.in_function else "WRONG")
-                print(
-                    f"{name:8}{mark:9}{one.fault:40}{one.case:26}{one.kind:16}{one.confidence:10}"
-                    f"{one.function}:{one.line} at fault {one.functions} {one.lines[:4]} {one.rewrites}",
-                    flush=True,
-                )
-            for corpus in sorted({r.corpus for r in rows}):
-                print(corpus, json.dumps(summary([r for r in rows if r.corpus == corpus])))
-            result[name] = {"summary": summary(rows), "rows": [asdict(r) for r in rows]}
-            print(json.dumps(summary(rows), indent=2))
+            if not chosen.others and (chosen.plain == chosen.stacked or stacked == chosen.stacked):
+                result[name] = told(name, list(outputs_of(name, stacked, chosen, servers)))
+        if chosen.others or not chosen.stacked:
+            result[CORPUS] = told(CORPUS, list(others_of(chosen, servers)))
         if not chosen.no_cost:
             result["cost"] = cost(servers)
             print("seconds of a forward pass, of the second pass, and their ratio:", json.dumps(result["cost"]))
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def outputs_of(name: str, stacked: bool, chosen: argparse.Namespace, servers: Servers) -> Iterator[Row]:
+    """Rows of both corpora of faults that an output shows, told as they come."""
+    hand, operator = (shared(faults, chosen) for faults in (by_hand(), by_operator()))
+    budget = -(-chosen.budget // parts_of(chosen)[1])
+    for one in itertools.chain(
+        rows_of("by hand", hand, None, stacked, servers, chosen.jobs),
+        rows_of("operator", operator, budget, stacked, servers, chosen.jobs),
+    ):
+        print(f"{name:8}{one}", flush=True)
+        yield one
+
+
+def others_of(chosen: argparse.Namespace, servers: Servers) -> Iterator[Row]:
+    """Rows of the faults that other findings show, told as they come."""
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        for one in pool.map(lambda fault: other_findings(fault, servers), shared(others(chosen.checks), chosen)):
+            print(f"{'other':8}{one}", flush=True)
+            yield one
+
+
+def others(checks: list[str]) -> list[Fault]:
+    return [f for check in CHECKS if check in (checks or CHECKS) for f in FAULTS if f.check == check]
+
+
+def parts_of(chosen: argparse.Namespace) -> tuple[int, int]:
+    """Which part this is, from 1, and of how many."""
+    part, parts = (int(n) for n in chosen.part.split("/"))
+    return part, parts
+
+
+def shared(faults: Iterable[Fault], chosen: argparse.Namespace) -> Iterator[Fault]:
+    """This part's share of the faults that were asked for."""
+    part, parts = parts_of(chosen)
+    return itertools.islice((f for f in faults if not chosen.only or f.name in chosen.only), part - 1, None, parts)
+
+
+def told(name: str, rows: list[Row]) -> dict[str, object]:
+    """Rows with their summary, which is printed, of all and by corpus."""
+    for corpus in sorted({r.corpus for r in rows}):
+        print(corpus, json.dumps(summary([r for r in rows if r.corpus == corpus])))
+    print(name, json.dumps(summary(rows), indent=2))
+    return {"summary": summary(rows), "rows": [asdict(r) for r in rows]}
 
 
 if __name__ == "__main__":

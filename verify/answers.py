@@ -259,6 +259,31 @@ class Loaded(Form):
     loads: Annotated[list[Load], Field(min_length=2)]
 
 
+class Steps(Form):
+    """What became of tensors on their way through a checkpoint."""
+
+    class Tensor(Form):
+        written: Place | None
+        ended: Place | None
+        overrides: dict[Name, Place | None]
+
+    class Whole(Tensor):
+        held: bool
+        persistent: bool
+        tied: list[Name]
+        made: Place | None
+        state: Name
+        file: Name
+        loaded: Name
+        types: Annotated[list[Name], Field(min_length=3, max_length=3)]
+        told: list[Name]
+
+    class Lacking(Tensor):
+        kept: Place | None
+
+    tensors: dict[Name, Whole] | dict[Name, Lacking]
+
+
 class Configuration(Form):
     arguments: list[dict[str, Any]]
     defaults: dict[str, Any]
@@ -330,6 +355,7 @@ FORMS: dict[str, type[Form]] = {
     "save": Saved,
     "load": Loaded,
     "lacking": Lacking,
+    "steps": Steps,
     "operations": Operations,
     "backward": Operations,
     "rounding": Operations,

@@ -215,6 +215,28 @@ FORMS = {
     "is left without memory (on the meta device)": "未分配内存（在 meta 设备上）",
     "holds other values after each loading: it is left unset or drawn anew": "每次加载后的值都不同：未设置或被重新抽取",
     "holds other values, or values of another type, than were saved": "与保存的值或类型不同",
+    # at which step it was lost
+    "it is not saved, and `_init_weights` ends here without having set it": "它不会被保存，而 `_init_weights` 在此结束时没有设置它",
+    "where a checkpoint lacks it, `_init_weights` ends here without having set it": (
+        "检查点缺少它时，`_init_weights` 在此结束而没有设置它"
+    ),
+    "it is in the file, and is written over here while the model is loaded": "文件中有它，但加载模型时在此被覆盖",
+    "it is in the file under a name that the model does not have": "文件中以模型没有的名称保存了它",
+    "the state dict does not hold it": "state dict 中没有它",
+    "the state dict holds other values than the model": "state dict 中的值与模型不同",
+    "it is saved under the name of {other} alone, whose tensor it shares": "它与 {other} 共享张量，只以后者的名称保存",
+    "it is not saved, and the model that is loaded has none": "它不会被保存，加载后的模型也没有它",
+    "it is not saved, and is given other values here while the model is loaded": "它不会被保存，加载模型时在此被赋予其他值",
+    "it is not saved, and nothing sets it while the model is loaded": "它不会被保存，加载模型时也没有任何代码设置它",
+    "the state dict holds it, and the file does not": "state dict 中有它，而文件中没有",
+    "it is saved as {written}, and the model holds {held}": "它以 {written} 保存，而模型中为 {held}",
+    "the file has other values than the state dict": "文件中的值与 state dict 不同",
+    "it is in the file, and the model that is loaded has none": "文件中有它，而加载后的模型没有",
+    "it is saved as {file}, and is {after} after loading": "它以 {file} 保存，加载后为 {after}",
+    "it is in the file, and is not read: {told}": "文件中有它，但未被读取：{told}",
+    "it is in the file, and loading gives it other values": "文件中有它，但加载后的值不同",
+    "that it is missing is not told": "加载报告没有指出它缺失",
+    "where a checkpoint lacks it, it is filled here": "检查点缺少它时，在此填充",
     # mapping
     "two of the candidate's names stand for {name}": "候选实现中有两个名称对应 {name}",
     "the mapping makes it of {missing}, which the reference does not have": (
@@ -231,6 +253,7 @@ FORMS = {
         "{source} 被切成 {count} 份，其中 {lost} 未被使用"
     ),
     # first divergence
+    "the {role} did not finish the second pass: {fault}": "{role}未完成第二遍运行：{fault}",
     "{module} runs compiled code: the line is that of its call": "{module} 运行的是编译后的代码：行号为其调用处",
     "reference: {reference} | candidate: {candidate}": "参考实现：{reference} | 候选实现：{candidate}",
     "{case}: first difference": "{case}：定位首个分歧",

@@ -239,6 +239,10 @@ FINDINGS: dict[str, Text] = {
         "在 {format} 下，候选实现从 {candidate_place}（{operation}）开始损失更多精度：相对误差 {candidate_error}，"
         "而参考实现在 {reference_place}（{counterpart}）处为 {reference_error}",
     ),
+    "first-lost": Text(
+        "{subject} goes wrong on its way through a checkpoint of the {side}: {step} ({place})",
+        "{subject} 在{side}的保存与加载过程中出错：{step}（{place}）",
+    ),
     "first-random": Text(
         "the {side} gives other values each time it runs, so no operation is blamed; it first draws random numbers at "
         "{place}: seed it or switch that off",
@@ -248,6 +252,11 @@ FINDINGS: dict[str, Text] = {
         "the {side} gives other values when the case runs again and draws no random numbers: an earlier pass left "
         "something in it that changes this one, so no operation is blamed",
         "{side} 再次运行该用例时结果不同且未产生随机数：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
+    ),
+    "first-stateful-trained": Text(
+        "the {side} gives other values when the pass in train mode runs again with the same draws: an earlier pass left "
+        "something in it that changes this one, so no operation is blamed",
+        "{side}以相同的随机数再次运行训练模式时结果不同：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
     ),
     # a report that is read, of a kind that is not in this list
     "newer": Text("{message}", "{message}"),
@@ -259,6 +268,7 @@ BY_SIDE = frozenset({"fault-both"})
 PROSE: dict[str, tuple[str, ...]] = {
     "initialisation": ("what", "reference", "candidate"),
     "tensor-lost": ("what",),
+    "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),
 }

@@ -6,16 +6,18 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from verify import __version__, code, pair, scenes
 from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
+from verify.divergence.search import Unanswered
 from verify.explain import OF_VALUES, Explainer
 from verify.explain import gradients as of_gradients
 from verify.explain import precision as of_precision
+from verify.explain import roundtrip as of_roundtrip
+from verify.explain import training as of_training
 from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
@@ -29,8 +31,8 @@ MOST_EXPLAINED = 3
 """Cases for which the first diverging module or operation is sought."""
 
 
-EXPLAINED = (of_gradients, of_precision)
-"""What explains findings that are not about values of outputs."""
+EXPLAINED = (of_training, of_gradients, of_precision)
+"""What explains findings that are not about values of outputs, where those agree."""
 FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
 EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
 """Faults of the process, which can say the same of two mistakes."""
@@ -372,7 +374,8 @@ def _result(name: str, tally: _Tally) -> CheckResult:
 
 
 def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress: Progress) -> None:
-    """The second pass, only where outputs differ: which operation or module is the first, and its place on the findings.
+    """The second pass, only where something differs: which operation, module or step is the first, and its place on the
+    findings.
 
     A place belongs to its case. The findings of further cases get none: nobody has looked there.
     """
@@ -380,24 +383,25 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     for finding in tally.findings:
         if finding.variant == job.variant and _of_outputs(finding) and (finding.check, finding.case) in job.scenes:
             cases.setdefault((finding.check, finding.case), []).append(finding)
-    for explained_by in () if cases else EXPLAINED:  # where values differ too, what follows from them says nothing new
+    of_passes = () if cases else EXPLAINED  # where values differ too, what follows from them says nothing new
+    for explained_by in (*of_passes, of_roundtrip):
         for finding in tally.findings:
             own = finding.check == explained_by.CHECK and finding.kind in explained_by.KINDS
             if own and finding.variant == job.variant:
                 cases.setdefault((finding.check, finding.case), []).append(finding)
     found = [sorted(findings, key=_by_shape) for findings in cases.values()]
     found.sort(key=lambda findings: _by_shape(findings[0]))
+    groups = [findings for findings in found if findings[0].check == of_roundtrip.CHECK]
+    found = [findings for findings in found if findings[0].check != of_roundtrip.CHECK]
     explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
-    for findings in found[:MOST_EXPLAINED]:
+    for findings in (*found[:MOST_EXPLAINED], *groups):
         try:
-            about = next((e for e in EXPLAINED if findings[0].check == e.CHECK and not _of_outputs(findings[0])), None)
-            explain = explainer.explain if about is None else partial(about.explain, explainer)
-            explained = explain(findings[0], _allowed(findings[0], tally))
+            explained = _explained(explainer, findings, _allowed(findings[0], tally))
         except Exception as error:  # the findings stand without a place, and other variants are still to be compared
             explained = None
             explainer.broken.append(error)
-        for broken in explainer.broken:
-            reason = f"where it first differs could not be sought: {_broken(broken)}"
+        for broken in dict.fromkeys(map(_told, explainer.broken)):
+            reason = f"where it first differs could not be sought: {broken}"
             first = findings[0]
             tally.skipped.append(Skipped(check=first.check, variant=first.variant, case=first.case, reason=reason))
         if explained is not None:
@@ -407,6 +411,18 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
                     index = tally.findings.index(finding)
                     where = {"reference": place.reference, "candidate": place.candidate}
                     tally.findings[index] = finding.model_copy(update=where)
+
+
+def _explained(explainer: Explainer, findings: list[Finding], allowed: float | None) -> Divergence | None:
+    """Where the findings of one group come from, as what knows their kind tells it."""
+    first = findings[0]
+    about = next((e for e in (*EXPLAINED, of_roundtrip) if first.check == e.CHECK and first.kind in e.KINDS), None)
+    return explainer.explain(first, allowed) if about is None else about.explain(explainer, findings, allowed)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong while a place was sought: a side's own fault in its words, ours with the line that raised it."""
+    return str(error)[:1000] if isinstance(error, Unanswered) else _broken(error)
 
 
 def _of_outputs(finding: Finding) -> bool:

@@ -161,6 +161,41 @@ def duo(tmp_path: Path, servers: Servers) -> Duo:
     return made
 
 
+@pytest.fixture
+def compared(tmp_path: Path, servers: Servers) -> Callable[..., Report]:
+    """compared(reference, candidate): the report on two models `Model(width)`, given as whole modules.
+
+    checks: names, or as in a spec; none means all. cases: in place of the one named "x". Further keys are that case's.
+    """
+
+    def run_it(
+        reference: str,
+        candidate: str,
+        *,
+        mapping: object = None,
+        cases: object = None,
+        checks: tuple[str, ...] | dict[str, object] = (),
+        **case: object,
+    ) -> Report:
+        for side, text in (("left", reference), ("right", candidate)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            (tmp_path / side / "net.py").write_text(text)
+        chosen = checks if isinstance(checks, dict) else list(checks)
+        data = {
+            "version": 1,
+            "reference": {"path": "left", "model": "net:Model"},
+            "candidate": {"path": "right", "model": "net:Model"},
+            "variants": {"tiny": {"width": 16}},
+            "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
+            **({"checks": chosen} if chosen else {}),
+            "mapping": mapping or {},
+        }
+        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
+        return run(spec.load(tmp_path / "spec.yml"), tmp_path, Options(timeout=90.0), servers=servers)
+
+    return run_it
+
+
 def groups(report: Report, check: str = "forward") -> dict[str, str]:
     """The verdict of every comparison group of a check."""
     return {g.name: g.verdict.value for c in report.checks for g in c.groups if g.check == check}

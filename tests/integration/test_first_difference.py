@@ -6,15 +6,12 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import yaml
 from rich.console import Console
+from second_pass import refusing, told_as_refused
 
-from verify import spec
 from verify.report import Divergence, Report
-from verify.run import Options, run
 from verify.sinks import console, json_file, markdown
 
 HEAD = """
@@ -35,40 +32,6 @@ Localise = Callable[..., Divergence]
 
 def source(body: str, init: str = LINEARS) -> str:
     return HEAD + textwrap.indent(init + "\n" + textwrap.dedent(body).strip() + "\n", "    ")
-
-
-@pytest.fixture
-def compared(tmp_path: Path, servers) -> Callable[..., Report]:
-    """compared(reference, candidate): the report on two models, given as whole modules."""
-
-    def run_it(
-        reference: str,
-        candidate: str,
-        mapping: object = None,
-        cases: object = None,
-        checks: tuple[str, ...] | dict[str, object] = (),
-        **case: object,
-    ) -> Report:
-        for side, text in (("left", reference), ("right", candidate)):
-            (tmp_path / side).mkdir(exist_ok=True)
-            (tmp_path / side / "net.py").write_text(text)
-        data = {
-            "version": 1,
-            "reference": {"path": "left", "model": "net:Model"},
-            "candidate": {"path": "right", "model": "net:Model"},
-            "variants": {"tiny": {"width": 16}},
-            "cases": cases or {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}, **case}},
-            **(
-                {"checks": checks if isinstance(checks, dict) else list(checks or ["forward"])}
-                if cases or checks
-                else {}
-            ),
-            "mapping": mapping or {},
-        }
-        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
-        return run(spec.load(tmp_path / "spec.yml"), tmp_path, Options(timeout=90.0), servers=servers)
-
-    return run_it
 
 
 @pytest.fixture
@@ -98,6 +61,17 @@ def forward(self, x):
     y = torch.tanh(y)
     return self.second(y)
 """
+
+
+@pytest.mark.parametrize("op", ["modules", "operations"])
+def test_a_second_pass_that_fails_is_told_with_its_fault(compared, op):
+    candidate = source(PLAIN.replace("torch.tanh", "torch.sin")) + refusing(op)
+    report = compared(source(PLAIN), candidate, checks=("forward",))
+    assert report.verdict == "different"
+    told_as_refused(report)
+    line = candidate.splitlines().index("        y = torch.sin(y)") + 1
+    found = report.first_divergence
+    assert found.candidate.line == line if op == "modules" else found.confidence == "module"
 
 
 def test_an_operation_that_differs_is_confirmed(localise):
@@ -341,7 +315,7 @@ def test_an_output_of_another_shape_leads_to_its_module_where_values_tell(compar
 def test_only_cases_that_were_looked_at_get_a_place(compared):
     candidate = source(PLAIN.replace("torch.tanh(y)", "torch.tanh(y * 1.01)"))
     case = {"inputs": {"x": {"shape": [3, 5, "width"]}}}
-    report = compared(source(PLAIN), candidate, cases={str(number): case for number in range(5)})
+    report = compared(source(PLAIN), candidate, cases={str(number): case for number in range(5)}, checks=("forward",))
     found = [f for f in report.findings if f.check == "forward"]
     assert [f.case for f in found] == ["0", "1", "2", "3", "4"]
     assert [f.candidate is not None for f in found] == [True] * 3 + [False] * 2
@@ -371,7 +345,7 @@ def test_a_value_that_is_not_finite_is_no_tolerance_of_the_search(compared):
     assert line_of(candidate, "1.01") in {d.candidate.line for d in (first, *first.others)}, first.message
 
 
-def test_what_differs_in_train_mode_is_not_sought_in_an_eval_pass(compared):
+def test_what_differs_in_train_mode_is_sought_there_and_not_in_an_eval_pass(compared):
     body = """
     def forward(self, x):
         y = self.first(x)
@@ -383,8 +357,9 @@ def test_what_differs_in_train_mode_is_not_sought_in_an_eval_pass(compared):
     report = compared(source(body), candidate, checks=("training",))
     found = [f for f in report.findings if f.kind == "output-values"]
     assert [f.case for f in found] == ["x", "x after"]
-    assert [f.candidate for f in found] == [None, None]
-    assert report.first_divergence is None
+    line = next(n for n, text in enumerate(candidate.splitlines(), 1) if "y * 3.0" in text)
+    assert [f.candidate and f.candidate.line for f in found] == [line, None]
+    assert report.first_divergence.case == "x"
 
 
 def test_rounding_is_not_blamed_for_another_shape(compared):
@@ -496,7 +471,10 @@ def test_a_renamed_value_is_placed_at_the_module_that_holds_it(compared):
     report = compared(reference, candidate, mapping={"parameters": rules}, checks=("buffers", "gradients"))
     held = [f for f in report.findings if f.subject in ("one.table", "one.weight") and f.kind != "no-effect"]
     assert {f.kind for f in held} == {"buffer-values", "gradient-none"}
-    assert {(f.reference.name, f.candidate.name) for f in held} == {("Own", "Own")}
+    classes = [place.name.partition(".")[0] for f in held for place in (f.reference, f.candidate)]
+    assert set(classes) == {"Own"}
+    filled = next(f.candidate.line for f in held if f.kind == "buffer-values")
+    assert "self.register_buffer" in candidate.splitlines()[filled - 1]
 
 
 WAVES = """

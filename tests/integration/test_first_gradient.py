@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import yaml
+from second_pass import refusing, told_as_refused, unsought
 
-from verify import spec
 from verify.report import Report, Verdict
-from verify.run import Options, run
 
 HEAD = """
 import torch
@@ -50,25 +47,12 @@ def line(text: str, part: str) -> int:
 
 
 @pytest.fixture
-def compared(tmp_path: Path, servers) -> Callable[..., Report]:
-    """compared(reference, candidate): the report of the check `gradients` on two models, given as whole modules."""
+def graded(compared) -> Callable[[str, str], Report]:
+    """graded(reference, candidate): the report of the check `gradients`, and of `forward`, whose values agree."""
 
     def run_it(reference: str, candidate: str) -> Report:
-        for side, text in (("left", reference), ("right", candidate)):
-            (tmp_path / side).mkdir()
-            (tmp_path / side / "net.py").write_text(text)
-        data = {
-            "version": 1,
-            "reference": {"path": "left", "model": "net:Model"},
-            "candidate": {"path": "right", "model": "net:Model"},
-            "variants": {"tiny": {"width": 16}},
-            "cases": {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}}},
-            "checks": ["forward", "gradients"],
-        }
-        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
-        options = Options(checks=("forward", "gradients"))
-        report = run(spec.load(tmp_path / "spec.yml"), tmp_path, options, servers=servers)
-        assert not [s.reason for s in report.skipped if "first differs" in s.reason]
+        report: Report = compared(reference, candidate, checks=("forward", "gradients"))
+        assert not unsought(report)
         return report
 
     return run_it
@@ -85,10 +69,10 @@ CUTS = {
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_what_lets_no_gradient_through_is_named(compared, name):
+def test_what_lets_no_gradient_through_is_named(graded, name):
     body, part = CUTS[name]
     candidate = model(body)
-    report = compared(model(), candidate)
+    report = graded(model(), candidate)
     found = report.first_divergence
     assert report.verdict == Verdict.DIFFERENT
     assert found.kind == "first-cut"
@@ -100,36 +84,43 @@ def test_what_lets_no_gradient_through_is_named(compared, name):
     assert all(f.candidate == found.candidate for f in placed)
 
 
-def test_a_cut_that_only_the_reference_has_is_named_on_its_side(compared):
+def test_a_cut_that_only_the_reference_has_is_named_on_its_side(graded):
     reference = model("h = torch.tanh(h.detach()) * 2")
-    found = compared(reference, model()).first_divergence
+    found = graded(reference, model()).first_divergence
     assert found.kind == "first-uncut"
     assert found.reference.line == line(reference, "detach()")
     assert found.candidate.line == line(model(), "torch.tanh")
 
 
-def test_a_wrong_backward_written_by_hand_is_named(compared):
+def test_a_wrong_backward_written_by_hand_is_named(graded):
     candidate = model("h = Halved.apply(torch.tanh(h))", factor="3")
-    found = compared(model(), candidate).first_divergence
+    found = graded(model(), candidate).first_divergence
     assert found.kind == "first-backward"
     assert found.candidate.line == line(candidate, "def backward")
     assert found.candidate.name == "Halved.backward"
 
 
-def test_the_same_numbers_made_in_several_places_are_one_value(compared):
+def test_the_same_numbers_made_in_several_places_are_one_value(graded):
     """Twice computed and copied: each gradient is a part of the one on the other side, and none of them is at fault."""
     body = "h = torch.tanh(self.first(x)) + torch.tanh(self.first(x).clone()); h = h.detach()"
     candidate = model(body.replace("; ", "\n        "))
-    found = compared(model(), candidate).first_divergence
+    found = graded(model(), candidate).first_divergence
     assert (found.kind, found.candidate.line) == ("first-cut", line(candidate, "h.detach()"))
 
 
-def test_a_backward_that_is_right_is_not_blamed_for_a_cut_before_it(compared):
+def test_a_backward_that_is_right_is_not_blamed_for_a_cut_before_it(graded):
     candidate = model("h = Halved.apply(torch.tanh(h.detach()))")
-    found = compared(model(), candidate).first_divergence
+    found = graded(model(), candidate).first_divergence
     assert (found.kind, found.candidate.line) == ("first-cut", line(candidate, "h.detach()"))
 
 
-def test_gradients_that_differ_after_values_that_differ_are_left_to_the_values(compared):
-    report = compared(model(), model("h = torch.tanh(h.detach()) * 3"))
+def test_gradients_that_differ_after_values_that_differ_are_left_to_the_values(graded):
+    report = graded(model(), model("h = torch.tanh(h.detach()) * 3"))
     assert {d.check for d in [report.first_divergence]} == {"forward"}
+
+
+def test_a_second_pass_that_fails_is_told_with_its_fault(compared):
+    candidate = model("h = torch.tanh(h.detach()) * 2") + refusing("backward")
+    report = compared(model(), candidate, checks=("gradients",))
+    assert (report.verdict, report.first_divergence) == (Verdict.DIFFERENT, None)
+    told_as_refused(report)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import yaml
+from second_pass import refusing, told_as_refused, unsought
 
-from verify import spec
 from verify.report import Report, Verdict
-from verify.run import Options, run
 
 MODEL = """
 import torch
@@ -40,24 +37,12 @@ def model(weights: str = WEIGHTS, mixed: str = MIXED) -> str:
 
 
 @pytest.fixture
-def compared(tmp_path: Path, servers) -> Callable[[str], Report]:
-    """compared(candidate): the report of the check `precision` on the model above and a candidate."""
+def lossy(compared) -> Callable[[str], Report]:
+    """lossy(candidate): the report of the check `precision` on the model above and a candidate."""
 
     def run_it(candidate: str) -> Report:
-        for side, text in (("left", model()), ("right", candidate)):
-            (tmp_path / side).mkdir()
-            (tmp_path / side / "net.py").write_text(text)
-        data = {
-            "version": 1,
-            "reference": {"path": "left", "model": "net:Model"},
-            "candidate": {"path": "right", "model": "net:Model"},
-            "variants": {"tiny": {"width": 16}},
-            "cases": {"x": {"inputs": {"x": {"shape": [3, 5, "width"]}}}},
-            "checks": ["precision"],
-        }
-        (tmp_path / "spec.yml").write_text(yaml.safe_dump(data))
-        report = run(spec.load(tmp_path / "spec.yml"), tmp_path, Options(), servers=servers)
-        assert not [s.reason for s in report.skipped if "first differs" in s.reason]
+        report: Report = compared(model(), candidate, checks=("precision",))
+        assert not unsought(report)
         return report
 
     return run_it
@@ -75,9 +60,9 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_line_that_loses_more_is_named(compared, name):
+def test_the_line_that_loses_more_is_named(lossy, name):
     candidate = model(*LOSSES[name])
-    report = compared(candidate)
+    report = lossy(candidate)
     found = report.first_divergence
     assert report.verdict == Verdict.DIFFERENT
     assert (found.kind, found.confidence) == ("first-rounding", "aligned")
@@ -89,7 +74,14 @@ def test_the_line_that_loses_more_is_named(compared, name):
     assert less[0].candidate == found.candidate
 
 
-def test_another_order_of_operations_is_no_loss(compared):
-    report = compared(model(mixed="torch.tanh(torch.einsum('bij,bjk->bik', weights, h))"))
+def test_another_order_of_operations_is_no_loss(lossy):
+    report = lossy(model(mixed="torch.tanh(torch.einsum('bij,bjk->bik', weights, h))"))
     assert report.verdict == Verdict.EQUAL
     assert report.first_divergence is None
+
+
+def test_a_second_pass_that_fails_is_told_with_its_fault(compared):
+    candidate = model(*LOSSES["softmax"]) + refusing("rounding")
+    report = compared(model(), candidate, checks=("precision",))
+    assert (report.verdict, report.first_divergence) == (Verdict.DIFFERENT, None)
+    told_as_refused(report)

@@ -27,6 +27,18 @@ def line_of(duo, side: str, text: str) -> int:
             "self.register_buffer('seen', torch.ones(3))",
             "self.register_buffer('seen', torch.ones(3).half())",
         ),
+        (
+            "buffers",
+            "seen",
+            "self.register_buffer('seen', torch.ones(3))",
+            "self.register_buffer('seen', torch.full((3,), 2.0))",
+        ),
+        (
+            "initialisation",
+            "own",
+            "self.own = nn.Parameter(torch.ones(3))",
+            "self.own = nn.Parameter(torch.ones(3) * 2)",
+        ),
     ],
 )
 def test_a_finding_names_the_line_that_made_what_differs(duo, check, subject, left, right):
@@ -49,3 +61,15 @@ def test_what_one_side_lacks_names_the_line_of_the_other(duo):
     (finding,) = (f for f in report.findings if f.subject == "more.weight")
     assert finding.reference.line == line_of(duo, "left", "self.more = ")
     assert finding.candidate.name == "Model"
+
+
+def test_a_finding_of_initial_values_names_the_line_that_filled_them_last(duo):
+    made = "self.more = nn.Linear(3, 4)\n"
+    fills = {"left": "nn.init.ones_(self.more.bias)", "right": "nn.init.constant_(self.more.bias, 2)"}
+    for side, fill in fills.items():
+        duo.write(side, init=made + "self.scale = 1.0\n" + fill)
+    duo.spec(checks={"initialisation": {}})
+    report = duo.run()
+    (finding,) = (f for f in report.findings if f.subject == "more.bias")
+    assert finding.reference.line == line_of(duo, "left", fills["left"])
+    assert finding.candidate.line == line_of(duo, "right", fills["right"])

@@ -123,6 +123,20 @@ ALLOWED = {
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
     ],
+    "verify.explain.training": [V + n for n in ("checks.training", "divergence", "explain", "messages", "report")],
+    "verify.explain.roundtrip": [
+        V + n
+        for n in (
+            "checks.base",
+            "checks.initialisation",
+            "checks.roundtrip",
+            "checks.structure",
+            "divergence",
+            "explain",
+            "report",
+            "trace",
+        )
+    ],
     "verify.explain.precision": [V + n for n in ("checks.precision", "divergence", "explain", "report", "trace")],
     "verify.selftest": [],
     "verify.selftest.syntax": [],

@@ -59,8 +59,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     for name in sorted(left.keys() | right.keys()):
         if not make.ignored(name):
             places = {
-                "reference": structure.owner(r.result, name),
-                "candidate": structure.owner(c.result, own.get(name, name)),
+                "reference": structure.made(r.result, "buffers", name),
+                "candidate": structure.made(c.result, "buffers", own.get(name, name)),
             }
             _one(job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), places)
     if not outcome.compared:

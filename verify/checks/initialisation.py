@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from verify import mapping
 from verify.checks import buffers, structure
-from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.compare import gap
-from verify.report import Finding
+from verify.report import Finding, Location
 from verify.trace import Answer, Ask, Trace
 
 SUMMARY = "initial values or, where drawn in another order, their distribution"
@@ -73,7 +73,7 @@ def judged(make: Maker, outcome: Outcome, r: Answer, c: Answer) -> Iterator[Outc
         outcome.compared += decided
         passed += [] if decided else [name]
         if finding is not None:
-            places = {"reference": structure.owner(left, name), "candidate": structure.owner(right, theirs)}
+            places = {"reference": _place(left, ours[name]), "candidate": _place(right, others[theirs])}
             outcome.findings.append(finding.model_copy(update=places))
     if not common:
         outcome.skipped, outcome.reason = True, "no parameter is the same on both sides"
@@ -83,6 +83,11 @@ def judged(make: Maker, outcome: Outcome, r: Answer, c: Answer) -> Iterator[Outc
     yield outcome
     if passed:
         yield Outcome(name="not judged", skipped=True, reason=NOT_JUDGED.format(len(passed), passed[0]))
+
+
+def _place(side: Mapping[str, Any], parameter: Mapping[str, Any]) -> Location | None:
+    """The line that last filled a parameter; the class that holds it where a side does not tell."""
+    return location(parameter.get("filled")) or structure.owner(side, parameter["name"])
 
 
 def aligned(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, str]:

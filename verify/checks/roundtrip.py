@@ -22,11 +22,13 @@ SUMMARY = "save_pretrained, then from_pretrained and AutoModel in a fresh proces
 RUNS_CASES = False
 
 CHECK = "roundtrip"
+SAVED, LACKING = "save", "missing keys"
+"""The groups of the two checkpoints against each other, and of what fills the tensors that a checkpoint lacks."""
 REFERENCE: tuple[Role, ...] = ("reference",)
 
 
 def plan(job: Job) -> list[Ask]:
-    values = {**job.values, **job.spec.options(CHECK).config}
+    values = job.values_of(CHECK)
     code = {role: list(getattr(job.spec, role).remote_code) for role in BOTH}
     remote: tuple[Role, ...] = tuple(role for role in BOTH if code[role])
     asks = [
@@ -60,7 +62,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
 
 def _lacking(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     """What fills the tensors that a checkpoint lacks."""
-    make = Maker(job=job, check=CHECK, group="missing keys")
+    make = Maker(job=job, check=CHECK, group=LACKING)
     outcome = Outcome(name=make.group, reason=initialisation.ALLOWED)
     saves = [trace.get(job.key(CHECK, "save")) for trace in (reference, candidate)]
     r, c = (trace.get(job.key(CHECK, "lacking")) for trace in (reference, candidate))
@@ -101,8 +103,8 @@ def _reported(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) ->
 
 def _saved(job: Job, r: Answer, c: Answer) -> Outcome:
     """The two checkpoints against each other: the same keys, and the same values under them."""
-    make = Maker(job=job, check=CHECK, group="save")
-    outcome = Outcome(name="save")
+    make = Maker(job=job, check=CHECK, group=SAVED)
+    outcome = Outcome(name=SAVED)
     if any(_absent(answer) for answer in (r, c)):
         outcome.skipped, outcome.reason = True, " / ".join(str(a.fault) for a in (r, c) if _absent(a))
     elif r.result is None or c.result is None:

@@ -16,12 +16,12 @@ from verify.divergence.graph import Graph, Operation
 from verify.divergence.repair import at_hand
 from verify.divergence.suspects import Suspects, outputs_behind, suspects, unlike_outputs, wrong_outputs
 from verify.divergence.trials import Match, Trial, own_value, swaps, trials, with_layouts
-from verify.trace import Role
+from verify.trace import Fault, Role
 
 Array = NDArray[np.float64]
 Reply = tuple[Mapping[str, Any], Mapping[str, Array]]
-Ask = Callable[[Role, Mapping[str, Any]], Reply | None]
-"""Asks one side for a pass of `operations` with more arguments: its answer and arrays; None where it failed."""
+Ask = Callable[[Role, Mapping[str, Any]], Reply]
+"""Asks one side for a pass of `operations` with more arguments: its answer and arrays. Raises Unanswered."""
 Give = Callable[[Mapping[str, Array]], str]
 """Writes arrays to a file that the candidate may read, and returns its path."""
 
@@ -35,7 +35,14 @@ LIKELY = 4.0
 
 
 class Unreadable(Exception):
-    """A side's record cannot be used: it failed, or what it sent is no record."""
+    """What a side sent is no record."""
+
+
+class Unanswered(Exception):
+    """A side did not finish a second pass. The text says what it failed with, in words for the report."""
+
+    def __init__(self, role: Role, fault: Fault | None) -> None:
+        super().__init__(f"the {role} did not finish the second pass: {fault}")
 
 
 @dataclass(frozen=True)
@@ -86,10 +93,12 @@ class Search:
     allowed: float
     seconds: float = 60.0
     rounds: list[Round] = field(default_factory=list)
+    failed: list[Unanswered] = field(default_factory=list)
+    """Batches of trials that ended the candidate's pass, so that nothing is known of them."""
     _deadline: float = 0.0
 
     def run(self) -> list[Round]:
-        """One round for each independent fault, in order. Raises Unreadable."""
+        """One round for each independent fault, in order. Raises Unreadable and Unanswered."""
         self._deadline = time.monotonic() + self.seconds
         reference = self._record("reference")
         applied: list[Trial] = []
@@ -129,8 +138,6 @@ class Search:
             theirs = self._captured("reference", {twin for t in applied for twin in _twins(t)})
             arguments = {"given_try": _merged(applied), "given": self._given(theirs)}
         reply = self.ask(role, arguments)
-        if reply is None:
-            raise Unreadable(f"the {role} did not finish the second pass")
         try:
             return Graph.read(*reply)
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -139,8 +146,6 @@ class Search:
     def _captured(self, role: Role, numbers: Iterable[int], extra: Mapping[str, Any] | None = None) -> dict[int, Array]:
         """Values of one side by number."""
         reply = self.ask(role, {"record": False, "capture": sorted(numbers), **(extra or {})})
-        if reply is None:
-            raise Unreadable(f"the {role} did not finish the third pass")
         return {int(n.removeprefix("value.")): a for n, a in reply[1].items() if n.startswith("value.")}
 
     def _given(self, arrays: Mapping[int, Array]) -> str:
@@ -202,10 +207,11 @@ class Search:
         self, match: Match, batch: list[Trial], applied: list[Trial], given: str, watch: list[int]
     ) -> list[Result]:
         tries = [_merged([*applied, t]) for t in batch]
-        reply = self.ask("candidate", {"tries": tries, "given": given, "watch": watch})
-        if reply is None:
+        try:
+            answer, arrays = self.ask("candidate", {"tries": tries, "given": given, "watch": watch})
+        except Unanswered as error:
+            self.failed.append(error)
             return []
-        answer, arrays = reply
         try:
             return [
                 self._result(match, trial, one, arrays[f"outputs.{i}"], arrays[f"watched.{i}"])
@@ -298,4 +304,4 @@ def _merged(applied: Iterable[Trial]) -> dict[str, Any]:
     return {"replace": replace, "feed": feed}
 
 
-__all__ = ["Ask", "Known", "Result", "Round", "Search", "Suspects", "Unreadable"]
+__all__ = ["Ask", "Known", "Result", "Round", "Search", "Suspects", "Unanswered", "Unreadable"]

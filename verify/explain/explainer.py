@@ -21,7 +21,7 @@ from verify.checks.base import Job, Maker
 from verify.divergence import divergence, first_module
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.search import Round, Search
+from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, Unexplained, judge
 from verify.mapping import inverse, renamed
@@ -30,7 +30,7 @@ from verify.pair import Progress
 from verify.report import Divergence, Finding, LayerError, Line, Location
 from verify.side import Side
 from verify.tolerance import from_response
-from verify.trace import BOTH, Ask, Role
+from verify.trace import BOTH, Answer, Ask, Role
 
 LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
@@ -72,6 +72,8 @@ class Explainer:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     places: dict[str, Divergence] = field(default_factory=dict)
     """Of the finding explained last: the first fault that leads to each output, where a line was found."""
+    steps: dict[tuple[Role, bool], Mapping[str, Any]] = field(default_factory=dict)
+    """What becomes of tensors on their way through a side's checkpoint, or through one that lacks some."""
     broken: list[Exception] = field(default_factory=list)
     """What went wrong while the finding explained last was."""
     _layers: list[LayerError] = field(default_factory=list)
@@ -92,23 +94,36 @@ class Explainer:
         return found.model_copy(update={"layers": self._layers}) if found else None
 
     def begin(self, finding: Finding, allowed: float | None) -> None:
-        """Forgets the finding explained last."""
-        self._layers, self.places, self.broken = [], {}, []
+        """Forgets the finding explained last, and notes what is rounding of this one, which is of a case."""
+        self.forget()
         arithmetic = self.job.scenes[finding.check, finding.case].case.arithmetic
         least = from_response(0.0, self.job.spec.tolerance.multiple, arithmetic).allowed
         self.allowed = max(allowed or 0.0, least)
+
+    def forget(self) -> None:
+        """Forgets the finding explained last."""
+        self._layers, self.places, self.broken = [], {}, []
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
         if finding.kind not in OF_VALUES:  # every value agrees: only a module can have made another shape
             return found
+        return self.sought(finding, found)
+
+    def sought(self, finding: Finding, found: Divergence | None, section: str = "") -> Divergence | None:
+        """The first operation that differs, or what is known without it. found: the module, where one is known.
+
+        section: of an answer that holds several passes, such as "train", the one that is explained.
+        """
         try:
-            return self._operation(finding, found) or found
+            return self._operation(finding, found, section) or found
         except Unrepeatable as error:
-            error.random = self._dropping(error.role, error.random)
+            # in a pass of `training` what is drawn is given, and repeats itself
+            error.random = None if section else self.dropping(error.role, error.random)
             details = {"side": error.role, "place": place_of(error.random)}
             if error.random is None:  # the module, where one was found, is the best place to look for what it keeps
-                stateful = self.entry(finding, found, "first-stateful", details, confidence="module")
+                kind = "first-stateful-trained" if section else "first-stateful"
+                stateful = self.entry(finding, found, kind, details, confidence="module")
                 places: dict[str, Any] = {role: getattr(found, role, None) for role in BOTH}
                 return stateful.model_copy(update=places)
             told = self.entry(finding, found, "first-random", details, confidence="module")
@@ -120,7 +135,7 @@ class Explainer:
             self.broken.append(error)
             return found
 
-    def _dropping(self, role: Role, frame: Frame | None) -> Frame | None:
+    def dropping(self, role: Role, frame: Frame | None) -> Frame | None:
         """The line where random numbers are drawn; of a call of several lines that of what is dropped."""
         line = self.sources[role].dropping(frame.file, frame.line) if frame is not None else None
         return frame if frame is None or line is None else replace(frame, line=line)
@@ -151,34 +166,32 @@ class Explainer:
     def _first_module(
         self, finding: Finding, kind: str, after: Sequence[Ask] = ()
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        """The first calls that differ, candidate's and reference's. LookupError where a side gives no record."""
+        """The first calls that differ, candidate's and reference's. Raises Unanswered."""
         ask = self.job.ask("modules", finding.check, finding.case, kind)
         pair.observe(self.sides, [*after, ask], self.progress)
-        reference, candidate = (side.trace.get(ask.key).result or {} for side in self.sides)
+        reference, candidate = (_answered(side, side.trace.get(ask.key))[0] for side in self.sides)
         match = first_module(reference["calls"], candidate["calls"], self.allowed)
         self._layers = by_layer(reference["calls"], candidate["calls"])
         return match
 
-    def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
+    def _operation(self, finding: Finding, module: Divergence | None, section: str) -> Divergence | None:
         origins: dict[str, Any] = {}
 
-        def ask(role: Role, more: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-            side = next(s for s in self.sides if s.settings.role == role)
+        def ask(role: Role, more: Mapping[str, Any]) -> Reply:
             kind = f"operations-{self.number()}"
-            one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), **more)
-            self.progress(role, f"{finding.case}: first difference")
-            answer = side.ask(one)
-            if answer.result is None:
-                return None
-            if "operations" in answer.result:
-                self._repeats(role, finding, answer.result, answer.arrays)
+            one = self.job.ask("operations", finding.check, finding.case, kind, sides=(role,), section=section, **more)
+            result, arrays = self.asked(role, one, f"{finding.case}: first difference")
+            if "operations" in result:
+                self._repeats(role, finding, section, result, arrays)
                 if role == "candidate" and not origins:
-                    origins.update(answer.result.get("origins", {}))
-            return self._named(role, finding, answer.result), answer.arrays
+                    origins.update(result.get("origins", {}))
+            return self._named(role, finding, result), arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
         search = Search(ask=ask, give=self._give, allowed=self.allowed, seconds=seconds)
         rounds = search.run()
+        if not any(one.best is not None and one.best.full for one in rounds):
+            self.broken += search.failed
         if not rounds:
             return None
         complete = rounds[-1].complete
@@ -214,17 +227,23 @@ class Explainer:
         return named
 
     def _repeats(
-        self, role: Role, finding: Finding, result: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+        self,
+        role: Role,
+        finding: Finding,
+        section: str,
+        result: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
     ) -> None:
         """Raises Unrepeatable where the outputs of the second pass are not those of the first."""
         side = next(s for s in self.sides if s.settings.role == role)
         first = side.trace.get(self.job.key(finding.check, finding.case)).arrays
+        start = f"{section}/" if section else ""
         if result.get("replaced"):
             return
         for path, value in result["outputs"]:
             row = arrays["vectors"][value]
-            if path in first and np.isfinite(row).all():
-                flat = first[path].astype(np.float64).ravel()
+            if start + path in first and np.isfinite(row).all():
+                flat = first[start + path].astype(np.float64).ravel()
                 sums = np.array([np.linalg.norm(flat), flat.sum(), np.abs(flat).sum()])
                 scale = max(float(sums[0]), 1e-300) * max(flat.size, 1) ** 0.5
                 if np.isfinite(sums).all() and np.abs(sums - row[:3]).max() > REPEATS * scale:
@@ -297,6 +316,12 @@ class Explainer:
             }
         )
 
+    def asked(self, role: Role, ask: Ask, what: str) -> Reply:
+        """What one side answers to a second pass, and its arrays. what: for the progress. Raises Unanswered."""
+        side = next(s for s in self.sides if s.settings.role == role)
+        self.progress(role, what)
+        return _answered(side, side.ask(ask))
+
     def number(self) -> int:
         """For the next pass of its kind, so that no two have one key."""
         return next(self._numbers)
@@ -338,6 +363,12 @@ class Explainer:
 
     def _function(self, role: Role, frame: Frame | None) -> Function | None:
         return self.sources[role].function(frame.file, frame.line) if frame is not None and frame.own else None
+
+
+def _answered(side: Side, answer: Answer) -> Reply:
+    if answer.result is None:
+        raise Unanswered(side.settings.role, answer.fault)
+    return answer.result, answer.arrays
 
 
 def _random(result: Mapping[str, Any]) -> Frame | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from verify.checks.gradients import CHECK
@@ -17,19 +18,18 @@ __all__ = ["CHECK", "KINDS", "explain"]
 SENTENCES = {"cut": "first-cut", "uncut": "first-uncut", "differs": "first-backward"}
 
 
-def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
-    """What is known of where a finding comes from; None where nothing is. `explainer.places` has it by parameter and
+def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | None = None) -> Divergence | None:
+    """What is known of where the first of these comes from; None where nothing is. `explainer.places` has it by parameter and
     input whose gradient comes from there.
 
-    Raises whatever a record that no side should send makes this raise: the finding stands without a place.
+    Raises Unanswered, and whatever a record that no side should send makes this raise: the finding stands without a place.
     """
+    finding = findings[0]
     if (CHECK, finding.case) not in explainer.job.scenes:
         return None  # with checkpointing
     explainer.begin(finding, allowed)
-    flows = [_flow(explainer, finding, "reference"), _flow(explainer, finding, "candidate")]
-    if flows[0] is None or flows[1] is None:
-        return None
-    handed = first_gradient(flows[0], flows[1], explainer.allowed, explainer.sources["candidate"])
+    reference, candidate = _flow(explainer, finding, "reference"), _flow(explainer, finding, "candidate")
+    handed = first_gradient(reference, candidate, explainer.allowed, explainer.sources["candidate"])
     if handed is None or handed.candidate is None:
         return None
     told = _told(explainer, finding, handed)
@@ -37,15 +37,12 @@ def explain(explainer: Explainer, finding: Finding, allowed: float | None = None
     return told
 
 
-def _flow(explainer: Explainer, finding: Finding, role: Role) -> Flow | None:
+def _flow(explainer: Explainer, finding: Finding, role: Role) -> Flow:
     job = explainer.job
-    side = next(s for s in explainer.sides if s.settings.role == role)
     words = to_wire(inverse(job.spec.mapping.outputs))
     about: dict[str, Any] = {"field": str(finding.details.get("field", "")), "words": words, "checkpointing": False}
     ask = job.ask("backward", finding.check, finding.case, f"backward-{explainer.number()}", sides=(role,), **about)
-    explainer.progress(role, f"{finding.case}: first gradient that differs")
-    answer = side.ask(ask)
-    return None if answer.result is None else Flow.read(answer.result, answer.arrays)
+    return Flow.read(*explainer.asked(role, ask, f"{finding.case}: first gradient that differs"))
 
 
 def _told(explainer: Explainer, finding: Finding, handed: Handed) -> Divergence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from verify.checks.precision import CHECK, FORMATS, GIVEN, arguments, exact_of
 from verify.divergence.rounding import Lost, Run, first_loss
 from verify.explain.explainer import Explainer, place_of
@@ -15,22 +17,17 @@ NONE = 64
 """An error of this part of the format's rounding is none."""
 
 
-def explain(explainer: Explainer, finding: Finding, allowed: float | None = None) -> Divergence | None:
-    """What is known of where a finding comes from; None where nothing is.
+def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | None = None) -> Divergence | None:
+    """What is known of where the first of these comes from; None where nothing is.
 
-    Raises whatever a record that no side should send makes this raise: the finding stands without a place.
+    Raises Unanswered, and whatever a record that no side should send makes this raise: the finding stands without a place.
     """
+    finding = findings[0]
     form = finding.details["format"]
     case = finding.case.removesuffix(f" {form}")
     explainer.begin(finding.model_copy(update={"case": case}), None)
-    pairs: list[tuple[Run, Run]] = []
-    roles: tuple[Role, ...] = ("reference", "candidate")
-    for role in roles:
-        runs = [_run(explainer, case, role, form, lifted=lifted) for lifted in (False, True)]
-        if runs[0] is None or runs[1] is None:
-            return None
-        pairs.append((runs[0], runs[1]))
-    lost = first_loss(pairs[0], pairs[1], explainer.allowed, FORMATS[GIVEN.get(form, (form,))[0]] / NONE)
+    reference, candidate = _runs(explainer, case, "reference", form), _runs(explainer, case, "candidate", form)
+    lost = first_loss(reference, candidate, explainer.allowed, FORMATS[GIVEN.get(form, (form,))[0]] / NONE)
     if lost is None or lost.operation.frame is None:
         return None
     told = _told(explainer, finding, lost)
@@ -38,16 +35,18 @@ def explain(explainer: Explainer, finding: Finding, allowed: float | None = None
     return told
 
 
-def _run(explainer: Explainer, case: str, role: Role, form: str, *, lifted: bool) -> Run | None:
-    side = next(s for s in explainer.sides if s.settings.role == role)
+def _runs(explainer: Explainer, case: str, role: Role, form: str) -> tuple[Run, Run]:
+    """A side's native run and its exact one."""
+    return _run(explainer, case, role, form, lifted=False), _run(explainer, case, role, form, lifted=True)
+
+
+def _run(explainer: Explainer, case: str, role: Role, form: str, *, lifted: bool) -> Run:
     chosen = exact_of(form) if lifted else form
     arithmetic = f"{chosen}/exact" if lifted else chosen
     kind = f"rounding-{explainer.number()}"
     about = arguments(chosen, lifted)
     ask = explainer.job.ask("rounding", CHECK, case, kind, sides=(role,), arithmetic=arithmetic, draws=DRAWS, **about)
-    explainer.progress(role, f"{case}: where {form} loses more")
-    answer = side.ask(ask)
-    return None if answer.result is None else Run.read(answer.result, answer.arrays)
+    return Run.read(*explainer.asked(role, ask, f"{case}: where {form} loses more"))
 
 
 def _told(explainer: Explainer, finding: Finding, lost: Lost) -> Divergence:

@@ -16,7 +16,8 @@ from .values import dtype_name
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), seed. Builds on the CPU as the model itself does, in its own dtypes.
 
-    Returns parameters [{name, shape, dtype, ...}] with what `described` says, modules [{path, location}] and
+    Returns parameters [{name, shape, dtype, filled, ...}] with what `described` says, filled being the user's line that last
+    wrote it, or made it; modules [{path, location}] and
     the location of the model's class. arrays: the values, by name, of those that hold several and that another seed does
     not change.
     """
@@ -24,8 +25,20 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     model = _fresh(builder, args["values"], args["seed"])
     again = {n: digest(p) for n, p in _fresh(builder, args["values"], args["seed"] + 1).named_parameters()}
     root = builder.settings["path"]
+    modules = dict(model.named_modules(remove_duplicate=False))
+
+    def filled(name: str) -> dict[str, Any] | None:
+        path, _, own = name.rpartition(".")
+        return builder.origins.filled(modules[path], own)
+
     parameters = [
-        {"name": name, "shape": list(p.shape), "dtype": dtype_name(p), **described(p.detach(), again.get(name))}
+        {
+            "name": name,
+            "shape": list(p.shape),
+            "dtype": dtype_name(p),
+            "filled": filled(name),
+            **described(p.detach(), again.get(name)),
+        }
         for name, p in model.named_parameters()
     ]
     tables = {p["name"] for p in parameters if p["steady"] and p["lowest"] != p["highest"]}

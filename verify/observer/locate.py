@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from functools import lru_cache
+from types import FrameType
 from typing import Any
 
 
@@ -43,10 +44,21 @@ def of_caller(root: str) -> dict[str, Any] | None:
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(root + os.sep) and "site-packages" not in file[len(root) :]:
-            name = frame.f_code.co_name
-            return {"file": os.path.relpath(file, root), "line": frame.f_lineno, "name": name, "own": True}
+            return of_frame(frame, root)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def of_frame(frame: FrameType, root: str) -> dict[str, Any]:
+    """The line under `root` that a frame is at."""
+    code = frame.f_code
+    name = getattr(code, "co_qualname", code.co_name).replace(".<locals>", "")
+    return {
+        "file": os.path.relpath(os.path.abspath(code.co_filename), root),
+        "line": frame.f_lineno,
+        "name": name,
+        "own": True,
+    }
 
 
 def installed(file: str) -> bool:

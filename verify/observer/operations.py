@@ -7,6 +7,7 @@ in-place writes are followed through the storage: a write makes new values of al
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from .arithmetic import exact
 from .build import Builder
 from .forward import call, load_inputs, prepared
 from .frames import OWN, frame_of, kind_of
+from .randomness import Injected
+from .training import training
 from .values import describe, flatten, plain
 
 MOST_OPERATIONS = 200_000
@@ -46,6 +49,7 @@ class Plan:
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args as for `forward` and optionally
 
+    section: of the passes of `training` the one that is repeated, "train" or "even-train", instead of an eval pass.
     printed: parameters that have prints too, because the sides store them differently. given: a safetensors file.
     capture: numbers of values to write; tries: [{replace: [[value, tensor, axes]], feed: [[operation, value, tensor,
     axes]]}], tensor naming one of the file `given`, axes its permutation or None; watch: values whose prints each try
@@ -55,6 +59,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     given = load_file(args["given"]) if args.get("given") else {}
     root = builder.settings["path"]
     names = names_of(args, builder.settings["role"])
+    section = args.get("section", "")
     arrays: dict[str, torch.Tensor] = {}
     answer: dict[str, Any] = {}
 
@@ -62,7 +67,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         inputs = load_inputs(args, built, builder)
         recorder = Recorder(built.model, inputs, root, plan, names)
         try:
-            with torch.no_grad(), recorder, exact(built.exact):
+            with torch.no_grad(), _as_in(section, builder, built.model), recorder, exact(built.exact):
                 output = call(builder, built.model, inputs)
             found = [(path, v) for path, v in flatten(output) if isinstance(v, torch.Tensor)]
             leaves = [(path, recorder.number(v), prints.vector(v)) for path, v in found]
@@ -100,6 +105,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         arrays |= {f"value.{n}": t for n, t in recorder.captured.items()}
     tensors = [{"name": n, **describe(t)} for n, t in arrays.items()]
     return {**answer, "tensors": tensors, "arrays": arrays}
+
+
+@contextlib.contextmanager
+def _as_in(section: str, builder: Builder, model: nn.Module) -> Iterator[None]:
+    """Within, the model is in the mode, and is given the draws, of a section of `training`."""
+    if not section:
+        yield
+        return
+    with training(model), Injected(builder.settings["seed"], builder.settings["path"], even=section == "even-train"):
+        yield
 
 
 def names_of(args: dict[str, Any], role: str) -> dict[str, str]:

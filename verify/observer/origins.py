@@ -42,6 +42,7 @@ class Origins:
         self.root = root
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._set: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._filled: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -77,6 +78,9 @@ class Origins:
             for name, buffer in module.__dict__.get("_buffers", {}).items():
                 if buffer is not None and (stack := writes.last.get(buffer)):
                     self._set.setdefault(module, {})[name] = stack
+            for name, parameter in module.__dict__.get("_parameters", {}).items():
+                if parameter is not None and (stack := writes.last.get(parameter)):
+                    self._filled.setdefault(module, {})[name] = stack
 
     def _stack(self) -> list[list[Any]]:
         found: list[list[Any]] = []
@@ -89,11 +93,11 @@ class Origins:
 
     def line(self, module: nn.Module, name: str) -> dict[str, Any] | None:
         """The user's line that last set what a module calls `name`; else the one that made the module."""
-        stack = self._set.get(module, {}).get(name) or self._made.get(module)
-        if not stack:
-            return None
-        file, line, function, *_ = stack[0]
-        return {"file": file, "line": line, "name": function, "own": True}
+        return _innermost(self._set.get(module, {}).get(name) or self._made.get(module))
+
+    def filled(self, module: nn.Module, name: str) -> dict[str, Any] | None:
+        """The user's line that last wrote a parameter while the model was made; else the one that `line` gives."""
+        return _innermost(self._filled.get(module, {}).get(name)) or self.line(module, name)
 
     def of(self, model: nn.Module) -> dict[str, Any]:
         """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set {attribute: [value or None, stack]}."""
@@ -111,6 +115,13 @@ class Origins:
             }
             for path, module in model.named_modules()
         }
+
+
+def _innermost(stack: list[list[Any]] | None) -> dict[str, Any] | None:
+    if not stack:
+        return None
+    file, line, function, *_ = stack[0]
+    return {"file": file, "line": line, "name": function, "own": True}
 
 
 def _plain(value: Any) -> Any:

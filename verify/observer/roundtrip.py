@@ -35,12 +35,12 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     model = builder.built(args["values"], "fp32").model
     if not callable(getattr(model, "save_pretrained", None)):
         raise Unusable(f"{type(model).__name__} has no save_pretrained()")
-    folder = _folder(builder)
+    folder = folder_of(builder)
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     for file in args["code"][builder.settings["role"]]:
         shutil.copy(os.path.join(builder.settings["path"], file), folder)
-    saved = {k: digest(v) for k, v in _saved(folder).items()}
+    saved = {k: digest(v) for k, v in saved_in(folder).items()}
     found = {"tensors": _tensors(model), "saved": saved, "class": type(model).__name__}
     builder.release()
     return found
@@ -59,11 +59,11 @@ def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         remote: Any = importlib.import_module("transformers.dynamic_module_utils")
         remote.HF_MODULES_CACHE = own
     else:
-        kind = _hub_style(builder, args)
+        kind = hub_style(builder, args)
     loads = []
     for _ in range(2):
         _dirty()
-        loads.append(_told(*_loaded(kind, _folder(builder), auto=args["auto"])))
+        loads.append(_told(*loaded(kind, folder_of(builder), auto=args["auto"])))
     return {"loads": loads}
 
 
@@ -78,18 +78,16 @@ def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     were missing; changed: names that came back with other values from the checkpoint that has them. One that is left
     without memory or without values counts as not finite. Unusable where the model has no from_pretrained or no safetensors.
     """
-    kind = _hub_style(builder, args)
-    saved = _saved(_folder(builder))
+    kind = hub_style(builder, args)
+    saved = saved_in(folder_of(builder))
     if not saved:
         raise Unusable(f"{kind.__name__} writes no safetensors")
     found: dict[str, Any] = {"parameters": [], "told": [], "changed": [], "arrays": {}}
-    folder = Path(builder.settings["scratch"], "lacking")
-    for kept in (sorted(saved)[::2], sorted(saved)[1::2]):
-        _write(folder, Path(_folder(builder)), {key: saved[key] for key in kept})
-        model, told, again = _filled(kind, str(folder), args["seed"])
+    for folder, kept in halves(builder):
+        model, told, again = _filled(kind, folder, args["seed"])
         found["told"] += sorted(map(str, told.get("missing_keys", ())))
         found["changed"] += [key for key in kept if key in again and again[key] != digest(saved[key])]
-        for name, tensor in _named(model).items():
+        for name, tensor in named(model).items():
             if name in saved and name not in kept:
                 held = torch.full(tensor.shape, torch.nan) if tensor.is_meta else tensor.detach()
                 about = described(held, again[name])
@@ -105,6 +103,16 @@ def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     return {**found, "location": locate.of_class(model, root)}
 
 
+def halves(builder: Builder) -> Iterator[tuple[str, list[str]]]:
+    """Two checkpoints that hold every other tensor of the saved one, and the rest: the folder, which the next one takes,
+    and the keys that are kept."""
+    saved = saved_in(folder_of(builder))
+    folder = Path(builder.settings["scratch"], "lacking")
+    for kept in (sorted(saved)[::2], sorted(saved)[1::2]):
+        _write(folder, Path(folder_of(builder)), {key: saved[key] for key in kept})
+        yield str(folder), kept
+
+
 def _write(folder: Path, whole: Path, tensors: dict[str, torch.Tensor]) -> None:
     """A checkpoint with these tensors in one file, and all else that is in the folder of a whole one."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,12 +123,12 @@ def _write(folder: Path, whole: Path, tensors: dict[str, torch.Tensor]) -> None:
 def _filled(kind: Any, folder: str, seed: int) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
     """A model loaded with a seed, its load report, and the digests of its tensors when loaded with another seed."""
     torch.manual_seed(seed + 1)
-    again = _tensors(_loaded(kind, folder, auto=False)[0])
+    again = _tensors(loaded(kind, folder, auto=False)[0])
     torch.manual_seed(seed)
-    return *_loaded(kind, folder, auto=False), again
+    return *loaded(kind, folder, auto=False), again
 
 
-def _hub_style(builder: Builder, args: dict[str, Any]) -> Any:
+def hub_style(builder: Builder, args: dict[str, Any]) -> Any:
     """The model's class. Unusable where it cannot load."""
     kind = type(builder.outline(args["values"])[0])
     if not callable(getattr(kind, "from_pretrained", None)):
@@ -128,18 +136,18 @@ def _hub_style(builder: Builder, args: dict[str, Any]) -> Any:
     return kind
 
 
-def _folder(builder: Builder) -> str:
+def folder_of(builder: Builder) -> str:
     return os.path.join(builder.settings["scratch"], "checkpoint")
 
 
-def _saved(folder: str) -> dict[str, torch.Tensor]:
+def saved_in(folder: str) -> dict[str, torch.Tensor]:
     """What the safetensors files of a checkpoint hold."""
     return {
         key: tensor for file in sorted(Path(folder).glob("*.safetensors")) for key, tensor in load_file(file).items()
     }
 
 
-def _loaded(kind: Any, folder: str, *, auto: bool) -> tuple[nn.Module, dict[str, Any]]:
+def loaded(kind: Any, folder: str, *, auto: bool) -> tuple[nn.Module, dict[str, Any]]:
     """The model and its load report, which only a class of transformers gives. What torch gives as empty memory is NaN."""
     library = sys.modules.get("transformers.modeling_utils")
     tells = auto or (library is not None and issubclass(kind, library.PreTrainedModel))
@@ -171,14 +179,14 @@ def _told(model: nn.Module, told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _named(model: nn.Module) -> dict[str, torch.Tensor]:
+def named(model: nn.Module) -> dict[str, torch.Tensor]:
     """Every parameter and buffer by name."""
     return dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
 
 
 def _tensors(model: nn.Module) -> dict[str, str]:
     """Digest of every parameter and buffer by name; one left on the meta device is "unset"."""
-    return {name: "unset" if tensor.is_meta else digest(tensor) for name, tensor in _named(model).items()}
+    return {name: "unset" if tensor.is_meta else digest(tensor) for name, tensor in named(model).items()}
 
 
 def _dirty() -> None:

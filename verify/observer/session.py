@@ -35,6 +35,7 @@ from . import (
     roundtrip,
     settings,
     signature,
+    steps,
     structure,
     training,
 )
@@ -60,6 +61,7 @@ OPERATIONS: dict[str, Operation] = {
     "save": roundtrip.save,
     "load": roundtrip.load,
     "lacking": roundtrip.lacking,
+    "steps": steps.observe,
     "operations": operations.observe,
     "backward": backward.observe,
     "rounding": rounding.observe,
