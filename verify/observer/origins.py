@@ -42,6 +42,7 @@ class Origins:
         self.root = root
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._set: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._registered: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -58,7 +59,8 @@ class Origins:
             assign(module, name, value)
 
         def registered(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> None:
-            self._set.setdefault(module, {})[name] = self._stack()
+            stack = self._set.setdefault(module, {})[name] = self._stack()
+            self._registered.setdefault(module, {})[name] = stack
             register(module, name, *args, **kwargs)
 
         def parametrised(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> None:
@@ -96,7 +98,8 @@ class Origins:
         return {"file": file, "line": line, "name": function, "own": True}
 
     def of(self, model: nn.Module) -> dict[str, Any]:
-        """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set {attribute: [value or None, stack]}."""
+        """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set
+        {attribute: [value or None, stack]}, holds (its own parameters), registered {buffer: stack}."""
         return {
             path: {
                 "class": type(module).__name__,
@@ -108,6 +111,8 @@ class Origins:
                     for name, stack in self._set.get(module, {}).items()
                     if stack
                 },
+                "holds": [name for name, parameter in module.named_parameters(recurse=False)],
+                "registered": {name: stack for name, stack in self._registered.get(module, {}).items() if stack},
             }
             for path, module in model.named_modules()
         }
