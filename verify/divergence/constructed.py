@@ -74,9 +74,9 @@ def other_kind(match: Match, sources: Sources, origins: Mapping[str, Any]) -> Ma
     Asked of the module of the first operation that was given what the reference has and made something else.
     """
     candidate, reference = match.candidate, match.reference
-    if not match.candidate_suspects.fronts:
+    mine = _first(match)
+    if mine is None:
         return None
-    mine = candidate.operations[match.candidate_suspects.fronts[0]]
     path = mine.path.partition("#")[0]
     here = {name for o in candidate.operations if o.path == mine.path for name in _roots(candidate, o)}
     owners = {name.rpartition(".")[0] for name in here}
@@ -110,6 +110,16 @@ def filled_at(name: str, match: Match, sources: Sources, origins: Mapping[str, A
         if alike and filled is not None and filled != frame:
             return looping(sources, filled)
     return frame
+
+
+def _first(match: Match) -> Operation | None:
+    """The candidate's first operation that was given what the reference has, whatever parameters it reads besides."""
+    graph, found = match.candidate, match.candidate_suspects
+    for operation in (graph.operations[o] for o in found.operations):
+        data = graph.data(operation)
+        if data and not found.values.intersection(data):
+            return operation
+    return None
 
 
 def _made(path: str, sources: Sources, origins: Mapping[str, Any]) -> Frame | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -32,9 +33,9 @@ def setting_of(
     alike = operation.short == counterpart.short
     telling = [n for n in mine if n not in theirs and (alike or n not in COMMON)]
     for number in telling if alike or operation.short in ("mul", "div", "add", "sub") else []:
-        for owner in _owners(path):
+        for exact, owner in itertools.product((True, False), _owners(path)):
             for name, (value, stack) in origins.get(owner, {}).get("set", {}).items():
-                if isinstance(value, int | float) and not isinstance(value, bool) and _from(value, number):
+                if isinstance(value, int | float) and not isinstance(value, bool) and _from(value, number, exact):
                     frame = sources.source(frames_of(stack), name)
                     if frame is not None:
                         return f"{owner}.{name} = {value!r}".lstrip("."), frame
@@ -71,9 +72,10 @@ def frames_of(stack: Any) -> list[Frame]:
     return [_frame(f) for f in stack]
 
 
-def _from(value: float, number: float) -> bool:
-    """Whether an operation's number is a setting, or what attention makes of one: its square root, for queries and keys."""
-    return value == number or (value > 0 and math.isclose(value, number * number, rel_tol=ROOT))
+def _from(value: float, number: float, exact: bool) -> bool:
+    """Whether an operation's number is a setting, or, not `exact`, what attention makes of one: its square root, for
+    queries and keys."""
+    return value == number if exact else value > 0 and math.isclose(value, number * number, rel_tol=ROOT)
 
 
 def _numbers(scalars: tuple[Any, ...]) -> list[float]:

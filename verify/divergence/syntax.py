@@ -49,10 +49,15 @@ def made_empty(sources: Sources, frame: Frame) -> bool:
 
 
 def constant(sources: Sources, frame: Frame, number: float) -> Frame | None:
-    """Where a file names, at its top, a number that a line reads by that name or as an argument's default."""
+    """Where a file names, at its top, a number that a line reads by that name or as an argument's default.
+
+    None where the line writes the number too.
+    """
     tree, function = sources.tree(frame.file), sources.function(frame.file, frame.line)
     statement = sources.statement(frame.file, frame.line)
     if tree is None or function is None or statement is None:
+        return None
+    if any(isinstance(n, ast.expr) and _is(n, number) for n in ast.walk(statement)):
         return None
     defaults = _defaults(function)
     found = set()
@@ -67,14 +72,20 @@ def _choices(function: Function, line: int) -> Iterator[tuple[int, Block]]:
     """Line of the test, and what runs if it comes out otherwise, of each `if` that decides whether a line runs."""
     for block in _blocks(function):
         for place, statement in enumerate(block):
-            if not isinstance(statement, ast.If):
+            if not isinstance(statement, ast.If) or isinstance(statement.body[-1], ast.Raise):
                 continue
-            rest = block[place + 1 :]
-            leaves = isinstance(statement.body[-1], ast.Return)
+            rest, leaves = block[place + 1 :], _leaves(statement.body)
             if _within(statement.body, line):
                 yield statement.test.lineno, statement.orelse or (rest if leaves else ())
             elif _within(statement.orelse, line) or (leaves and _within(rest, line)):
                 yield statement.test.lineno, statement.body
+
+
+def _leaves(block: Block) -> bool:
+    """Whether a block always returns, or raises, at its end."""
+    last = block[-1] if block else None
+    both = isinstance(last, ast.If) and _leaves(last.body) and _leaves(last.orelse)
+    return both or isinstance(last, ast.Return | ast.Raise)
 
 
 def _blocks(function: Function) -> Iterator[Block]:
