@@ -603,11 +603,21 @@ def test_a_module_of_another_kind_is_named_where_its_kind_was_chosen(localise):
     assert found.details["setting"] == "norm (Scale)"
 
 
-@pytest.mark.parametrize("made", ["Scale(width)", "nn.LayerNorm(width, bias=False)"])
+@pytest.mark.parametrize(
+    "made", ["Scale(width)", "nn.LayerNorm(width, bias=False)", "nn.LayerNorm(width, elementwise_affine=False)"]
+)
 def test_a_module_made_without_a_parameter_is_named_where_it_was_made(localise, made):
     candidate = KIND.replace("build(width)", f"{made}  # here")
     found = localise(source(NORMED, KIND) + KINDS, source(NORMED, candidate) + KINDS)
     assert found.kind == "first-setting"
+
+
+@pytest.mark.parametrize("used", ["x * self.weight", "x + self.weight.expand(3, 5, -1).flip(1)"])
+def test_a_parameter_that_is_none_is_named_where_it_was_set(localise, used):
+    init = "def __init__(self, width):\n    super().__init__()\n    self.weight = nn.Parameter(torch.ones(width))  # here\n"
+    body = f"def forward(self, x):\n    return torch.tanh({used})\n"
+    found = localise(source(body, init), source(body, init.replace("nn.Parameter", "")))
+    assert (found.kind, found.details["setting"]) == ("first-setting", "weight")
 
 
 STACK = """
@@ -625,11 +635,12 @@ def forward(self, x):
 """
 
 
-def test_a_layer_that_was_never_made_is_named_where_the_others_are(localise):
+@pytest.mark.parametrize(("count", "other"), [(2, "layers.2"), (4, "layers.3")])
+def test_another_number_of_layers_is_named_where_they_are_made(localise, count, other):
     made = "self.layers.append(nn.Linear(width, width))"
-    candidate = STACK.replace("range(3)", "range(2)").replace(made, f"{made}  # here")
+    candidate = STACK.replace("range(3)", f"range({count})").replace(made, f"{made}  # here")
     found = localise(source(STACKED, STACK), source(STACKED, candidate))
-    assert (found.kind, found.details["setting"]) == ("first-setting", "layers.2")
+    assert (found.kind, found.details["setting"]) == ("first-setting", other)
 
 
 def test_a_layer_that_is_made_and_not_called_is_named_at_the_call(localise):

@@ -32,6 +32,7 @@ from verify.divergence.search import Round
 from verify.divergence.settings import setting_of
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
+from verify.trace import Role
 
 Confidence = Literal["confirmed", "aligned", "module"]
 
@@ -62,8 +63,10 @@ class Culprit:
     flow: tuple[str, ...] = ()
 
 
-def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
+def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role, Any], *, complete: bool) -> Culprit:
     """What a round found. complete: whether all outputs agree once all rounds' trials are applied.
+
+    sources and origins are by role.
 
     Raises Unexplained.
     """
@@ -86,7 +89,7 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
     compared = place.counterpart or counterpart
     if kind == "differs" and compared is not None:
         given = same_given(match, operation, compared)
-        made = setting_of(operation, compared, sources["candidate"], origins, same_given=given)
+        made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
         if made is not None:
             kind, (setting, frame) = "setting", made
     sure = complete and place.sure and not match.cut
@@ -112,7 +115,7 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, An
     )
 
 
-def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[str, Any]) -> Culprit | None:
+def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[Role, Any]) -> Culprit | None:
     """What the parameters and buffers that both sides read say without a trial: that other ones are made or read, that a
     buffer holds other values, that what they make is of another size, or that another number of elements is chosen."""
     told = constructed(match, sources, origins)
@@ -122,13 +125,13 @@ def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[str, An
     if chosen is not None:
         return _plainly(match, "operand", chosen[0], chosen[1], chosen[2])
     buffer = other_buffer(match)
-    filled = filled_at(buffer[2], match, sources, origins) if buffer is not None else None
+    filled = filled_at(buffer[2], sources, origins["candidate"]) if buffer is not None else None
     if buffer is not None and filled is not None:
         return _plainly(match, "setting", buffer[0], buffer[1], filled, buffer[2])
     resized = other_size(match) or other_choice(match)
     if resized is None:
         return None
-    made = setting_of(*resized, sources, origins)
+    made = setting_of(*resized, sources, origins["candidate"])
     if made is None:
         return _plainly(match, "differs", *resized, resized[0].frame)
     return _plainly(match, "setting", *resized, made[1], made[0])

@@ -160,7 +160,7 @@ class Explainer:
         return match
 
     def _operation(self, finding: Finding, module: Divergence | None) -> Divergence | None:
-        origins: dict[str, Any] = {}
+        origins: dict[Role, dict[str, Any]] = {role: {} for role in BOTH}
 
         def ask(role: Role, more: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
             side = next(s for s in self.sides if s.settings.role == role)
@@ -172,8 +172,8 @@ class Explainer:
                 return None
             if "operations" in answer.result:
                 self._repeats(role, finding, answer.result, answer.arrays)
-                if role == "candidate" and not origins:
-                    origins.update(answer.result.get("origins", {}))
+                if not origins[role]:
+                    origins[role].update(answer.result.get("origins", {}))
             return self._named(role, finding, answer.result), answer.arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
@@ -190,7 +190,7 @@ class Explainer:
                 if not told:
                     raise
                 break
-            told.append(self._told(finding, module, culprit, origins, one))
+            told.append(self._told(finding, module, culprit, origins["candidate"], one))
             for path in one.outputs:
                 self.places.setdefault(path, told[-1])
         first, *others = told

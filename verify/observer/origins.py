@@ -54,7 +54,8 @@ class Origins:
             make(module, *args, **kwargs)
 
         def assigned(module: nn.Module, name: str, value: Any) -> None:
-            if isinstance(value, (*PLAIN, nn.Module)) or callable(value):
+            held = isinstance(value, torch.Tensor) and name not in module.__dict__.get("_buffers", {})
+            if held or isinstance(value, (*PLAIN, nn.Module)) or callable(value):
                 self._set.setdefault(module, {})[name] = self._stack()
             assign(module, name, value)
 
