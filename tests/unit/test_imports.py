@@ -99,8 +99,11 @@ ALLOWED = {
             f"{V}divergence.{n}"
             for n in (
                 "alignment",
+                "attention",
                 "backward",
                 "blame",
+                "choices",
+                "constructed",
                 "graph",
                 "operands",
                 "others",
@@ -109,6 +112,7 @@ ALLOWED = {
                 "settings",
                 "sources",
                 "suspects",
+                "syntax",
                 "trials",
                 "verdict",
             )

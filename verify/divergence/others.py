@@ -36,13 +36,18 @@ def other_module(match: Match) -> tuple[Operation, Operation, Frame] | None:
 
 def other_buffer(match: Match) -> tuple[Operation, Operation | None, str] | None:
     """The first strange operation that reads a buffer of which the reference has one of that name and shape with other
-    values; what reads that in the reference; and the buffer's name."""
+    values; what reads that in the reference; and the buffer's name.
+
+    Where something strange is at hand that an earlier pass made and kept, any operation may be the one that reads it.
+    """
+    graph, found = match.candidate, match.candidate_suspects
+    kept = any(graph.values[n].leaf == "constant:" for n in found.values)
     buffers = [v for v in match.reference.values if v.leaf.startswith("buffer:")]
     theirs = {v.leaf: v for v in buffers}
-    for order in match.candidate_suspects.operations:
-        operation = match.candidate.operations[order]
+    for order in range(len(graph.operations)) if kept else found.operations:
+        operation = graph.operations[order]
         for number in operation.inputs:
-            value = match.candidate.values[match.candidate.whole(number)]
+            value = graph.values[graph.whole(number)]
             twin = theirs.get(value.leaf)
             if twin is not None and twin.shape == value.shape and not match.known_candidate.good(value.number):
                 readers = match.reference.consumers.get(twin.number, [])
@@ -70,6 +75,18 @@ def other_size(match: Match) -> tuple[Operation, Operation] | None:
             ):
                 return mine, theirs
     return None
+
+
+def same_given(match: Match, mine: Operation, theirs: Operation) -> bool:
+    """Whether two operations read the same parameters, or none and some value that both sides have: whether they can be
+    the same step."""
+    candidate, reference = match.candidate, match.reference
+    roots = _roots(candidate, mine)
+    if roots or _roots(reference, theirs):
+        return roots == _roots(reference, theirs)
+    read = {reference.behind(n) for n in theirs.inputs}
+    known = {n for given in mine.inputs for n in (given, candidate.behind(given))}
+    return any(reference.behind(t) in read for n in known for t in match.known_candidate.twins.get(n, ()))
 
 
 def _same_elements(match: Match, mine: Operation, theirs: Operation) -> bool:

@@ -10,7 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from verify.compare import Gap, gap
+from verify.divergence.attention import other_scale
 from verify.divergence.blame import Blame, Blamed, behind, steps
+from verify.divergence.choices import other_choice
+from verify.divergence.constructed import constructed, filled_at
 from verify.divergence.graph import PARTS, VIEWS, Frame, Graph, Operation, Value
 from verify.divergence.operands import (
     Kind,
@@ -24,11 +27,12 @@ from verify.divergence.operands import (
     own,
     views,
 )
-from verify.divergence.others import other_buffer, other_module, other_size
+from verify.divergence.others import other_buffer, other_module, other_size, same_given
 from verify.divergence.search import Round
-from verify.divergence.settings import set_at, setting_of
+from verify.divergence.settings import setting_of
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
+from verify.trace import Role
 
 Confidence = Literal["confirmed", "aligned", "module"]
 
@@ -59,8 +63,10 @@ class Culprit:
     flow: tuple[str, ...] = ()
 
 
-def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
+def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role, Any], *, complete: bool) -> Culprit:
     """What a round found. complete: whether all outputs agree once all rounds' trials are applied.
+
+    sources and origins are by role.
 
     Raises Unexplained.
     """
@@ -89,7 +95,7 @@ def _untaken(match: Match, culprit: Culprit, sources: Sources) -> Frame | None:
     return Frame(file, line, function, True, -1)
 
 
-def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, Any], *, complete: bool) -> Culprit:
+def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role, Any], *, complete: bool) -> Culprit:
     """The same, by what ran alone."""
     match = found.match
     told = _told_by_parameters(match, sources["candidate"], origins)
@@ -109,7 +115,8 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, 
     counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
     compared = place.counterpart or counterpart
     if kind == "differs" and compared is not None:
-        made = setting_of(operation, compared, sources["candidate"], origins)
+        given = same_given(match, operation, compared)
+        made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
         if made is not None:
             kind, (setting, frame) = "setting", made
     sure = complete and place.sure and not match.cut
@@ -135,20 +142,23 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[str, 
     )
 
 
-def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[str, Any]) -> Culprit | None:
-    """What the parameters and buffers that both sides read say without a trial: that other ones are read, that a buffer
-    holds other values, or that what they make is of another size."""
+def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[Role, Any]) -> Culprit | None:
+    """What the parameters and buffers that both sides read say without a trial: that other ones are made or read, that a
+    buffer holds other values, that what they make is of another size, or that another number of elements is chosen."""
+    told = constructed(match, sources, origins)
+    if told is not None:
+        return _plainly(match, "setting", *told)
     chosen = other_module(match)
     if chosen is not None:
         return _plainly(match, "operand", chosen[0], chosen[1], chosen[2])
     buffer = other_buffer(match)
-    filled = set_at(buffer[2], origins) if buffer is not None else None
+    filled = filled_at(buffer[2], sources, origins["candidate"]) if buffer is not None else None
     if buffer is not None and filled is not None:
         return _plainly(match, "setting", buffer[0], buffer[1], filled, buffer[2])
-    resized = other_size(match)
+    resized = other_size(match) or other_choice(match)
     if resized is None:
         return None
-    made = setting_of(*resized, sources, origins)
+    made = setting_of(*resized, sources, origins["candidate"])
     if made is None:
         return _plainly(match, "differs", *resized, resized[0].frame)
     return _plainly(match, "setting", *resized, made[1], made[0])
@@ -234,6 +244,10 @@ def _replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     if number in found.mine and wanted in found.theirs:
         turned = found.theirs[wanted].transpose(trial.axes) if trial.axes else found.theirs[wanted]
         expected = np.ascontiguousarray(turned).reshape(found.mine[number].shape)
+    attention = behind(match.candidate, match.candidate_suspects, reader)
+    scaling = other_scale(attention, found.mine.get(number), counterpart, found.theirs)
+    if scaling is not None:
+        return Place("differs", scaling, scaling.frame, theirs, counterpart, False)
     blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted)
     operation = blamed.operation
     mended = _mended(match, blamed, sources) if blamed.repair is not None else None

@@ -175,7 +175,7 @@ class Explainer:
         return match
 
     def _operation(self, finding: Finding, module: Divergence | None, section: str) -> Divergence | None:
-        origins: dict[str, Any] = {}
+        origins: dict[Role, dict[str, Any]] = {role: {} for role in BOTH}
 
         def ask(role: Role, more: Mapping[str, Any]) -> Reply:
             kind = f"operations-{self.number()}"
@@ -183,8 +183,8 @@ class Explainer:
             result, arrays = self.asked(role, one, f"{finding.case}: first difference")
             if "operations" in result:
                 self._repeats(role, finding, section, result, arrays)
-                if role == "candidate" and not origins:
-                    origins.update(result.get("origins", {}))
+                if not origins[role]:
+                    origins[role].update(result.get("origins", {}))
             return self._named(role, finding, result), arrays
 
         seconds = min(LONGEST_SEARCH, *(side.timeout for side in self.sides))
@@ -203,7 +203,7 @@ class Explainer:
                 if not told:
                     raise
                 break
-            told.append(self._told(finding, module, culprit, origins, one))
+            told.append(self._told(finding, module, culprit, origins["candidate"], one))
             for path in one.outputs:
                 self.places.setdefault(path, told[-1])
         first, *others = told

@@ -43,6 +43,7 @@ class Origins:
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._set: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._filled: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._registered: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -54,12 +55,14 @@ class Origins:
             make(module, *args, **kwargs)
 
         def assigned(module: nn.Module, name: str, value: Any) -> None:
-            if isinstance(value, (*PLAIN, nn.Module)) or callable(value):
+            held = isinstance(value, torch.Tensor) and name not in module.__dict__.get("_buffers", {})
+            if held or isinstance(value, (*PLAIN, nn.Module)) or callable(value):
                 self._set.setdefault(module, {})[name] = self._stack()
             assign(module, name, value)
 
         def registered(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> None:
-            self._set.setdefault(module, {})[name] = self._stack()
+            stack = self._set.setdefault(module, {})[name] = self._stack()
+            self._registered.setdefault(module, {})[name] = stack
             register(module, name, *args, **kwargs)
 
         def parametrised(module: nn.Module, name: str, *args: Any, **kwargs: Any) -> None:
@@ -100,7 +103,8 @@ class Origins:
         return _innermost(self._filled.get(module, {}).get(name)) or self.line(module, name)
 
     def of(self, model: nn.Module) -> dict[str, Any]:
-        """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set {attribute: [value or None, stack]}."""
+        """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set
+        {attribute: [value or None, stack]}, holds (its own parameters), registered {buffer: stack}."""
         return {
             path: {
                 "class": type(module).__name__,
@@ -112,6 +116,8 @@ class Origins:
                     for name, stack in self._set.get(module, {}).items()
                     if stack
                 },
+                "holds": [name for name, parameter in module.named_parameters(recurse=False)],
+                "registered": {name: stack for name, stack in self._registered.get(module, {}).items() if stack},
             }
             for path, module in model.named_modules()
         }
