@@ -107,6 +107,8 @@ ALLOWED = {
                 "graph",
                 "operands",
                 "others",
+                "repair",
+                "replay",
                 "rounding",
                 "search",
                 "settings",
