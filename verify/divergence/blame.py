@@ -167,6 +167,8 @@ class Blame:
             return None
         if wanted is None:
             return None
+        if operation.short == "expand" and not _repeats(expected, wanted[operation.inputs[0]]):
+            return [], False
         twin = reference_value if operation.short in VIEWS else None
         found = [(n, w, twin) for n, w in wanted.items() if n in private and not _same(w, self.mine[n])]
         if len(found) > 1 and operation.short in ("add", "sub", "mul", "div"):
@@ -316,6 +318,11 @@ def _inverse(operation: Operation, slot: int, expected: Array, mine: Mapping[int
         if short == "expand":
             return {inputs[0]: _reduced(expected, mine[inputs[0]].shape)}
     return None
+
+
+def _repeats(expected: Array, part: Array) -> bool:
+    """Whether what is expected is one part over and over."""
+    return _same(expected, np.broadcast_to(part, expected.shape))
 
 
 def _unstacked(operation: Operation, expected: Array, mine: Mapping[int, Array]) -> dict[int, Array] | None:

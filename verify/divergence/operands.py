@@ -10,6 +10,7 @@ from typing import Literal
 from verify.divergence.alignment import near
 from verify.divergence.blame import behind
 from verify.divergence.graph import VIEWS, Frame, Graph, Operation
+from verify.divergence.names import called_in_turn, handed_on, named_at
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match
 
@@ -54,7 +55,24 @@ def operand(
     """
     kind, frame, theirs = _operand(match, operation, counterpart, feed, sources)
     handed = _handed(match, operation, feed, frame, sources) if kind == "operand" else None
+    handed = handed or _moved(match, operation, feed, kind, frame, sources)
     return Read(kind, handed or frame, theirs, handed is not None)
+
+
+def _moved(
+    match: Match, operation: Operation, feed: tuple[int, int, int], kind: Kind, frame: Frame | None, sources: Sources
+) -> Frame | None:
+    """Where the value that is read, or one before a missing step, is handed on by name; or where its reader names it."""
+    maker = match.candidate.producer(match.candidate.behind(feed[1]))
+    between = beside(own(operation), own(maker)) if maker is not None and frame is not None else None
+    if between is None or kind not in ("missing", "operand"):
+        return None
+    reader, made = between
+    moved = handed_on(sources, reader, (made,))
+    if moved is not None:
+        return moved
+    named = named_at(sources, reader, made)
+    return named if frame == reader and named != reader else None
 
 
 def _handed(
@@ -103,7 +121,7 @@ def _operand(
     makers = _shared(match, maker) if kind == "missing" else own(maker)
     reader_frame = frames[min(inner_levels(own(counterpart), makers), len(frames) - 1)]
     if kind == "missing" and (call := _missing_call(match, maker)) is not None:
-        return kind, call, maker.frame
+        return kind, called_in_turn(sources, call), maker.frame
     sibling = _sibling(match, maker, operation)
     if sibling is not None:
         return kind, sibling, maker.frame
@@ -119,10 +137,14 @@ def _operand(
     if before is not None and previous and own(before):
         nearest = max(previous, key=lambda p: common(makers, own(p)))
         to_maker, to_reader = common(makers, own(nearest)), common(makers, own(counterpart))
-        if to_reader[0] == len(makers) and not _within(counterpart, maker):  # the same function, called once more
+        whole_call = len(makers) < len(own(maker))
+        if to_reader[0] == len(makers) and not whole_call and not _within(counterpart, maker):
+            # the same function, called once more
             to_reader = (len(makers) - 1, True)
         last = own(before)[0]
-        if len(makers) < len(own(maker)):  # a whole call is missing: where its like is made
+        if whole_call and to_reader == (len(makers), True):  # in the line that reads it
+            return kind, reader_frame, maker.frame
+        if whole_call:  # a whole call is missing: where its like is made
             level = len(own(before)) - len(makers)
             return kind, own(before)[level] if level >= 0 else last, maker.frame
         if to_maker[0] > to_reader[0]:  # it is the last step of a function that the reader is not in
@@ -181,12 +203,35 @@ def _within(operation: Operation, outer: Operation) -> bool:
 
 
 def _shared(match: Match, maker: Operation) -> list[Frame]:
-    """The frames that a missing operation shares with all that is missing before it."""
-    shared = own(maker)
-    for operation in behind(match.reference, match.reference_suspects, maker):
+    """The frames that a missing operation shares with all that is missing before it, and with something that is not."""
+    shared, missing = own(maker), behind(match.reference, match.reference_suspects, maker)
+    for operation in missing:
         count = max(common(shared, own(operation))[0], 1)
         shared = shared[max(len(shared) - count, 0) :]
+    orders = {operation.order for operation in missing}
+    kept = (o for o in match.reference.operations if o.order not in orders and o.short not in VIEWS)
+    stacks = [own(o) for o in kept]
+    while len(shared) > 1 and not any(_in_call(stack, shared) for stack in stacks):
+        shared = shared[1:]
     return shared
+
+
+def _in_call(stack: list[Frame], call: list[Frame]) -> bool:
+    """Whether a stack goes through the very call of a function that the innermost frame of another belongs to."""
+    level = len(stack) - len(call)
+    return level >= 0 and stack[level + 1 :] == call[1:] and stack[level].function == call[0].function
+
+
+def beside(reader: list[Frame], maker: list[Frame]) -> tuple[Frame, Frame] | None:
+    """Of the lines that led to two operations, those in the innermost call of a function that both went through."""
+    depth = 0
+    for a, b in zip(reversed(reader), reversed(maker), strict=False):
+        if (a.file, a.function) != (b.file, b.function):
+            break
+        depth += 1
+        if a != b:
+            break
+    return (reader[len(reader) - depth], maker[len(maker) - depth]) if depth else None
 
 
 def _neutral(match: Match, number: int) -> Operation | None:

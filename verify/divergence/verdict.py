@@ -15,9 +15,11 @@ from verify.divergence.blame import Blame, Blamed, behind, steps
 from verify.divergence.choices import other_choice
 from verify.divergence.constructed import constructed, filled_at
 from verify.divergence.graph import PARTS, VIEWS, Frame, Graph, Operation, Value
+from verify.divergence.names import called_in_turn, grouped, handed_on
 from verify.divergence.operands import (
     Kind,
     after_difference,
+    beside,
     common,
     final_readers,
     inner_levels,
@@ -34,6 +36,7 @@ from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
 from verify.trace import Role
 
+JOINS = frozenset({"cat", "stack"})
 Confidence = Literal["confirmed", "aligned", "module"]
 
 
@@ -122,6 +125,9 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
     sure = complete and place.sure and not match.cut
     if kind == "differs" and compared is not None and compared.short == operation.short:
         sure = sure and compared.scalars == operation.scalars  # else the number came from somewhere
+    parted = _grouped(match, operation, compared, sources["candidate"]) if kind == "differs" else None
+    if parted is not None:
+        kind, frame, sure = "operand", parted, False
     if kind == "differs" and frame is not None:
         turned = _branch(match, operation, frame, sources["candidate"])
         if turned is not None:
@@ -142,6 +148,15 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
     )
 
 
+def _grouped(match: Match, operation: Operation, compared: Operation | None, sources: Sources) -> Frame | None:
+    """Where what an operation was given was put in order, for one that joins known values, or was given numbers in which
+    alone it differs from the reference's."""
+    joins = operation.short in JOINS and all(match.known_candidate.good(n) for n in operation.inputs)
+    alike = compared is not None and compared.short == operation.short and compared.scalars != operation.scalars
+    frame = operation.frame
+    return grouped(sources, frame) if (joins or alike) and frame is not None and frame.own else None
+
+
 def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[Role, Any]) -> Culprit | None:
     """What the parameters and buffers that both sides read say without a trial: that other ones are made or read, that a
     buffer holds other values, that what they make is of another size, or that another number of elements is chosen."""
@@ -150,7 +165,7 @@ def _told_by_parameters(match: Match, sources: Sources, origins: Mapping[Role, A
         return _plainly(match, "setting", *told)
     chosen = other_module(match)
     if chosen is not None:
-        return _plainly(match, "operand", chosen[0], chosen[1], chosen[2])
+        return _plainly(match, "operand", chosen[0], chosen[1], called_in_turn(sources, chosen[2]))
     buffer = other_buffer(match)
     filled = filled_at(buffer[2], sources, origins["candidate"]) if buffer is not None else None
     if buffer is not None and filled is not None:
@@ -306,6 +321,10 @@ def _mended(match: Match, blamed: Blamed, sources: Sources) -> tuple[Kind, Frame
     makers = [graph.producer(graph.whole(repair.read))]
     if repair.way == "exchanged":
         makers.append(graph.producer(graph.whole(repair.wanted)))
+    between = [beside(own(blamed.operation), own(m)) for m in makers if m is not None]
+    moved = handed_on(sources, between[0][0], [b[1] for b in between if b]) if between and between[0] else None
+    if moved is not None and all(between):
+        return "operand", moved
     frames = [m.frame for m in makers if m is not None and m.frame is not None and m.frame.own]
     lines = {(f.file, f.line) for f in frames}
     never = repair.foreign and not match.known_reference.good(match.reference.behind(repair.wanted))
