@@ -29,6 +29,8 @@ SELECTORS = frozenset(
      "split_with_sizes", "sort", "rot90", "take", "take_along_dim", "repeat_interleave"}
 )  # fmt: skip
 """Operations that choose or order what they are given."""
+TURNS = frozenset({"transpose", "permute", "t", "movedim"})
+"""Views in which the elements are in another order."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Blame:
             number, expected, wanted = wrong[0]
             sure = sure and len(wrong) == 1
             if compared and wanted is not None and self.match.known_reference.good(wanted):
+                if not self._leads(wanted, number):
+                    return Blamed(operation, "operand", sure, number, wanted)
                 return Blamed(self._outermost(number, wanted), "extra", sure, number, wanted)
             at_hand = self._elsewhere(number, expected) if expected is not None else None
             if at_hand is not None:
@@ -229,9 +233,24 @@ class Blame:
                     return maker or operation
         return None
 
+    def _leads(self, wanted: int, number: int) -> bool:
+        """Whether a value comes of what the candidate has for a value of the reference."""
+        graph = self.match.candidate
+        before = {graph.behind(n) for n in graph.ancestors(number)}
+        twins = self.match.known_reference.twins.get(self.match.reference.behind(wanted), [])
+        return any(graph.behind(t) in before for t in (*twins, *self.match.known_reference.twins.get(wanted, [])))
+
     def _outermost(self, number: int, wanted: int) -> Operation:
-        """The last operation of those that the reference does not do."""
-        maker = self.match.candidate.producer(self.match.candidate.behind(number))
+        """The last operation of those that the reference does not do; of steps that only lay out, the last that turns."""
+        graph = self.match.candidate
+        twins = self.match.known_reference.twins.get(wanted, [])
+        if graph.behind(number) in {graph.behind(t) for t in twins}:
+            step = graph.producer(number)
+            while step is not None and step.short in VIEWS:
+                if step.short in TURNS:
+                    return step
+                step = graph.producer(step.inputs[0])
+        maker = graph.producer(graph.behind(number))
         assert maker is not None
         return maker
 

@@ -30,10 +30,23 @@ def handed_on(sources: Sources, reader: Frame, makers: Sequence[Frame]) -> Frame
     return None if line is None else Frame(reader.file, line, reader.function, True, -1)
 
 
+def handed_in(sources: Sources, reader: Frame) -> Frame | None:
+    """The one statement that hands an argument of the function on, under a plain name, to what a line of it reads."""
+    function, read = sources.function(reader.file, reader.line), sources.statement(reader.file, reader.line)
+    if function is None or read is None:
+        return None
+    ways = (_way(function, name.id, read, None) for name in _loads(read))
+    lines = {line for way in ways for line in way or ()}
+    return Frame(reader.file, lines.pop(), reader.function, True, -1) if len(lines) == 1 else None
+
+
 def grouped(sources: Sources, frame: Frame) -> Frame | None:
     """The one statement that takes apart or groups, and no more, what names in a line stand for: `a, b = c`, `c = a, b`."""
     function, statement = sources.function(frame.file, frame.line), sources.statement(frame.file, frame.line)
     if function is None or statement is None:
+        return None
+    loops = [c.iter for c in ast.walk(statement) if isinstance(c, ast.comprehension)]
+    if not all(_plain(one) for one in loops):  # what is put in order may be put in another in the line itself
         return None
     givers = (_last(function, name.id, statement) for name in _loads(statement))
     taken = {s.lineno for s in givers if isinstance(s, ast.Assign) and _groups(s)}
@@ -51,17 +64,17 @@ def named_at(sources: Sources, reader: Frame, maker: Frame) -> Frame:
 
 
 def called_in_turn(sources: Sources, frame: Frame) -> Frame:
-    """The head of the `for` whose own variable a line calls, for what is called there is chosen by it; else the line."""
+    """The head of the `for` whose own variable a line calls or hands on, for it chooses what is called; else the line."""
     function, statement = sources.function(frame.file, frame.line), sources.statement(frame.file, frame.line)
     if function is None or statement is None:
         return frame
-    called = {n.func.id for n in ast.walk(statement) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    named = {name.id for name in _loads(statement)}
     loops = [
         loop
         for loop in ast.walk(function)
         if isinstance(loop, ast.For)
         and loop.body[0].lineno <= frame.line <= (loop.body[-1].end_lineno or 0)
-        and called & _bound(loop.target)
+        and named & _bound(loop.target)
     ]
     return Frame(frame.file, max(n.iter.lineno for n in loops), frame.function, True, -1) if loops else frame
 
@@ -76,19 +89,29 @@ def _moves(sources: Sources, function: Function, read: ast.stmt, reader: Frame, 
 
 
 def _way(
-    function: Function, name: str, before: ast.stmt, made: ast.stmt, most: int = MOST_MOVES
+    function: Function, name: str, before: ast.stmt, made: ast.stmt | None, most: int = MOST_MOVES
 ) -> tuple[int, ...] | None:
-    """The statements by which a name got what another made; None where it did not."""
+    """The statements by which a name got what another made, or without one what it was given as an argument of the
+    function; None where it did not."""
     giver = _last(function, name, before)
-    if giver is None or giver is made:
-        return None if giver is None else ()
+    if giver is None:
+        return () if made is None and name in _arguments(function) else None
+    if giver is made:
+        return ()
     if not isinstance(giver, ast.Assign) or not _plain(giver.value) or not most:
+        return None
+    if made is None and not isinstance(giver.value, ast.Name | ast.IfExp):
         return None
     for one in _loads(giver.value):
         way = _way(function, one.id, giver, made, most - 1)
         if way is not None:
             return (giver.value.lineno, *way)
     return None
+
+
+def _arguments(function: Function) -> set[str]:
+    every = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    return {a.arg for a in every} - {"self", "cls"}
 
 
 def _last(function: Function, name: str, before: ast.stmt) -> ast.stmt | None:

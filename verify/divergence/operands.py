@@ -10,7 +10,7 @@ from typing import Literal
 from verify.divergence.alignment import near
 from verify.divergence.blame import behind
 from verify.divergence.graph import VIEWS, Frame, Graph, Operation
-from verify.divergence.names import called_in_turn, handed_on, named_at
+from verify.divergence.names import called_in_turn, handed_in, handed_on, named_at
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match
 
@@ -68,9 +68,10 @@ def _moved(
     if between is None or kind not in ("missing", "operand"):
         return None
     reader, made = between
-    moved = handed_on(sources, reader, (made,))
-    if moved is not None:
-        return moved
+    inner = itertools.takewhile(lambda f: f is not reader, own(operation))
+    for moved in (*(handed_in(sources, f) for f in inner), handed_on(sources, reader, (made,))):
+        if moved is not None:
+            return moved
     named = named_at(sources, reader, made)
     return named if frame == reader and named != reader else None
 

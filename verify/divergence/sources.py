@@ -149,6 +149,13 @@ class Sources:
         lines = [n.lineno for n in ast.walk(function) if isinstance(n, ast.Return) and n.lineno >= line]
         return min(lines, default=None)
 
+    def keyword_after(self, file: str, line: int, name: str) -> int | None:
+        """The line of the one argument of that name which the function around a line gives to some call later on."""
+        function = self.function(file, line)
+        calls = [n for n in ast.walk(function) if isinstance(n, ast.Call)] if function is not None else []
+        found = {k.value.lineno for call in calls for k in call.keywords if k.arg == name and k.value.lineno > line}
+        return found.pop() if len(found) == 1 else None
+
     def source(self, stack: list[Frame], name: str) -> Frame | None:
         """Where the value that a setting got was written: from the innermost frame outward while it is handed on as is.
 

@@ -23,7 +23,7 @@ from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.sources import Function, Sources, tree_difference
-from verify.divergence.verdict import Culprit, Unexplained, judge
+from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
@@ -195,16 +195,18 @@ class Explainer:
         if not rounds:
             return None
         complete = rounds[-1].complete
-        told: list[Divergence] = []
+        culprits: list[Culprit] = []
         for one in rounds:
             try:
-                culprit = judge(one, self.sources, origins, complete=complete)
+                culprits.append(judge(one, self.sources, origins, complete=complete))
             except Unexplained:
-                if not told:
+                if not culprits:
                     raise
                 break
-            told.append(self._told(finding, module, culprit, origins["candidate"], one))
-            for path in one.outputs:
+        told: list[Divergence] = []
+        for culprit, explained in roots(rounds[: len(culprits)], culprits):
+            told.append(self._told(finding, module, culprit, origins["candidate"], explained[0]))
+            for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
         places = {first.candidate}
