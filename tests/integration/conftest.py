@@ -15,9 +15,10 @@ from xml.etree import ElementTree as etree
 
 import pytest
 import yaml
+from second_pass import Localise
 
 from verify import spec
-from verify.report import Finding, Report
+from verify.report import Divergence, Finding, Report
 from verify.run import Options, run
 from verify.side import Servers
 from verify.sinks import json_file, junit, markdown
@@ -216,3 +217,24 @@ def kept() -> Callable[[Report, str], Finding]:
         return finding
 
     return check
+
+
+@pytest.fixture
+def localise(compared, tmp_path) -> Localise:
+    """As `compared`: the first divergence, whose place is the one line of the candidate that ends in `# here`."""
+
+    def run_it(reference: str, candidate: str, *, here: bool = True, **case: object) -> Divergence:
+        report = compared(reference, candidate, **case)
+        assert report.verdict == "different", report.findings
+        first = report.first_divergence
+        assert first is not None
+        if here:
+            (line,) = [n for n, text in enumerate(candidate.splitlines(), 1) if text.endswith("# here")]
+            assert (first.candidate.file, first.candidate.line) == ("net.py", line), first.message
+            marked = [x.text for x in first.excerpts["candidate"] if x.marked]
+            assert marked == [candidate.splitlines()[line - 1]]
+            finding = next(f for f in report.findings if f.kind == "output-values")
+            assert (finding.candidate.file, finding.candidate.line) == ("net.py", line)
+        return first
+
+    return run_it

@@ -1,8 +1,38 @@
-"""Second passes that fail, and what a report tells of them."""
+"""Small models for a second pass, passes that fail, and what a report tells of them."""
 
 from __future__ import annotations
 
-from verify.report import Report
+import textwrap
+from collections.abc import Callable
+
+from verify.report import Divergence, Report
+
+HEAD = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Model(nn.Module):
+"""
+LINEARS = """
+def __init__(self, width):
+    super().__init__()
+    self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+"""
+Localise = Callable[..., Divergence]
+
+
+def source(body: str, init: str = LINEARS) -> str:
+    return HEAD + textwrap.indent(init + "\n" + textwrap.dedent(body).strip() + "\n", "    ")
+
+
+PLAIN = """
+def forward(self, x):
+    y = self.first(x)
+    y = torch.tanh(y)
+    return self.second(y)
+"""
 
 REFUSES = """
 def refuse(*args):

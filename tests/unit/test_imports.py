@@ -105,6 +105,7 @@ ALLOWED = {
                 "branches",
                 "choices",
                 "constructed",
+                "given",
                 "graph",
                 "misplaced",
                 "names",

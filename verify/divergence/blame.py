@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.divergence.alignment import Level
-from verify.divergence.graph import PARTS, VIEWS, Graph, Operation
+from verify.divergence.graph import PARTS, TURNS, VIEWS, Graph, Operation
 from verify.divergence.repair import Repair, Workshop
 from verify.divergence.suspects import Suspects
 from verify.divergence.trials import Match, layouts
@@ -29,8 +29,6 @@ SELECTORS = frozenset(
      "split_with_sizes", "sort", "rot90", "take", "take_along_dim", "repeat_interleave"}
 )  # fmt: skip
 """Operations that choose or order what they are given."""
-TURNS = frozenset({"transpose", "permute", "t", "movedim"})
-"""Views in which the elements are in another order."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Blame:
         region = behind(graph, found, maker) if maker is not None else []
         if len(region) < 2:
             return None
-        workshop = Workshop(graph, found, region, self.mine, _same)
+        workshop = Workshop(graph, found, region, self.mine, same)
         repairs = workshop.repairs(target, expected, self.theirs)
         places = {(f.file, f.line) for f in (r.operation.frame for r in repairs) if f is not None}
         return repairs[0] if len(places) == 1 else None
@@ -143,7 +141,7 @@ class Blame:
             if mine in private:
                 expected = self._shaped(theirs, mine)
                 actual = self.mine.get(mine)
-                if expected is None or actual is None or not _same(expected, actual):
+                if expected is None or actual is None or not same(expected, actual):
                     wrong.append((mine, expected, theirs))
         return wrong, True
 
@@ -174,7 +172,7 @@ class Blame:
         if operation.short == "expand" and not _repeats(expected, wanted[operation.inputs[0]]):
             return [], False
         twin = reference_value if operation.short in VIEWS else None
-        found = [(n, w, twin) for n, w in wanted.items() if n in private and not _same(w, self.mine[n])]
+        found = [(n, w, twin) for n, w in wanted.items() if n in private and not same(w, self.mine[n])]
         if len(found) > 1 and operation.short in ("add", "sub", "mul", "div"):
             elements = self.match.known_candidate.elements
             strange = [f for f in found if not elements[f[0]]]
@@ -202,7 +200,7 @@ class Blame:
         for other, array in self.mine.items():
             if array.size == expected.size and self.match.candidate.behind(other) != behind:
                 made = self.match.candidate.values[other].producer is not None
-                if made and _same(expected, array.reshape(expected.shape)):
+                if made and same(expected, array.reshape(expected.shape)):
                     return other
         return None
 
@@ -297,7 +295,7 @@ def steps(graph: Graph, found: Suspects, operation: Operation) -> list[Operation
     ]
 
 
-def _same(a: Array, b: Array) -> bool:
+def same(a: Array, b: Array) -> bool:
     if a.size != b.size:
         return False
     x, y = a.ravel(), b.reshape(a.shape).ravel()
@@ -341,7 +339,7 @@ def _inverse(operation: Operation, slot: int, expected: Array, mine: Mapping[int
 
 def _repeats(expected: Array, part: Array) -> bool:
     """Whether what is expected is one part over and over."""
-    return _same(expected, np.broadcast_to(part, expected.shape))
+    return same(expected, np.broadcast_to(part, expected.shape))
 
 
 def _unstacked(operation: Operation, expected: Array, mine: Mapping[int, Array]) -> dict[int, Array] | None:
@@ -356,7 +354,7 @@ def _unstacked(operation: Operation, expected: Array, mine: Mapping[int, Array])
         pieces = np.split(expected, edges, axis=axis)
     found: dict[int, Array] = {}
     for number, piece, array in zip(operation.inputs, pieces, arrays, strict=True):
-        if number not in found or (_same(found[number], array) and not _same(piece, array)):
+        if number not in found or (same(found[number], array) and not same(piece, array)):
             found[number] = piece
     return found
 

@@ -16,6 +16,10 @@ VIEWS = frozenset(
      "contiguous", "_to_copy", "unflatten", "flatten", "lift_fresh", "as_strided", "_reshape_alias", "movedim"}
 )  # fmt: skip
 """Operations that hand on all their input's values, in another layout at most."""
+TURNS = frozenset({"transpose", "permute", "t", "movedim"})
+"""Those in which the elements are in another order."""
+JOINS = frozenset({"cat", "stack"})
+"""Operations that put several values into one."""
 PARTS = frozenset({"split", "split_with_sizes", "slice", "select", "chunk", "expand", "unbind"})
 """Operations that hand on part of their input's values, or repeat them."""
 

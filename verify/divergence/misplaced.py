@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from verify.divergence.graph import Frame, Operation
-from verify.divergence.names import handed_on
-from verify.divergence.operands import after_difference, beside, common, final_readers, own
+from verify.divergence.names import called_in_turn, handed_on
+from verify.divergence.operands import after_difference, beside, common, final_readers, missing_call, own
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match
 
@@ -37,7 +37,8 @@ def misplaced(match: Match, sources: Sources) -> Misplaced | None:
             continue
         if right is None and maker is not None:  # the last step was left out
             depth = len(own(maker))
-            moved = _handed_on(match, path, held, sources)
+            call = missing_call(match, maker)
+            moved = called_in_turn(sources, call) if call is not None else _handed_on(match, path, held, sources)
             found.append((depth, Misplaced(held, moved or own(held)[max(len(own(held)) - depth, 0)], maker, True)))
             continue
         depth = _shared(held, right)

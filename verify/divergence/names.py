@@ -154,7 +154,7 @@ def _plain(value: ast.expr) -> bool:
         return _plain(value.body) and _plain(value.orelse)
     if isinstance(value, ast.Attribute):
         return _plain(value.value)
-    return isinstance(value, ast.Name)
+    return isinstance(value, ast.Name | ast.Constant)
 
 
 def _groups(statement: ast.Assign) -> bool:

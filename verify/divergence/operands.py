@@ -121,7 +121,7 @@ def _operand(
         return "differs", neutral.frame, maker.frame
     makers = _shared(match, maker) if kind == "missing" else own(maker)
     reader_frame = frames[min(inner_levels(own(counterpart), makers), len(frames) - 1)]
-    if kind == "missing" and (call := _missing_call(match, maker)) is not None:
+    if kind == "missing" and (call := missing_call(match, maker)) is not None:
         return kind, called_in_turn(sources, call), maker.frame
     sibling = _sibling(match, maker, operation)
     if sibling is not None:
@@ -257,12 +257,12 @@ def _neutral(match: Match, number: int) -> Operation | None:
     return min(filled or first, key=lambda o: o.order, default=None)
 
 
-def _missing_call(match: Match, maker: Operation) -> Frame | None:
+def missing_call(match: Match, maker: Operation) -> Frame | None:
     """Where the like of a module is called whose parameters the candidate never reads: one layer of many."""
     candidate, reference = match.candidate, match.reference
     used = {root for roots, _ in candidate.anchors for root in roots}
-    region = behind(reference, match.reference_suspects, maker)
-    unused = sorted({r for o in region for r in map(reference.root, o.inputs) if r and r not in used})
+    before = (reference.producer(n) for output in maker.outputs for n in reference.ancestors(output))
+    unused = sorted({r for o in before if o is not None for r in map(reference.root, o.inputs) if r and r not in used})
     if len(unused) < 2:
         return None
     parts = [name.split(".") for name in unused]
@@ -272,17 +272,13 @@ def _missing_call(match: Match, maker: Operation) -> Frame | None:
     for (roots, _), orders in sorted(candidate.anchors.items(), key=lambda item: -item[1][0]):
         like = roots[0].split(".")
         for name in parts:
-            alike = (
-                shared > 0
-                and len(like) == len(name)
-                and like[: shared - 1] == name[: shared - 1]
-                and like[shared - 1].isdigit()
-                and name[shared - 1].isdigit()
-                and like[shared:] == name[shared:]
-            )
+            apart = [n for n, pair in enumerate(zip(like, name, strict=False)) if pair[0] != pair[1]]
+            if len(like) != len(name) or len(apart) != 1 or apart[0] >= shared:
+                continue
+            place = apart[0]
             frames = own(candidate.operations[orders[0]])
-            if alike and len(frames) > len(name) - shared - 1:
-                return frames[len(name) - shared - 1]
+            if like[place].isdigit() and name[place].isdigit() and frames:
+                return frames[min(len(name) - place - 2, len(frames) - 1)]  # a library's modules have no frame
     return None
 
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from verify.divergence.attention import other_scale
-from verify.divergence.blame import Blame, Blamed, behind, steps
-from verify.divergence.graph import PARTS, VIEWS, Frame, Operation, Value
+from verify.divergence.blame import Blame, Blamed, behind, same, steps
+from verify.divergence.given import joined_otherwise, turned, unlike
+from verify.divergence.graph import JOINS, PARTS, VIEWS, Frame, Operation, Value
 from verify.divergence.names import grouped, handed_on
 from verify.divergence.operands import Kind, beside, inner_levels, operand, other_operand, other_parameter, own, views
 from verify.divergence.search import Round
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
-
-JOINS = frozenset({"cat", "stack"})
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     theirs = counterpart.frame if counterpart is not None else None
     expected = None
     if number in found.mine and wanted in found.theirs:
-        turned = found.theirs[wanted].transpose(trial.axes) if trial.axes else found.theirs[wanted]
-        expected = np.ascontiguousarray(turned).reshape(found.mine[number].shape)
+        value = found.theirs[wanted].transpose(trial.axes) if trial.axes else found.theirs[wanted]
+        expected = np.ascontiguousarray(value).reshape(found.mine[number].shape)
     attention = behind(match.candidate, match.candidate_suspects, reader)
     scaling = other_scale(attention, found.mine.get(number), counterpart, found.theirs)
     if scaling is not None:
@@ -84,11 +83,43 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
                 sure and not moved.named and frame == operation.frame and all(_at(frame, step) for step in on_the_way)
             )
             return Place(moved.kind, operation, frame, moved.reference, None, sure)
+    if blamed.how == "differs":
+        step = turned(match, operation, counterpart, found.mine, found.theirs, same)
+        if step is not None:
+            return Place("differs", step, step.frame, counterpart.frame if counterpart else theirs, None, False)
+        other = _other_read(match, reader, trial, sources)
+        if isinstance(other, Place):
+            return other
+        sure = sure and not other and not _equal(operation, counterpart)
     kind = "operand" if blamed.how == "operand" else "differs"
     index = _index(match, operation) if kind == "differs" else None
     if index is not None:
         return Place("operand", operation, index, counterpart.frame if counterpart else theirs, counterpart, False)
     return Place(kind, operation, operation.frame, counterpart.frame if counterpart else theirs, counterpart, sure)
+
+
+def _other_read(match: Match, reader: Operation, trial: Trial, sources: Sources) -> Place | bool:
+    """Where one known value is read in another's place, by the values that go into what was replaced on both sides; else
+    whether any other does on one of them."""
+    if trial.counterpart is None or match.known_reference.good(trial.pairs[0][1]):
+        return False
+    theirs = match.reference.operations[trial.counterpart]
+    mine_only, theirs_only = unlike(
+        match,
+        behind(match.candidate, match.candidate_suspects, reader),
+        behind(match.reference, match.reference_suspects, theirs),
+    )
+    if len(mine_only) != 1 or len(theirs_only) != 1 or not match.known_reference.good(theirs_only[0]):
+        return bool(mine_only or theirs_only)
+    operation, _ = mine_only[0]
+    pairs = itertools.pairwise(own(operation))
+    frame = next((f for f in (sources.exchanged(outer, inner) for inner, outer in pairs) if f), operation.frame)
+    return Place("operand", operation, frame, theirs.frame, None, False)
+
+
+def _equal(operation: Operation, counterpart: Operation | None) -> bool:
+    """Whether nothing tells two operations apart that are given the same: then it is not all that they are given."""
+    return counterpart is not None and (operation.name, operation.scalars) == (counterpart.name, counterpart.scalars)
 
 
 def _mended(match: Match, blamed: Blamed, sources: Sources) -> tuple[Kind, Frame | None] | None:
@@ -140,6 +171,10 @@ def _read_by(match: Match, operations: list[Operation]) -> list[Value]:
 def fed(match: Match, trial: Trial, sources: Sources) -> Place:
     operation = match.candidate.operations[trial.operation]
     counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
+    joins, read = joined_otherwise(match), match.candidate.producer(match.candidate.whole(trial.feeds[0][1]))
+    if joins is not None and joins[0] is read:
+        frame = put_in_order(match, *joins, sources) or read.frame
+        return Place("operand", read, frame, joins[1].frame, joins[1], False)
     found = operand(match, operation, counterpart, trial.feeds[0], sources)
     frame = found.candidate
     on_the_way = views(match.candidate, trial.feeds[0][1])

@@ -182,7 +182,7 @@ def _counterparts(match: Match, operation: Operation, number: int) -> Iterator[t
                 yield twin, 5.0 * likeness + shape - 1e-4 * order
     for path, mine_out in candidate.outputs.items():
         if (
-            mine_out == number
+            number in (mine_out, candidate.behind(mine_out))
             and path in reference.outputs
             and reference.values[reference.outputs[path]].count == value.count
         ):

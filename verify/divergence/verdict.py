@@ -14,6 +14,7 @@ from verify.divergence.blame import behind
 from verify.divergence.branches import taken, untaken
 from verify.divergence.choices import other_choice
 from verify.divergence.constructed import constructed, filled_at
+from verify.divergence.given import joined_otherwise
 from verify.divergence.graph import VIEWS, Frame, Graph, Operation
 from verify.divergence.misplaced import misplaced
 from verify.divergence.names import called_in_turn
@@ -86,6 +87,10 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
         return _returned(match, sources["candidate"])
     trial = found.best.trial
     if trial.swap:
+        joins = joined_otherwise(match)
+        if joins is not None:
+            placed = put_in_order(match, joins[0], joins[1], sources["candidate"])
+            return _plainly(match, "operand", *joins, placed or joins[0].frame)
         mine = match.candidate.operations[trial.operation]
         return _plainly(match, "operand", mine, None, _exchange(match, trial, sources["candidate"]) or mine.frame)
     place = fed(match, trial, sources["candidate"]) if trial.feeds else replaced(found, trial, sources["candidate"])

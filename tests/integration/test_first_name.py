@@ -1,0 +1,222 @@
+"""Faults at lines that compute nothing, or beside those that do: what a line hands on, chooses, puts in order or leaves."""
+
+from __future__ import annotations
+
+import pytest
+from second_pass import LINEARS, source
+
+RESIDUAL = """
+def forward(self, x):
+    y = x + self.first(x)
+    return torch.tanh(self.second(y)) + y
+"""
+
+
+def test_a_summand_left_out_is_named_where_the_rest_is_handed_on(localise):
+    body = RESIDUAL.replace("y = x", "z = self.first(x)\n    y = x").replace("x + self.first(x)", "x + z")
+    found = localise(source(body), source(body.replace("y = x + z", "y = z  # here")))
+    assert (found.kind, found.confidence) == ("first-missing", "aligned")
+
+
+def test_a_summand_left_out_of_an_argument_is_named_where_that_is_handed_on(localise):
+    body = """
+    def forward(self, x):
+        return self.inner(self.first(x))
+
+    def inner(self, y):
+        z = y + torch.tanh(y)
+        return self.second(z)
+    """
+    found = localise(source(body), source(body.replace("z = y + torch.tanh(y)", "z = y  # here")))
+    assert found.kind == "first-missing"
+
+
+def test_a_step_left_out_of_a_long_call_is_named_at_its_argument(localise):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        return torch.add(
+            x,
+            self.second(torch.tanh(y)),
+        )
+    """
+    found = localise(source(body), source(body.replace("self.second(torch.tanh(y)),", "self.second(y),  # here")))
+    assert found.kind == "first-missing"
+
+
+LAYERS = """
+def __init__(self, width):
+    super().__init__()
+    self.layers = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(3))
+"""
+LOOP = """
+def forward(self, x):
+    for layer in self.layers:
+        x = x + layer(x)
+    return x
+"""
+
+
+@pytest.mark.parametrize("order", ["self.layers[:-1]", "reversed(self.layers)", "[self.layers[0]] * 3"])
+def test_other_layers_are_named_where_the_loop_chooses_them(localise, order):
+    candidate = LOOP.replace("self.layers:", f"{order}:  # here")
+    assert localise(source(LOOP, LAYERS), source(candidate, LAYERS)).kind in ("first-missing", "first-operand")
+
+
+JOINED = """
+def forward(self, x):
+    a, b = torch.sin(x), torch.cos(x)
+    parts = (a, b)
+    y = torch.cat([part * 2 for part in parts], dim=-1)
+    return self.first(y[..., : x.shape[-1]]) * y[..., x.shape[-1] :]
+"""
+
+
+def test_parts_in_another_order_are_named_where_they_are_put_so(localise):
+    candidate = JOINED.replace("parts = (a, b)", "parts = (b, a)  # here")
+    found = localise(source(JOINED), source(candidate))
+    assert (found.kind, found.confidence) == ("first-operand", "aligned")
+
+
+def test_parts_that_the_joining_line_itself_turns_are_named_there(localise):
+    candidate = JOINED.replace("in parts], dim=-1)", "in parts[::-1]], dim=-1)  # here")
+    assert localise(source(JOINED), source(candidate)).kind in ("first-differs", "first-operand")
+
+
+def test_what_is_repeated_in_turns_is_not_what_is_repeated_as_a_whole(localise):
+    body = """
+    def forward(self, x):
+        y = torch.cat([torch.sin(x[..., :4]), torch.cos(x[..., :4])], dim=-1)
+        y = torch.cat([y, y], dim=-1)
+        return self.first(x) * torch.tanh(y)[..., : x.shape[-1]]
+    """
+    candidate = body.replace("torch.cat([y, y], dim=-1)", "y.repeat_interleave(2, dim=-1)  # here")
+    assert localise(source(body), source(candidate)).kind == "first-differs"
+
+
+def test_a_later_round_that_finds_the_cause_takes_the_place_of_what_it_led_to(localise):
+    body = """
+    def forward(self, x):
+        order = x.sum(-1).argsort(dim=1)
+        chosen = self.first(x).gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
+        return torch.tanh(chosen) + torch.sin(order[..., None] * 0.3)
+    """
+    candidate = body.replace("(dim=1)", "(dim=1).flip(1)  # here")
+    found = localise(source(body), source(candidate))
+    assert not found.others
+
+
+ATTEND = """
+def forward(self, x):
+    query, key, value = self.first(x), self.second(x), torch.tanh(x)
+    scores = (query @ key.transpose(1, 2)).softmax(-1)
+    return scores @ value
+"""
+
+
+def test_a_known_value_in_the_place_of_another_is_no_step_too_many(localise):
+    body = ATTEND.replace("self.second(x),", "self.second(x) * 0.7,")
+    found = localise(source(body), source(body.replace("@ value", "@ key  # here")))
+    assert found.kind == "first-operand"
+
+
+def test_elements_in_another_order_are_named_at_the_step_that_turns_them(localise):
+    body = """
+    def forward(self, x):
+        y = self.first(x).transpose(0, 1).flatten(0, 1)
+        return self.second(y) * torch.arange(len(y))[:, None]
+    """
+    candidate = body.replace(
+        "        return", "        y = y.unflatten(0, (5, -1)).transpose(0, 1).flatten(0, 1)  # here\n        return"
+    )
+    assert localise(source(body), source(candidate)).kind == "first-differs"
+
+
+RETURNED = """
+def forward(self, x):
+    y = self.first(x)
+    z = torch.tanh(y)
+    pooled = self.second(z)
+    return dict(
+        last=z,
+        pooled=pooled,
+    )
+"""
+
+
+def test_a_value_that_is_made_and_used_up_in_one_line_is_named_there(localise):
+    candidate = RETURNED.replace("    z = torch.tanh(y)\n", "").replace("last=z", "last=y")
+    candidate = candidate.replace("self.second(z)", "self.second(torch.tanh(y))  # here")
+    assert localise(source(RETURNED), source(candidate)).kind == "first-operand"
+
+
+def test_a_value_returned_under_another_name_is_named_at_its_argument(localise):
+    found = localise(source(RETURNED), source(RETURNED.replace("last=z,", "last=y,  # here")))
+    assert found.kind == "first-operand"
+
+
+def test_a_summand_left_out_before_the_return_is_named_where_the_rest_is_handed_on(localise):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        y = y + self.second(y)
+        return y[:, 0]
+    """
+    found = localise(source(body), source(body.replace("y = y + self.second(y)", "y = y  # here")))
+    assert found.kind == "first-missing"
+
+
+CHOICE = """
+def forward(self, x):
+    y = torch.tanh(self.first(x))
+    if self.deep:
+        y = torch.tanh(self.second(y))
+    return y
+"""
+CHOOSES = LINEARS.replace("super().__init__()", "super().__init__()\n    self.deep = True")
+
+
+def test_a_way_that_is_not_taken_is_named_at_its_test(localise):
+    found = localise(source(CHOICE, CHOOSES), source(CHOICE.replace("self.deep:", "not self.deep:  # here"), CHOOSES))
+    assert (found.kind, found.confidence) == ("first-branch", "aligned")
+
+
+TURN = """
+def forward(self, x):
+    a, b = torch.sin(self.first(x)), torch.cos(self.second(x))
+    return self.turned(x, a, b)
+
+def turned(self, x, a, b):
+    return x * a + torch.tanh(x) * b
+"""
+SPREAD = TURN.replace("x * a + torch.tanh(x) * b", "torch.addcmul(x * a, torch.tanh(x), b)")
+"""The same in steps of another size, so that the value alone does not say which of the candidate's is at fault."""
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "x + torch.tanh(x) * b",
+        "x * a",
+        "x * a - torch.tanh(x) * b",
+        "x * a + torch.tanh(x) * a",
+        "x * b + torch.tanh(x) * b",
+    ],
+)
+def test_a_small_change_that_would_mend_a_value_tells_its_line(localise, mistake):
+    candidate = TURN.replace("x * a + torch.tanh(x) * b", f"{mistake}  # here")
+    assert localise(source(SPREAD), source(candidate)).kind in ("first-differs", "first-operand", "first-missing")
+
+
+@pytest.mark.parametrize("names", ["x, b, a", "x, a, a"])
+def test_arguments_of_a_call_by_the_names_of_others_are_named_there(localise, names):
+    bodies = (
+        body.replace("self.turned(x, a, b)", "self.turned(x, a, b) + self.turned(a + b, a, b)")
+        for body in (SPREAD, TURN)
+    )
+    reference, candidate = bodies
+    candidate = candidate.replace("self.turned(x, a, b) +", "(\n        self.turned(x, a, b) +").replace(
+        "(a + b, a, b)\n", "(a + b, a, b)\n    )\n"
+    )
+    candidate = candidate.replace("self.turned(x, a, b) +", f"self.turned({names})  # here\n        +")
+    assert localise(source(reference), source(candidate)).kind == "first-operand"

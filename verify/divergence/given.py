@@ -1,0 +1,83 @@
+"""What operations are given that both sides have: whether it is the same, and in the same order of elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verify.divergence.graph import JOINS, TURNS, VIEWS, Graph, Operation
+from verify.divergence.suspects import Suspects
+from verify.divergence.trials import Match
+
+Array = NDArray[Any]
+
+
+def unlike(
+    match: Match, mine: list[Operation], theirs: list[Operation]
+) -> tuple[list[tuple[Operation, int]], list[int]]:
+    """Of two groups of operations that make the like, what only one is given from outside: the candidate's with what
+    reads it, and the reference's. Whole numbers and single ones are left out."""
+    given = _given(match.candidate, match.candidate_suspects, mine)
+    wanted = _given(match.reference, match.reference_suspects, theirs)
+    twins = {n: _twins(match, n) for n in given}
+    only_mine = [(operation, n) for n, operation in given.items() if not twins[n] & set(wanted)]
+    used = {t for found in twins.values() for t in found}
+    return only_mine, [n for n in wanted if n not in used]
+
+
+def joined_otherwise(match: Match) -> tuple[Operation, Operation] | None:
+    """The first operation that joins what the reference joins, all of it known, in another order; and the reference's."""
+    for mine in (o for o in match.candidate.operations if o.short in JOINS):
+        parts = [_twins(match, match.candidate.behind(n)) for n in mine.inputs]
+        for theirs in (o for o in match.reference.operations if o.short == mine.short):
+            wanted = [match.reference.behind(n) for n in theirs.inputs]
+            if len(wanted) != len(parts) or len(set(wanted)) < 2:
+                continue
+            apart = [n for n, (part, one) in enumerate(zip(parts, wanted, strict=True)) if one not in part]
+            if apart and all(any(one in parts[n] for n in apart) for one in (wanted[n] for n in apart)):
+                return mine, theirs
+    return None
+
+
+def turned(
+    match: Match,
+    operation: Operation,
+    counterpart: Operation | None,
+    mine: Mapping[int, Array],
+    theirs: Mapping[int, Array],
+    same: Callable[[Array, Array], bool],
+) -> Operation | None:
+    """The step that laid out what an operation is given in another order than its counterpart is given it in, where
+    nothing else tells the two apart. mine, theirs: captured values by number."""
+    if counterpart is None or counterpart.short != operation.short or counterpart.scalars != operation.scalars:
+        return None
+    for number, wanted in zip(operation.inputs, counterpart.inputs, strict=False):
+        if number not in mine or wanted not in theirs or mine[number].shape != theirs[wanted].shape:
+            continue
+        if not same(theirs[wanted], mine[number]):
+            step = match.candidate.producer(number)
+            while step is not None and step.short in VIEWS:
+                if step.short in TURNS:
+                    return step
+                step = match.candidate.producer(step.inputs[0])
+    return None
+
+
+def _given(graph: Graph, found: Suspects, operations: list[Operation]) -> dict[int, Operation]:
+    """By value, without its views, the first operation that reads it from outside."""
+    given: dict[int, Operation] = {}
+    for operation in operations:
+        for number in operation.inputs:
+            value = graph.values[number]
+            if number not in found.values and value.kind == "float" and value.count > 1:
+                given.setdefault(graph.behind(number), operation)
+    return given
+
+
+def _twins(match: Match, number: int) -> set[int]:
+    """What the reference has for a candidate's value, without views."""
+    twins = match.known_candidate.twins
+    views = [n for n in range(len(match.candidate.values)) if match.candidate.behind(n) == number]
+    return {match.reference.behind(t) for n in (number, *views) for t in twins.get(n, ())}
