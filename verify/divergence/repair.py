@@ -93,7 +93,8 @@ class Workshop:
             made = self._replay.after(edit.changed, target, edit.start)
         except Opaque:
             return False
-        return made.size == expected.size and self._close(made, expected.reshape(made.shape))
+        whole = made.size == expected.size and bool(np.isfinite(made).all())
+        return whole and self._close(made, expected.reshape(made.shape))
 
     def _exchanges(self) -> Iterator[_Edit]:
         """Two values that are read from outside, each in the other's place."""

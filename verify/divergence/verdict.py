@@ -99,8 +99,11 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
     counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
     compared = place.counterpart or counterpart
     if kind == "differs" and compared is not None:
-        given = same_given(match, operation, compared)
-        made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
+        steps = behind(match.reference, match.reference_suspects, compared)
+        alike = next((one for one in steps if same_given(match, operation, one)), None)
+        made = setting_of(
+            operation, alike or compared, sources["candidate"], origins["candidate"], same_given=alike is not None
+        )
         if made is not None:
             kind, (setting, frame) = "setting", made
     sure = complete and place.sure and not match.cut

@@ -169,6 +169,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         self._values: list[list[Any]] = []  # shape, kind, leaf, producer, whole (the leaf of a view of all of it)
         self._vectors: dict[int, list[float]] = {}
         self._sketches: dict[int, tuple[torch.Tensor, int]] = {}
+        self._waiting = prints.Waiting()
+        self._views: dict[int, int] = {}  # by view, what it is a view of all of, whose sketch is its own
         self._storages: dict[int, _Storage] = {}
         self._stacks: dict[Any, int] = {}
         self._stack_list: list[Any] = []
@@ -254,15 +256,24 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         return number
 
     def _print(self, number: int, tensor: torch.Tensor, viewed: tuple[int, torch.Tensor] | None) -> None:
-        if viewed is not None and viewed[0] in self._vectors and not tensor.is_complex():
+        small = tensor.numel() <= prints.SMALL
+        if viewed is not None and not tensor.is_complex() and (small or viewed[0] in self._vectors):
             before, source = viewed
+            if small:
+                self._waiting.add(number, tensor, sketched=False)
+                self._views[number] = before
+                return
             self._vectors[number] = prints.of_view(tensor, source, self._vectors[before])
             if before in self._sketches:
                 self._sketches[number] = self._sketches[before]
             return
         shown = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        sketched = tensor.is_floating_point() and 8 <= shown.numel() <= LARGEST_SKETCHED
+        if small:
+            self._waiting.add(number, shown, sketched)
+            return
         self._vectors[number] = prints.vector(shown)
-        if tensor.is_floating_point() and 8 <= shown.numel() <= LARGEST_SKETCHED:
+        if sketched:
             self._sketches[number] = prints.sketch(shown)
 
     # operations
@@ -393,6 +404,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         }
 
     def arrays(self) -> dict[str, torch.Tensor]:
+        with torch._C.DisableTorchFunction():
+            self._waiting.make()
+        self._vectors |= self._waiting.vectors
+        self._sketches |= self._waiting.sketches
+        for view, before in self._views.items():  # in order: a view of a view comes later
+            if before in self._sketches:
+                self._sketches[view] = self._sketches[before]
         missing = [float("nan")] * prints.WHOLE
         table = _table([self._vectors.get(number, missing) for number in range(len(self._values))])
         starts, bounds, hashes = [0], [], []

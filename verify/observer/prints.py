@@ -7,9 +7,11 @@ and a sketch of the elements themselves, so that a slice of a fused tensor, or a
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 PROJECTIONS = 4
 WIDTH = 65_536
@@ -20,6 +22,10 @@ MANTISSA_DROPPED = 22
 """Bits of float64 that a sketched element forgets: two elements are one within 1e-9 of their size."""
 AXES = 6
 WHOLE = 4 + PROJECTIONS + AXES
+SMALL = 2**16
+"""Elements of a value whose prints are made with those of others of its shape: one by one, calls would cost the most."""
+MOST_WAITING = 2**23
+"""Bytes of copies that wait for that."""
 
 
 @lru_cache(maxsize=4)
@@ -44,6 +50,57 @@ def vector(tensor: torch.Tensor) -> list[float]:
     norm = found[0] or 1.0
     found[3] = found[3] / norm / norm * flat.numel() ** 0.5
     return found + [0.0] * (WHOLE - len(found))
+
+
+class Waiting:
+    """Copies of small values, whose prints are made together: `vectors` and `sketches`, by number, after `make`."""
+
+    def __init__(self) -> None:
+        self.vectors: dict[int, list[float]] = {}
+        self.sketches: dict[int, tuple[torch.Tensor, int]] = {}
+        self._groups: dict[Any, list[tuple[int, torch.Tensor, bool]]] = {}
+        self._bytes = 0
+
+    def add(self, number: int, tensor: torch.Tensor, sketched: bool) -> None:
+        """A value of at most SMALL elements, real; sketched: floating point, and in need of a sketch too."""
+        copy = tensor.detach().to(torch.float64, copy=True, memory_format=torch.contiguous_format)
+        self._groups.setdefault((copy.device, tuple(copy.shape)), []).append((number, copy, sketched))
+        self._bytes += copy.numel() * 8
+        if self._bytes > MOST_WAITING:
+            self.make()
+
+    def make(self) -> None:
+        """Makes the prints of all that waits."""
+        for group in self._groups.values():
+            numbers = [number for number, _, _ in group]
+            stacked = torch.stack([copy for _, copy, _ in group])
+            self.vectors.update(zip(numbers, _vectors(stacked), strict=True))
+            chosen = [place for place, (_, _, sketched) in enumerate(group) if sketched]
+            if chosen:
+                found = _sketches(stacked if len(chosen) == len(group) else stacked[chosen])
+                self.sketches.update(zip((numbers[place] for place in chosen), found, strict=True))
+        self._groups, self._bytes = {}, 0
+
+
+def _vectors(stacked: torch.Tensor) -> list[list[float]]:
+    """`vector` of each of several tensors of one shape, [K, ...] float64."""
+    flat = stacked.reshape(len(stacked), -1)
+    if not flat.shape[1]:
+        return [[0.0] * WHOLE for _ in range(len(flat))]
+    signs = _signs(flat.device)
+    norms = torch.linalg.vector_norm(flat, dim=1)
+    cubes = (flat * flat * flat).sum(1)
+    scale = torch.where(norms == 0, torch.ones_like(norms), norms)
+    cubes = cubes / scale / scale * flat.shape[1] ** 0.5
+    sums = [norms, flat.sum(1), torch.linalg.vector_norm(flat, 1, dim=1), cubes]
+    wide = [axis for axis, size in enumerate(stacked.shape) if axis and size > 1][:AXES]
+    every = range(1, stacked.ndim)
+    marginals = (
+        [flat for _ in wide] if len(wide) < 2 else [stacked.sum([a for a in every if a != axis]) for axis in wide]
+    )
+    projected = [flat @ signs[:, : flat.shape[1]].T, *((m @ signs[0, : m.shape[1]])[:, None] for m in marginals)]
+    table = torch.cat([torch.stack(sums, 1), *projected], 1)
+    return [row + [0.0] * (WHOLE - len(row)) for row in table.tolist()]
 
 
 def of_view(tensor: torch.Tensor, before: torch.Tensor, vector_before: list[float]) -> list[float]:
@@ -87,17 +144,31 @@ def sketch(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
 
     Zeros are left out. Only for floating point values.
     """
-    bits = tensor.detach().to(torch.float64).reshape(-1).view(torch.int64)
+    (found,) = _sketches(tensor.detach().to(torch.float64)[None])
+    return found
+
+
+def _sketches(stacked: torch.Tensor) -> list[tuple[torch.Tensor, int]]:
+    """`sketch` of each of several tensors of one shape, [K, ...] float64."""
+    bits = stacked.reshape(len(stacked), -1).view(torch.int64)
+    count = bits.shape[1]
     mixed = bits + (1 << (MANTISSA_DROPPED - 1))  # the sign goes with the mask
     mixed.bitwise_and_(LARGEST_HASH).bitwise_right_shift_(MANTISSA_DROPPED)
     mixed.mul_(-7046029254386353131).bitwise_and_(LARGEST_HASH)
-    bound = LARGEST_HASH
-    if mixed.numel() > 4 * KEPT:
-        cut = LARGEST_HASH // mixed.numel() * 3 * KEPT
-        fewer = mixed[mixed < cut]
-        if fewer.numel() >= KEPT:
-            mixed, bound = fewer, cut
-    kept = np.unique(mixed.cpu().numpy())
+    if count <= 4 * KEPT:
+        return [_smallest(row, LARGEST_HASH) for row in mixed.cpu().numpy()]
+    cut = LARGEST_HASH // count * 3 * KEPT
+    below = mixed < cut
+    sizes = below.sum(1).cpu()
+    rows = np.split(mixed[below].cpu().numpy(), np.cumsum(sizes.numpy())[:-1])
+    return [
+        _smallest(row, cut) if len(row) >= KEPT else _smallest(mixed[place].cpu().numpy(), LARGEST_HASH)
+        for place, row in enumerate(rows)
+    ]
+
+
+def _smallest(hashes: NDArray[np.int64], bound: int) -> tuple[torch.Tensor, int]:
+    kept = np.unique(hashes)
     kept = kept[kept != 0]
     if len(kept) > KEPT:
         kept = kept[:KEPT]
