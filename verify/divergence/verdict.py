@@ -100,13 +100,11 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
     compared = place.counterpart or counterpart
     if kind == "differs" and compared is not None:
         steps = behind(match.reference, match.reference_suspects, compared)
-        alike = next((one for one in steps if same_given(match, operation, one)), None)
-        made = setting_of(
-            operation, alike or compared, sources["candidate"], origins["candidate"], same_given=alike is not None
-        )
+        given = any(same_given(match, operation, one) for one in steps)
+        made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
         if made is not None:
             kind, (setting, frame) = "setting", made
-    sure = complete and place.sure and not match.cut
+    sure = complete and place.sure and not match.cut and kind != "setting"  # where a number was made is an inference
     if kind == "differs" and compared is not None and compared.short == operation.short:
         sure = sure and compared.scalars == operation.scalars  # else the number came from somewhere
     parted = put_in_order(match, operation, compared, sources["candidate"]) if kind == "differs" else None
