@@ -63,6 +63,7 @@ class Parameter(Tensor):
 class Buffer(Tensor):
     persistent: bool
     made: Place | None = None
+    filled: Place | None = None
 
 
 class Module(Form):
@@ -72,12 +73,16 @@ class Module(Form):
     location: Place | None
 
 
+class Made(Module):
+    made: Place | None = None
+
+
 class Structure(Form):
     parameters: list[Parameter]
     buffers: list[Buffer]
     order: list[Name]
     tied: list[list[Name]]
-    modules: list[Module]
+    modules: list[Made]
     location: Place | None
 
     @model_validator(mode="after")

@@ -73,3 +73,44 @@ def test_a_finding_of_initial_values_names_the_line_that_filled_them_last(duo):
     (finding,) = (f for f in report.findings if f.subject == "more.bias")
     assert finding.reference.line == line_of(duo, "left", fills["left"])
     assert finding.candidate.line == line_of(duo, "right", fills["right"])
+
+
+LACKS = "self.more = nn.Linear(3, 4)"
+
+
+@pytest.mark.parametrize(
+    ("subject", "left", "right"),
+    [
+        ("more.bias", LACKS, "self.more = nn.Linear(3, 4, bias=False)"),
+        ("more.weight", LACKS, "self.less = nn.Linear(3, 4)"),
+        ("own", "self.own = nn.Parameter(torch.ones(7))", "self.mine = nn.Parameter(torch.ones(7))"),
+        ("own", "self.own = nn.Parameter(torch.ones(7))", "self.register_buffer('own', torch.ones(7))"),
+        ("more.1.weight", "self.more = nn.ModuleList(nn.Linear(3, 4) for _ in range(2))", "self.more = nn.ModuleList([nn.Linear(3, 4)])"),
+    ],
+)  # fmt: skip
+def test_what_one_side_made_instead_is_named(duo, subject, left, right):
+    duo.write("left", init="self.scale = 1.0\n" + left)
+    duo.write("right", init=right)
+    report = duo.run(checks=("structure",))
+    (finding,) = (f for f in report.findings if f.subject == subject and f.kind == "missing-in-candidate")
+    assert finding.candidate.line == line_of(duo, "right", right)
+
+
+def test_a_parameter_of_another_shape_is_not_taken_for_what_is_lacking(duo):
+    duo.write("left", init="self.own = nn.Parameter(torch.ones(7))")
+    duo.write("right", init="self.mine = nn.Parameter(torch.ones(8))")
+    report = duo.run(checks=("structure",))
+    (finding,) = (f for f in report.findings if f.subject == "own")
+    assert finding.candidate.name == "Model"
+
+
+def test_a_buffer_is_named_where_it_is_registered_or_filled_by_what_differs(duo):
+    made = "self.register_buffer('seen', torch.empty({n}), persistent={saved})\n"
+    for side, saved, value in (("left", True, 1), ("right", False, 2)):
+        duo.write(side, init=made.format(n=3, saved=saved) + f"with torch.no_grad(): self.seen.fill_({value})")
+    duo.spec(checks={"structure": {}, "buffers": {}})
+    report = duo.run()
+    (saved,) = (f for f in report.findings if f.subject == "seen.persistent")
+    (values,) = (f for f in report.findings if f.subject == "seen")
+    assert saved.candidate.line == line_of(duo, "right", "register_buffer('seen'")
+    assert values.candidate.line == line_of(duo, "right", "self.seen.fill_(2)")

@@ -59,8 +59,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     for name in sorted(left.keys() | right.keys()):
         if not make.ignored(name):
             places = {
-                "reference": structure.made(r.result, "buffers", name),
-                "candidate": structure.made(c.result, "buffers", own.get(name, name)),
+                "reference": structure.made(r.result, "buffers", name, "filled"),
+                "candidate": structure.made(c.result, "buffers", own.get(name, name), "filled"),
             }
             _one(job, make, outcome, name, (left.get(name), right.get(name)), dtypes.get(name, ""), places)
     if not outcome.compared:

@@ -80,10 +80,34 @@ def owner(result: Mapping[str, Any], name: str) -> Location | None:
         path = path.rpartition(".")[0]
 
 
-def made(result: Mapping[str, Any], group: str, name: str) -> Location | None:
-    """The line that made a parameter or buffer; the class that holds it where a side does not tell."""
-    place = next((e.get("made") for e in result.get(group, []) if e["name"] == name), None)
+def made(result: Mapping[str, Any], group: str, name: str, told: str = "made") -> Location | None:
+    """The line that made (or, as `told`, filled) a parameter or buffer; the class that holds it where a side does not
+    tell."""
+    place = next((e.get(told) for e in result.get(group, []) if e["name"] == name), None)
     return location(place) or owner(result, name)
+
+
+def instead(result: Mapping[str, Any], others: Sequence[Mapping[str, Any]], name: str, shape: Any) -> Location | None:
+    """Where a side made something else than the parameter or buffer that it lacks: the other kind of that name, one of
+    its shape whose name differs in one place (`others`: what only this side has), or the library's module that could
+    hold it. The class that could, where it did nothing of the kind."""
+    modules = {m["path"]: m for m in result.get("modules", [])}
+    for entry in (e for group in GROUPS for e in result.get(group, []) if e["name"] == name):
+        return location(entry.get("made")) or owner(result, name)
+    wanted = name.split(".")
+    for entry in others:
+        parts = entry["name"].split(".")
+        start = next((n for n, (a, b) in enumerate(zip(parts, wanted, strict=False)) if a != b), 0)
+        rest = len(wanted) - start - 1
+        if entry["shape"] == shape and len(parts) > start + rest and parts[len(parts) - rest :] == wanted[start + 1 :]:
+            module = modules.get(".".join(parts[: start + 1]))
+            return location((module or entry).get("made")) or owner(result, entry["name"])
+    path = name.rpartition(".")[0]
+    while path and path not in modules:
+        path = path.rpartition(".")[0]
+    holder = modules.get(path, {})
+    own = holder.get("location") and holder["location"].get("own")
+    return (None if own else location(holder.get("made"))) or owner(result, name)
 
 
 def _maker(job: Job, group: str) -> Maker:
@@ -114,6 +138,9 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
     for name in [*left, *(n for n in right if n not in left)]:
         a, b = left.get(name), right.get(name)
         places = {"reference": made(r, group, name), "candidate": made(c, group, names.candidate(name))}
+        if b is None and a is not None:
+            others = [e for e in c[group] if not set(names.reference(e["name"])) & set(left)]
+            places["candidate"] = instead(c, others, names.candidate(name), a["shape"])
         if a is None or b is None:
             kind = "missing-in-reference" if a is None else "missing-in-candidate"
             details = {"reference": _shape(a), "candidate": _shape(b)}
@@ -150,7 +177,7 @@ def _in_reference_words(
 
 def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What is compared of a parameter or buffer."""
-    return {key: value for key, value in entry.items() if key not in ("name", "made")}
+    return {key: value for key, value in entry.items() if key not in ("name", "made", "filled")}
 
 
 def _shape(entry: Mapping[str, Any] | None) -> str:

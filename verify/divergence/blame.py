@@ -7,6 +7,7 @@ both sides have, to the first operation whose inputs are as they should be.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -392,11 +393,13 @@ def _arithmetic(
 
 
 def _reduced(array: Array, shape: tuple[int, ...]) -> Array:
-    """One value for each element that was broadcast: the median over what it was broadcast to."""
+    """One value for each element that was broadcast: the median over what it was broadcast to; NaN of NaN alone."""
     found = np.where(np.isfinite(array), array, np.nan)
-    for _ in range(found.ndim - len(shape)):
-        found = np.nanmedian(found, axis=0) if found.shape[0] > 1 else found[0]
-    for axis, size in enumerate(shape):
-        if size == 1 and found.shape[axis] != 1:
-            found = np.nanmedian(found, axis=axis, keepdims=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for _ in range(found.ndim - len(shape)):
+            found = np.nanmedian(found, axis=0) if found.shape[0] > 1 else found[0]
+        for axis, size in enumerate(shape):
+            if size == 1 and found.shape[axis] != 1:
+                found = np.nanmedian(found, axis=axis, keepdims=True)
     return found

@@ -98,6 +98,10 @@ class Origins:
         """The user's line that last set what a module calls `name`; else the one that made the module."""
         return _innermost(self._set.get(module, {}).get(name) or self._made.get(module))
 
+    def registered(self, module: nn.Module, name: str) -> dict[str, Any] | None:
+        """The user's line that last registered a buffer; else the one that `line` gives."""
+        return _innermost(self._registered.get(module, {}).get(name)) or self.line(module, name)
+
     def filled(self, module: nn.Module, name: str) -> dict[str, Any] | None:
         """The user's line that last wrote a parameter while the model was made; else the one that `line` gives."""
         return _innermost(self._filled.get(module, {}).get(name)) or self.line(module, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -14,9 +15,10 @@ from .values import dtype_name
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns parameters [{name, shape, dtype, requires_grad, made}] and buffers [{name, shape, dtype, persistent, made}]
-    in the model's order, made being the user's line that did; state_dict keys in order, groups of names that share one tensor, modules [{path, class, stateful,
-    location}], and arrays: every buffer's values by name.
+    Returns parameters [{name, shape, dtype, requires_grad, made}], buffers [{name, shape, dtype, persistent, made,
+    filled}] and modules [{path, class, stateful, location, made}] in the model's order, made being the user's line that
+    did and filled the one that last wrote; state_dict keys in order, groups of names that share one tensor, and arrays:
+    every buffer's values by name.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
@@ -24,9 +26,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     persistent = set(model.state_dict(keep_vars=True))
     modules = dict(model.named_modules(remove_duplicate=False))
 
-    def made(name: str) -> dict[str, Any] | None:
+    def said(tell: Callable[[nn.Module, str], Any], name: str) -> Any:
         path, _, own = name.rpartition(".")
-        return builder.origins.line(modules[path], own)
+        return tell(modules[path], own)
+
+    origins = builder.origins
 
     return {
         "parameters": [
@@ -35,17 +39,27 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
                 "shape": list(p.shape),
                 "dtype": dtype_name(p),
                 "requires_grad": p.requires_grad,
-                "made": made(n),
+                "made": said(origins.line, n),
             }
             for n, p in model.named_parameters(remove_duplicate=False)
         ],
         "buffers": [
-            {"name": n, "shape": list(b.shape), "dtype": dtype_name(b), "persistent": n in persistent, "made": made(n)}
+            {
+                "name": n,
+                "shape": list(b.shape),
+                "dtype": dtype_name(b),
+                "persistent": n in persistent,
+                "made": said(origins.registered, n),
+                "filled": said(origins.line, n),
+            }
             for n, b in buffers
         ],
         "order": list(model.state_dict(keep_vars=True)),
         "tied": _tied(model),
-        "modules": [described(path, module, root) for path, module in model.named_modules(remove_duplicate=False)],
+        "modules": [
+            {**described(path, module, root), "made": said(origins.line, path) if path else None}
+            for path, module in model.named_modules(remove_duplicate=False)
+        ],
         "location": locate.of_class(model, root),
         "arrays": {name: b for name, b in buffers if not b.is_meta},
         "note": note,
