@@ -1,10 +1,11 @@
 """How often the first divergence is the line at fault, on seeded faults, and what the second pass costs.
 
-    python benchmarks/localisation.py [--only NAME ...] [--plain | --stacked | --others] [--budget N] [--jobs N] [--json FILE]
+    python benchmarks/localisation.py [--only NAME ...] [--plain | --stacked | --others] [--corpus hand|operator]
+        [--budget N] [--seed N] [--device cpu|cuda] [--jobs N] [--json FILE]
 
 Two corpora of faults that a forward pass shows and that are at a line of the candidate: those of
 `tests/mutations/seeded_faults.py`, and as many as --budget says of those that the self-test's operators make of the
-model's source, one of each kind before the second of any, by seed 0. Each is seeded into a copy of the pair and run
+model's source, one of each kind before the second of any, by --seed. Each is seeded into a copy of the pair and run
 through the whole verifier, once as it is and once on top of three harmless rewrites that fit beside it
 (`tests/mutations/harmless_rewrites.py`; the self-test's own for its faults). The lines at fault are those that the
 seeding changed, by comparing the sources; the functions at fault are those that these lines are in.
@@ -74,7 +75,7 @@ def stack(fault: Fault, place: Path) -> tuple[str, ...]:
     return tuple(done)
 
 
-def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | None:
+def measure(name: str, fault: Fault, stacked: bool, device: str, servers: Servers) -> Row | None:
     """Seeds one fault of a corpus and runs the verifier.
 
     None where no value of an output differs: where no case does, which is for the detection tests to judge, where one
@@ -90,7 +91,7 @@ def measure(name: str, fault: Fault, stacked: bool, servers: Servers) -> Row | N
         tiny = preset()
         for case in (fault.case,) if fault.case else fault.cases or CASES:
             started = time.perf_counter()
-            options = Options(checks=("forward",), cases=(case,), device="cpu", processors=1)
+            options = Options(checks=("forward",), cases=(case,), device=device, processors=1)
             report = run(tiny, place, options, servers=servers)
             if report.verdict == Verdict.DIFFERENT:
                 if not any(f.kind in OF_VALUES for f in report.findings):
@@ -135,12 +136,12 @@ def by_hand() -> list[Fault]:
     return [f for f in FAULTS if f.check == "forward" and f.owner and f.file == MODEL]
 
 
-def by_operator() -> Iterator[Fault]:
+def by_operator(seed: int) -> Iterator[Fault]:
     """The faults that the self-test's operators make of the model's source, in the order in which it chooses."""
     source = (ROOT / MODEL).read_bytes()
     sites = [m for m in of_source(MODEL, source) if not m.harmless and m.edit is not None]
     names: set[str] = set()
-    for site in in_turn(sites, 0):
+    for site in in_turn(sites, seed):
         assert site.edit is not None
         after = site.edit.apply(source)
         name = f"{site.kind}@{site.edit.line}"
@@ -159,13 +160,14 @@ def replacement(source: bytes, edit: Edit) -> tuple[str, str]:
 
 
 def rows_of(
-    name: str, faults: Iterator[Fault], budget: int | None, stacked: bool, servers: Servers, jobs: int
+    name: str, faults: Iterator[Fault], budget: int | None, stacked: bool, servers: Servers, chosen: argparse.Namespace
 ) -> Iterator[Row]:
     """Rows of the first faults of a corpus that a case shows, at most `budget`, several at a time, in order."""
     found = 0
-    with ThreadPoolExecutor(jobs) as pool:
-        while (some := list(itertools.islice(faults, 2 * jobs))) and (budget is None or found < budget):
-            for fault, one in zip(some, pool.map(lambda f: measure(name, f, stacked, servers), some), strict=True):
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        while (some := list(itertools.islice(faults, 2 * chosen.jobs))) and (budget is None or found < budget):
+            measured = pool.map(lambda f: measure(name, f, stacked, chosen.device, servers), some)
+            for fault, one in zip(some, measured, strict=True):
                 if one is None:
                     print(f"{name} {fault.name}: no value differs", flush=True)
                 elif budget is None or found < budget:
@@ -223,7 +225,10 @@ def main() -> None:
     parser.add_argument(
         "--checks", nargs="+", choices=CHECKS, default=[], help="of other findings those of these checks"
     )
+    parser.add_argument("--corpus", choices=("hand", "operator"), help="of outputs this corpus alone")
     parser.add_argument("--budget", type=int, default=60, help="faults of the second corpus")
+    parser.add_argument("--seed", type=int, default=0, help="which faults of the second corpus come first")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where outputs are computed")
     parser.add_argument("--part", default="1/1", help="of several machines or processes the share of one, such as 2/8")
     parser.add_argument("--merge", type=Path, nargs="+", help="JSON files of parts: print their summary, run nothing")
     parser.add_argument("--jobs", type=int, default=cpus(), help="how many at a time")
@@ -249,14 +254,13 @@ def main() -> None:
 
 def outputs_of(name: str, stacked: bool, chosen: argparse.Namespace, servers: Servers) -> Iterator[Row]:
     """Rows of both corpora of faults that an output shows, told as they come."""
-    hand, operator = (shared(faults, chosen) for faults in (by_hand(), by_operator()))
-    budget = -(-chosen.budget // parts_of(chosen)[1])
-    for one in itertools.chain(
-        rows_of("by hand", hand, None, stacked, servers, chosen.jobs),
-        rows_of("operator", operator, budget, stacked, servers, chosen.jobs),
-    ):
-        print(f"{name:8}{one}", flush=True)
-        yield one
+    share = -(-chosen.budget // parts_of(chosen)[1])
+    corpora = {"hand": ("by hand", by_hand(), None), "operator": ("operator", by_operator(chosen.seed), share)}
+    for corpus in (chosen.corpus,) if chosen.corpus else corpora:
+        title, faults, budget = corpora[corpus]
+        for one in rows_of(title, shared(faults, chosen), budget, stacked, servers, chosen):
+            print(f"{name:8}{one}", flush=True)
+            yield one
 
 
 def others_of(chosen: argparse.Namespace, servers: Servers) -> Iterator[Row]:
