@@ -243,7 +243,7 @@ def main() -> None:
         for name, stacked in (("plain", False), ("stacked", True)):
             if not chosen.others and (chosen.plain == chosen.stacked or stacked == chosen.stacked):
                 result[name] = told(name, list(outputs_of(name, stacked, chosen, servers)))
-        if chosen.others or not chosen.stacked:
+        if chosen.others or not (chosen.stacked or chosen.corpus):
             result[CORPUS] = told(CORPUS, list(others_of(chosen, servers)))
         if not chosen.no_cost:
             result["cost"] = cost(servers)
