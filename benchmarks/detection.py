@@ -34,11 +34,11 @@ from seeded_faults import FAULTS  # noqa: E402
 from usual_checks import CHECKS, SIZES  # noqa: E402
 
 from verify import spec  # noqa: E402
+from verify.edits import Edit  # noqa: E402
 from verify.selftest import shadow  # noqa: E402
 from verify.selftest.mutant import Mutant, in_turn  # noqa: E402
 from verify.selftest.result import Seeded  # noqa: E402
 from verify.selftest.run import Options, Seeder, opened  # noqa: E402
-from verify.selftest.syntax import Edit  # noqa: E402
 from verify.side import cpus  # noqa: E402
 from verify.spec import Spec  # noqa: E402
 

@@ -40,12 +40,12 @@ from seeded_faults import FAULTS  # noqa: E402
 
 from verify import pair, spec  # noqa: E402
 from verify.checks.base import Job, Scene  # noqa: E402
+from verify.edits import Edit, same_program  # noqa: E402
 from verify.explain import OF_VALUES  # noqa: E402
 from verify.report import Report, Verdict  # noqa: E402
 from verify.run import Options, run  # noqa: E402
 from verify.scenes import values_of  # noqa: E402
 from verify.selftest.mutant import compiles, in_turn, of_source  # noqa: E402
-from verify.selftest.syntax import Edit, same_program  # noqa: E402
 from verify.side import Servers, cpus  # noqa: E402
 
 CASES = ("image", "dim-image", "video-2-frames", "rms-norm", "eager-attention", "other-values", "residual-top-k")

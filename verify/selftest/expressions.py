@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-from verify.selftest.syntax import Edit, Tree
+from verify.edits import Edit, Tree
 
 Operator = Callable[[Tree, ast.AST], Iterator[Edit]]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from verify.edits import Edit, Tree
 from verify.selftest import expressions, rewrites, statements
-from verify.selftest.syntax import Edit, Tree
 
 
 @dataclass(frozen=True, kw_only=True)

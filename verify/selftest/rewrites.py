@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
+from verify.edits import Edit, Function, Tree
 from verify.selftest.expressions import Operator
-from verify.selftest.syntax import Edit, Function, Tree
 
 SAFE_METHODS = {"view": "reshape", "transpose": "swapaxes"}
 

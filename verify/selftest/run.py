@@ -14,13 +14,13 @@ from pathlib import Path
 from verify import __version__, pair
 from verify.cases import batch
 from verify.checks import available
+from verify.edits import same_program
 from verify.run import chosen
 from verify.selftest import modules
 from verify.selftest.fingerprint import fingerprint
 from verify.selftest.gate import Gate, Judged, gate_of
 from verify.selftest.mutant import SOURCE_KINDS, Mutant, compiles, in_turn, of_source
 from verify.selftest.result import Result, Seeded, by_kind
-from verify.selftest.syntax import same_program
 from verify.side import Server, Servers, SideError, cpus
 from verify.spec import Spec
 from verify.trace import Ask

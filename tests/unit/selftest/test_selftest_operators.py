@@ -8,9 +8,9 @@ from textwrap import dedent
 import pytest
 from unit_builders import ROOT
 
+from verify.edits import Tree, same_program
 from verify.selftest import expressions, rewrites, statements
 from verify.selftest.mutant import SOURCE_KINDS, Mutant, compiles, in_turn, of_source
-from verify.selftest.syntax import Tree, same_program
 
 MODEL = (ROOT / "llavavit" / "modeling_llava_vit.py").read_bytes()
 

@@ -1,4 +1,4 @@
-"""A source file as operators see it: its tree, what is worth changing in it, and where each node's text lies."""
+"""A source file as those see it that change it: its tree, what is worth changing in it, and where each node's text lies."""
 
 from __future__ import annotations
 
