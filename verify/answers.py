@@ -362,6 +362,7 @@ FORMS: dict[str, type[Form]] = {
     "lacking": Lacking,
     "steps": Steps,
     "operations": Operations,
+    "mended": Operations,
     "backward": Operations,
     "rounding": Operations,
     "reached": Reached,

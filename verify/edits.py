@@ -75,6 +75,11 @@ class Tree:
         return Edit(start=start, end=end, new=new, line=left.lineno, last=right.end_lineno)  # type: ignore[attr-defined]
 
     @cached_property
+    def functions(self) -> list[Function]:
+        """Every function, whatever it is in."""
+        return [n for n in ast.walk(self.root) if isinstance(n, Function)]
+
+    @cached_property
     def nodes(self) -> list[ast.AST]:
         """What can change what the model does, in the order of the text: no annotations, documentation, messages or
         refusals of bad input."""

@@ -218,6 +218,11 @@ FINDINGS: dict[str, Text] = {
         "what follows at {reference_place}",
         "{candidate_place} 处的分支取决于计算出的值并进入 {operation}；参考实现在 {reference_place} 处计算后续值",
     ),
+    "first-mended": Text(
+        "every output agrees once {candidate_place} says `{after}` instead of `{before}`; what the reference computes "
+        "otherwise shows first at {reference_place}",
+        "若 {candidate_place} 处将 `{before}` 改为 `{after}`，所有输出即一致；参考实现在 {reference_place} 处首先表现出不同",
+    ),
     "first-cut": Text(
         "no gradient goes through {candidate_place} ({operation}); in the reference it flows on through {reference_place}",
         "梯度无法通过 {candidate_place}（{operation}）；参考实现中梯度经 {reference_place} 继续传播",

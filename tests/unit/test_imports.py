@@ -108,6 +108,7 @@ ALLOWED = {
                 "constructed",
                 "given",
                 "graph",
+                "mending",
                 "misplaced",
                 "names",
                 "operands",
@@ -118,6 +119,7 @@ ALLOWED = {
                 "rounding",
                 "search",
                 "settings",
+                "slips",
                 "sources",
                 "suspects",
                 "syntax",
@@ -125,13 +127,25 @@ ALLOWED = {
                 "verdict",
             )
         ),
-        (V + "compare", V + "divergence", V + "trace"),
+        (V + "compare", V + "divergence", V + "edits", V + "trace"),
     ),
     "verify.explain": [V + "explain"],
     "verify.explain.explainer": [
         V + n
-        for n in ("checks.base", "divergence", "mapping", "messages", "pair", "report", "side", "tolerance", "trace")
+        for n in (
+            "checks.base",
+            "divergence",
+            "explain.mending",
+            "mapping",
+            "messages",
+            "pair",
+            "report",
+            "side",
+            "tolerance",
+            "trace",
+        )
     ],
+    "verify.explain.mending": [V + n for n in ("divergence", "trace")],
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
     ],

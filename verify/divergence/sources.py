@@ -7,11 +7,13 @@ MOST_BYTES.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from verify.divergence.graph import Frame
+from verify.edits import Tree
 
 MOST_BYTES = 2**22
 AROUND = 2
@@ -28,6 +30,7 @@ class Sources:
     root: Path
     _texts: dict[str, list[str] | None] = field(default_factory=dict)
     _trees: dict[str, ast.Module | None] = field(default_factory=dict)
+    _editable: dict[str, Tree | None] = field(default_factory=dict)
 
     def lines(self, file: str) -> list[str] | None:
         """The file's lines, or None where it is not a readable file inside the folder."""
@@ -55,6 +58,15 @@ class Sources:
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 self._trees[file] = None
         return self._trees[file]
+
+    def editable(self, file: str) -> Tree | None:
+        """The file as those see it that change it, to the byte; None where it has no syntax tree."""
+        if file not in self._editable:
+            self._editable[file] = None
+            if self.tree(file) is not None:
+                with contextlib.suppress(OSError, SyntaxError, ValueError, UnicodeDecodeError):
+                    self._editable[file] = Tree((self.root / file).resolve().read_bytes())
+        return self._editable[file]
 
     def excerpt(self, file: str, line: int) -> list[tuple[int, str]]:
         """Lines around a line, with their numbers; [] where the file cannot be read."""

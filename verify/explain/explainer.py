@@ -24,6 +24,7 @@ from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.sources import Function, Sources, tree_difference
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
+from verify.explain.mending import Mended, mended
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
@@ -77,6 +78,8 @@ class Explainer:
     broken: list[Exception] = field(default_factory=list)
     """What went wrong while the finding explained last was."""
     _layers: list[LayerError] = field(default_factory=list)
+    _gate: Mapping[str, Any] | None = None
+    """The first module call that differs, where the reference's is called alike, and what that gives."""
     allowed: float = 0.0
     """Relative difference that is rounding, of the finding explained last."""
 
@@ -102,7 +105,7 @@ class Explainer:
 
     def forget(self) -> None:
         """Forgets the finding explained last."""
-        self._layers, self.places, self.broken = [], {}, []
+        self._layers, self.places, self.broken, self._gate = [], {}, [], None
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
@@ -172,6 +175,7 @@ class Explainer:
         reference, candidate = (_answered(side, side.trace.get(ask.key))[0] for side in self.sides)
         match = first_module(reference["calls"], candidate["calls"], self.allowed)
         self._layers = by_layer(reference["calls"], candidate["calls"])
+        self._gate = _gate(*match, self.allowed) if match is not None and not after else None
         return match
 
     def _operation(self, finding: Finding, module: Divergence | None, section: str) -> Divergence | None:
@@ -200,18 +204,79 @@ class Explainer:
             try:
                 culprits.append(judge(one, self.sources, origins, complete=complete))
             except Unexplained:
-                if not culprits:
-                    raise
                 break
+        mend = self._mend(finding, section, rounds[0], culprits[0] if culprits else None, origins)
+        if not culprits and mend is None:
+            raise Unexplained("no trial and no change explains the difference")
+        if mend is not None and (not culprits or self._moves(mend, culprits[0])):
+            return self._told_by_mend(finding, module, rounds[0], mend, culprits[0] if culprits else None)
         told: list[Divergence] = []
         for culprit, explained in roots(rounds[: len(culprits)], culprits):
             told.append(self._told(finding, module, culprit, origins["candidate"], explained[0]))
             for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
+        if mend is not None and self._there(mend, culprits[0]):
+            first = first.model_copy(update={"hints": [*first.hints, _told_mend(mend)]})
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
         return first.model_copy(update={"others": fresh})
+
+    def _mend(
+        self,
+        finding: Finding,
+        section: str,
+        one: Round,
+        culprit: Culprit | None,
+        origins: Mapping[Role, Mapping[str, Any]],
+    ) -> Mended | None:
+        """A small change of the candidate that makes every output agree, if one is found."""
+
+        def ask(more: Mapping[str, Any]) -> Reply:
+            kind = f"mended-{self.number()}"
+            asked = self.job.ask(
+                "mended", finding.check, finding.case, kind, sides=("candidate",), section=section, **more
+            )
+            result, arrays = self.asked("candidate", asked, f"{finding.case}: which change mends it")
+            return self._named("candidate", finding, result), arrays
+
+        blamed = (culprit.operation, culprit.candidate, culprit.reference) if culprit is not None else None
+        return mended(ask, self.sources, one.match, blamed, origins, self.allowed, None if section else self._gate)
+
+    def _moves(self, mend: Mended, culprit: Culprit) -> bool:
+        """Whether a change elsewhere says more of where the fault is than what is blamed."""
+        if self._there(mend, culprit) or culprit.confidence == "confirmed":
+            return False
+        if culprit.candidate is None:
+            return True
+        return mend.mend.light and (culprit.kind != "setting" or mend.mend.making)
+
+    def _there(self, mend: Mended, culprit: Culprit) -> bool:
+        """Whether a change is of the statement that is blamed."""
+        frame = culprit.candidate
+        if frame is None or frame.file != mend.mend.frame.file:
+            return False
+        statement = self.sources["candidate"].statement(frame.file, frame.line)
+        return statement is not None and statement.lineno <= mend.mend.frame.line <= (statement.end_lineno or 0)
+
+    def _told_by_mend(
+        self, finding: Finding, module: Divergence | None, one: Round, mend: Mended, culprit: Culprit | None
+    ) -> Divergence:
+        """What a change elsewhere than at the blamed line says."""
+        frame, theirs = mend.mend.frame, culprit.reference if culprit is not None else None
+        details = {
+            "candidate_place": place_of(frame), "reference_place": place_of(theirs), "before": mend.before,
+            "after": mend.after,
+        }  # fmt: skip
+        found = self.entry(finding, module, "first-mended", details, confidence="aligned")
+        places = {"candidate": location(frame), "reference": location(theirs)}
+        excerpts = {
+            "reference": self.excerpt("reference", theirs),
+            "candidate": self.excerpt("candidate", frame),
+        }
+        for path in one.match.wrong:
+            self.places.setdefault(path, found)
+        return found.model_copy(update={**places, "excerpts": excerpts})
 
     def _named(self, role: Role, finding: Finding, result: Mapping[str, Any]) -> Mapping[str, Any]:
         """A side's answer with its outputs by the reference's names, without those that the spec ignores."""
@@ -371,6 +436,19 @@ def _answered(side: Side, answer: Answer) -> Reply:
     if answer.result is None:
         raise Unanswered(side.settings.role, answer.fault)
     return answer.result, answer.arrays
+
+
+def _gate(mine: Mapping[str, Any], theirs: Mapping[str, Any], allowed: float) -> Mapping[str, Any] | None:
+    """A module call of both sides and what the reference's gives first; None where they cannot be compared."""
+    same = (mine["path"], mine["index"]) == (theirs["path"], theirs["index"])
+    given, wanted = mine["outputs"][:1], theirs["outputs"][:1]
+    if not same or not given or not wanted or given[0]["shape"] != wanted[0]["shape"]:
+        return None
+    return {"path": mine["path"], "index": mine["index"], "output": wanted[0], "allowed": allowed}
+
+
+def _told_mend(mend: Mended) -> str:
+    return f"every output agrees with `{mend.after}` for `{mend.before}`"
 
 
 def _random(result: Mapping[str, Any]) -> Frame | None:

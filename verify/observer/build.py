@@ -203,6 +203,16 @@ class Builder:
             self._key = key
         return self._built
 
+    def again(self, built: Built, args: dict[str, Any]) -> Built:
+        """The model that `built` is, made anew by constructors that may be others by now, with its parameters.
+
+        args: those of `built`. It is not kept.
+        """
+        recipes = args.get("recipes") if self.settings["role"] == "candidate" else None
+        held = dict(built.model.named_parameters(remove_duplicate=False))
+        dtype = DTYPES[args["arithmetic"]]
+        return self._build(args["values"], dtype, recipes or {}, DTYPES["fp32"], held)
+
     def release(self) -> None:
         """Drops the model that is held, so that two never stand in memory together."""
         self._built, self._key, self._outlined = None, "", None
@@ -225,7 +235,12 @@ class Builder:
         return Built(model=model, dtype=dtype, exact=False, note=note)
 
     def _build(
-        self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any], through: torch.dtype
+        self,
+        values: dict[str, Any],
+        dtype: torch.dtype,
+        recipes: dict[str, Any],
+        through: torch.dtype,
+        held: dict[str, nn.Parameter] | None = None,
     ) -> Built:
         lift, failed = dtype == torch.float64, ""
         try:
@@ -236,12 +251,18 @@ class Builder:
         except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift, failed = False, f"{type(error).__name__}: {error}"[:300]
             model, note = self.outline(values)
-        self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes)
+        self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes, held)
         model.eval()
         return Built(model=model, dtype=dtype, exact=lift, note="; ".join(filter(None, (failed, note))))
 
-    def _fill(self, model: nn.Module, casts: _Casts, recipes: dict[str, Any]) -> None:
-        """Gives every parameter its drawn values, shared ones once, and moves buffers.
+    def _fill(
+        self,
+        model: nn.Module,
+        casts: _Casts,
+        recipes: dict[str, Any],
+        held: dict[str, nn.Parameter] | None = None,
+    ) -> None:
+        """Gives every parameter its drawn values, shared ones once, and moves buffers. held: parameters that are drawn.
 
         A shared one is drawn by the first of its names in alphabetical order of the reference's words: the order of
         definitions must not matter. A saved buffer that is all zeros or all ones is a statistic that training has not
@@ -258,7 +279,10 @@ class Builder:
                     continue
                 if id(parameter) not in made:
                     full = words[id(parameter)][1]
-                    made[id(parameter)] = self._drawn(parameter, full, casts, recipes.get(full))
+                    drawn = (held or {}).get(full)
+                    if drawn is None or drawn.shape != parameter.shape:
+                        drawn = self._drawn(parameter, full, casts, recipes.get(full))
+                    made[id(parameter)] = drawn
                 module._parameters[name] = made[id(parameter)]
             for name, buffer in module._buffers.items():
                 if buffer is None:

@@ -65,7 +65,7 @@ class _Recorder:
                 "class": type(module).__name__,
                 "parent": self._open[-1]["order"] if self._open else None,
                 "order": len(self.calls),
-                "inputs": _fingerprints((args, kwargs)),
+                "inputs": fingerprints((args, kwargs)),
                 "outputs": [],
                 "location": locate.of_class(module, root),
                 "own_location": own,
@@ -76,7 +76,7 @@ class _Recorder:
         return hook
 
     def _leave(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        self._open.pop()["outputs"] = _fingerprints(output)
+        self._open.pop()["outputs"] = fingerprints(output)
 
 
 def _owners(model: nn.Module, root: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _owners(model: nn.Module, root: str) -> dict[str, Any]:
     return owners
 
 
-def _fingerprints(value: Any) -> list[dict[str, Any]]:
+def fingerprints(value: Any) -> list[dict[str, Any]]:
     return [fingerprint(leaf) for _, leaf in flatten(value) if isinstance(leaf, torch.Tensor)]
 
 

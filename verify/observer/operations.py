@@ -67,7 +67,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         inputs = load_inputs(args, built, builder)
         recorder = Recorder(built.model, inputs, root, plan, names)
         try:
-            with torch.no_grad(), _as_in(section, builder, built.model), recorder, exact(built.exact):
+            with torch.no_grad(), as_in(section, builder, built.model), recorder, exact(built.exact):
                 output = call(builder, built.model, inputs)
             found = [(path, v) for path, v in flatten(output) if isinstance(v, torch.Tensor)]
             leaves = [(path, recorder.number(v), prints.vector(v)) for path, v in found]
@@ -85,9 +85,9 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
             except Exception as error:  # values of another shape can break the model: this try tells nothing
                 results.append({"fault": type(error).__name__})
                 continue
-            arrays[f"outputs.{index}"] = _table([row for _, _, row in leaves])
+            arrays[f"outputs.{index}"] = table([row for _, _, row in leaves])
             seen = sorted(recorder.seen)
-            arrays[f"watched.{index}"] = _table([recorder.seen[n] for n in seen])
+            arrays[f"watched.{index}"] = table([recorder.seen[n] for n in seen])
             results.append({"outputs": [p for p, _, _ in leaves], "watched": seen})
         answer["tries"] = results
     else:
@@ -108,7 +108,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _as_in(section: str, builder: Builder, model: nn.Module) -> Iterator[None]:
+def as_in(section: str, builder: Builder, model: nn.Module) -> Iterator[None]:
     """Within, the model is in the mode, and is given the draws, of a section of `training`."""
     if not section:
         yield
@@ -140,7 +140,7 @@ def _substitutes(one: dict[str, Any], given: dict[str, torch.Tensor]) -> dict[st
     }
 
 
-def _table(rows: list[list[float]]) -> torch.Tensor:
+def table(rows: list[list[float]]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float64).reshape(-1, prints.WHOLE)
 
 
@@ -412,7 +412,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             if before in self._sketches:
                 self._sketches[view] = self._sketches[before]
         missing = [float("nan")] * prints.WHOLE
-        table = _table([self._vectors.get(number, missing) for number in range(len(self._values))])
+        vectors = table([self._vectors.get(number, missing) for number in range(len(self._values))])
         starts, bounds, hashes = [0], [], []
         for number in range(len(self._values)):
             kept, bound = self._sketches.get(number, (torch.zeros(0, dtype=torch.int64), 0))
@@ -420,7 +420,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             bounds.append(bound)
             starts.append(starts[-1] + len(kept))
         return {
-            "vectors": table,
+            "vectors": vectors,
             "hashes": torch.cat(hashes) if hashes else torch.zeros(0, dtype=torch.int64),
             "starts": torch.tensor(starts, dtype=torch.int64),
             "bounds": torch.tensor(bounds, dtype=torch.int64),

@@ -1,0 +1,171 @@
+"""Which small changes of the candidate's source to try, and in which order: those nearest to what is suspected first."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from verify.divergence.alignment import near
+from verify.divergence.graph import Frame, Graph
+from verify.divergence.slips import HEAVY, LIGHT, Words, scope, words_of
+from verify.divergence.sources import Sources
+from verify.edits import Edit, Function, Tree
+
+MOST_MENDS = 800
+MOST_FUNCTIONS = 12
+HEAVY_WITHIN = 1
+"""How near a line must be for changes that take away or add a step."""
+TOUCHY = frozenset({"open", "os", "shutil", "subprocess", "pathlib", "Path", "socket", "sys", "exec", "eval"})
+"""A function that speaks of one of these is left as it is: what it does besides computing is not to be tried out."""
+
+
+@dataclass(frozen=True)
+class Suspected:
+    """A line that may be at fault. nearness: 0 for the line that is blamed, larger for those further away; making:
+    whether it runs while a model is made."""
+
+    frame: Frame
+    nearness: int
+    making: bool = False
+
+
+@dataclass(frozen=True)
+class Mend:
+    """One change to try. frame: its line; first, name: its function; weight: the lower the likelier. light: whether it
+    only puts one thing for another; see `slips`."""
+
+    frame: Frame
+    edit: Edit
+    old: str
+    first: int
+    name: str
+    making: bool
+    weight: int
+    light: bool
+
+    def told(self, source: bytes) -> tuple[str, str]:
+        """The changed lines as they are and as they would be, without their indentation."""
+        start = source.rfind(b"\n", 0, self.edit.start) + 1
+        end = source.find(b"\n", self.edit.end)
+        end = len(source) if end < 0 else end
+        before = source[start:end].decode("utf-8", "replace")
+        after = f"{source[start : self.edit.start].decode()}{self.edit.new}{source[self.edit.end : end].decode()}"
+        return _joined(before), _joined(after)
+
+
+def mends(
+    suspected: Sequence[Suspected], candidate: Sources, reference: Sources, theirs: Iterable[Frame]
+) -> list[Mend]:
+    """Changes of the functions that suspected lines are in, the likeliest first.
+
+    theirs: lines of the reference whose functions say what might be meant.
+    """
+    places = _places(suspected, candidate)
+    words = words_of(_spoken(theirs, reference), list({id(p.tree): p.tree for p in places}.values()))
+    found: dict[tuple[str, int, int, str], Mend] = {}
+    for place in places:
+        for mend in _of_place(place, words):
+            key = (place.file, mend.edit.start, mend.edit.end, mend.edit.new)
+            if key not in found or mend.weight < found[key].weight:
+                found[key] = mend
+    return sorted(found.values(), key=lambda m: m.weight)[:MOST_MENDS]
+
+
+def agrees(reference: Graph, paths: Sequence[str], rows: Any, allowed: float) -> bool:
+    """Whether what a changed candidate gave is what the reference gave: every output, and some."""
+    given = dict(zip(paths, rows, strict=True))
+    return bool(reference.outputs) and all(
+        path in given
+        and bool(near(given[path], reference.vectors[number], reference.values[number].count, allowed).all())
+        for path, number in reference.outputs.items()
+    )
+
+
+@dataclass
+class _Place:
+    """A function that has suspected lines, with how near each is. making: whether it runs while a model is made."""
+
+    tree: Tree
+    function: Function
+    file: str
+    name: str
+    lines: dict[int, int]
+    making: bool
+
+
+def _places(suspected: Sequence[Suspected], sources: Sources) -> list[_Place]:
+    found: dict[tuple[str, int], _Place] = {}
+    for one in sorted(suspected, key=lambda s: s.nearness):
+        frame, tree = one.frame, sources.editable(one.frame.file)
+        function = _outermost(tree, frame.line) if tree is not None else None
+        if tree is None or function is None or _touchy(function):
+            continue
+        key = (frame.file, function.lineno)
+        if key not in found and len(found) < MOST_FUNCTIONS:
+            found[key] = _Place(tree, function, frame.file, frame.function, {}, one.making)
+        if key in found:
+            found[key].lines.setdefault(frame.line, one.nearness)
+            found[key].making |= one.making
+    return list(found.values())
+
+
+def _spoken(frames: Iterable[Frame], sources: Sources) -> list[tuple[Tree, Function]]:
+    found: dict[tuple[str, int], tuple[Tree, Function]] = {}
+    for frame in dict.fromkeys(frames):
+        tree = sources.editable(frame.file)
+        function = _outermost(tree, frame.line) if tree is not None else None
+        if tree is not None and function is not None:
+            found.setdefault((frame.file, function.lineno), (tree, function))
+    return list(found.values())[:MOST_FUNCTIONS]
+
+
+def _outermost(tree: Tree, line: int) -> Function | None:
+    """The outermost function that a line is in: what is nested in it goes with it."""
+    found = [f for f in tree.functions if f.lineno <= line <= (f.end_lineno or 0)]
+    return min(found, key=lambda f: f.lineno, default=None)
+
+
+def _of_place(place: _Place, words: Words) -> Iterable[Mend]:
+    tree, function = place.tree, place.function
+    inside = scope(tree, function, words)
+    beyond = min(place.lines.values(), default=0) + 1
+    first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+    for statement in (n for n in ast.walk(function) if isinstance(n, ast.stmt)):
+        far = min((n for line, n in place.lines.items() if _on(statement, line)), default=beyond)
+        slips = [(w, True, slip) for w, slip in LIGHT]
+        slips += [(w, False, slip) for w, slip in HEAVY if far <= HEAVY_WITHIN]
+        for node, (weight, light, slip) in itertools.product(_own(statement), slips):
+            for edit in slip(inside, node):
+                old = tree.source[edit.start : edit.end].decode("utf-8", "replace")
+                frame = Frame(place.file, edit.line, place.name, True, -1)
+                yield Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light)
+
+
+def _touchy(function: Function) -> bool:
+    return any(isinstance(n, ast.Name) and n.id in TOUCHY for n in ast.walk(function))
+
+
+def _own(statement: ast.stmt) -> Iterable[ast.AST]:
+    """A statement and what is in it, but for statements inside it, annotations and documentation."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return
+    todo: list[ast.AST] = [statement]
+    while todo:
+        node = todo.pop()
+        yield node
+        skipped = {getattr(node, name, None) for name in ("annotation", "returns")}
+        todo += [n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.stmt) and n not in skipped]
+
+
+def _on(statement: ast.stmt, line: int) -> bool:
+    """Whether a line is of a statement itself, and not of those inside it."""
+    if isinstance(statement, ast.FunctionDef | ast.If | ast.For | ast.While | ast.With | ast.Try):
+        return statement.lineno == line
+    return statement.lineno <= line <= (statement.end_lineno or statement.lineno)
+
+
+def _joined(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines())

@@ -1,0 +1,402 @@
+"""Small changes of source that would undo a slip: a name for another, two arguments that change places, a lost factor.
+
+Each generator takes a tree, one of its nodes and the words that may be used, and gives changes. What the reference's
+functions say (numbers, names of functions, keywords, whole calls) are words too: a slip is often what is not there.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from verify.edits import Edit, Function, Tree
+
+MOST_NAMES = 16
+MOST_ARGUMENTS = 6
+HOLE = "\0"
+OPERATORS: dict[type[ast.operator], str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
+    ast.MatMult: "@",
+}  # fmt: skip
+OTHERS = {
+    "+": ("-", "*"), "-": ("+",), "*": ("/", "+", "@", "**"), "/": ("*", "//"), "//": ("%", "/"), "%": ("//",),
+    "**": ("*",), "@": ("*",),
+}  # fmt: skip
+COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
+    ast.Lt: ("<", ("<=", ">", ">=")), ast.LtE: ("<=", ("<", ">=", ">")), ast.Gt: (">", (">=", "<", "<=")),
+    ast.GtE: (">=", (">", "<=", "<")), ast.Eq: ("==", ("!=",)), ast.NotEq: ("!=", ("==",)),
+    ast.Is: ("is", ("is not",)), ast.IsNot: ("is not", ("is",)), ast.In: ("in", ("not in",)),
+    ast.NotIn: ("not in", ("in",)),
+}  # fmt: skip
+CONFIGURATIONS = frozenset({"config", "cfg", "args", "hparams", "params"})
+ORDERED = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.MatMult, ast.Pow)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a change may write. numbers, texts: literals of the reference; functions: names that it calls; keywords: by
+    name of the called function; calls: its calls with a hole where their first value is; attributes: by the text before
+    the dot, of both sides; known: names in the candidate's files; classes: those of functions that make modules."""
+
+    numbers: frozenset[int | float] = frozenset()
+    texts: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
+    keywords: dict[str, dict[str, str]] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
+    attributes: dict[str, frozenset[str]] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+    @property
+    def classes(self) -> frozenset[str]:
+        return frozenset(name for name in self.functions if name[:1].isupper())
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A function of the candidate: the tree of its file, its node, the words, the names of values in it with the line
+    that first gives them one, and what its class keeps."""
+
+    tree: Tree
+    function: Function
+    words: Words
+    names: dict[str, int]
+    held: tuple[str, ...]
+
+    def at(self, node: ast.AST) -> list[str]:
+        """The names that have a value where a node is."""
+        line: int = getattr(node, "lineno", 0)
+        return [name for name, first in self.names.items() if first < line or first == 0]
+
+
+Slip = Callable[[Scope, ast.AST], Iterator[Edit]]
+
+
+def scope(tree: Tree, function: Function, words: Words) -> Scope:
+    names = {a.arg: 0 for a in _arguments(function) if a.arg not in ("self", "cls")}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names[node.id] = min(names.get(node.id, node.lineno), node.lineno)
+    return Scope(tree, function, words, dict(itertools.islice(names.items(), MOST_NAMES)), _held(tree, function))
+
+
+def _held(tree: Tree, function: Function) -> tuple[str, ...]:
+    """Attributes of `self` that the function's class reads or sets, without its methods."""
+    owner = tree.parents.get(function)
+    methods = {n.name for n in owner.body if isinstance(n, Function)} if isinstance(owner, ast.ClassDef) else set()
+    found = {n.attr for n in ast.walk(owner) if isinstance(n, ast.Attribute) and _is_self(n.value)} if owner else set()
+    return tuple(sorted(found - methods)) if isinstance(owner, ast.ClassDef) else ()
+
+
+def exchanged(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """Two arguments, elements, operands or argument names change places."""
+    tree = scope.tree
+    if isinstance(node, ast.Call):
+        given = [*node.args, *(k.value for k in node.keywords)][:MOST_ARGUMENTS]
+        yield from _swaps(tree, given)
+    elif isinstance(node, ast.Tuple | ast.List):
+        yield from _swaps(tree, node.elts[:MOST_ARGUMENTS])
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ORDERED):
+        yield from _swaps(tree, [node.left, node.right])
+    elif node is scope.function:
+        yield from _swaps(tree, [a for a in _arguments(scope.function) if a.arg not in ("self", "cls")])
+
+
+def other_operator(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """Another arithmetic operator or comparison, `and` for `or`; a minus less, a `not` more."""
+    tree = scope.tree
+    if isinstance(node, ast.BinOp):
+        old = OPERATORS.get(type(node.op), "")
+        for new in OTHERS.get(old, ()):
+            yield from _between(tree, node.left, node.right, old, new)
+    elif isinstance(node, ast.AugAssign):
+        old = OPERATORS.get(type(node.op), "")
+        for new in OTHERS.get(old, ()):
+            yield from _between(tree, node.target, node.value, f"{old}=", f"{new}=")
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1:
+        old, others = COMPARISONS[type(node.ops[0])]
+        for new in others:
+            yield from _between(tree, node.left, node.comparators[0], old, new)
+    elif isinstance(node, ast.BoolOp):
+        old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
+        for left, right in itertools.pairwise(node.values):
+            yield from _between(tree, left, right, old, new)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
+        yield tree.edit(node, tree.text(node.operand))
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+        yield tree.edit(node.test, f"(not ({tree.text(node.test)}))")
+
+
+def other_literal(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A number's neighbours, its opposite, a number or word that the reference's functions say; the other flag."""
+    tree, parent = scope.tree, scope.tree.parents.get(node)
+    if not isinstance(node, ast.Constant) or isinstance(parent, ast.Expr):
+        return
+    value = node.value
+    if isinstance(value, bool):
+        yield tree.edit(node, str(not value))
+    elif isinstance(value, int | float):
+        place, own = _signed(tree, node)
+        near = (own - 1, own + 1, -own, 0, 1, -1, -2, 2) if isinstance(value, int) else (own * 10, own / 10, -own)
+        for number in dict.fromkeys([*sorted(scope.words.numbers, key=lambda n: abs(n - own)), *near]):
+            if number != own:
+                yield tree.edit(place, repr(number) if number >= 0 else f"({number!r})")
+    elif isinstance(value, str):
+        for text in sorted(scope.words.texts - {value}):
+            yield tree.edit(node, repr(text))
+
+
+def configured(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """What is configured, for a number or another thing that is."""
+    tree = scope.tree
+    constant = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+    read = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    before = tree.text(node.value) if isinstance(node, ast.Attribute) else ""
+    for owner, names in scope.words.attributes.items():
+        first, _, rest = owner.partition(".")
+        here = first in scope.names or (first == "self" and rest.split(".")[0] in scope.held)
+        known = here and owner.split(".")[-1] in CONFIGURATIONS
+        if known and (constant or (read and owner == before)):
+            place = _signed(tree, node)[0] if isinstance(node, ast.Constant) else node
+            for name in sorted(names):
+                if name != getattr(node, "attr", ""):
+                    yield tree.edit(place, f"{owner}.{name}")
+
+
+def other_name(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """Another value of the function, or another attribute of the same object."""
+    tree = scope.tree
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in scope.names:
+        for name in scope.at(node):
+            if name != node.id:
+                yield tree.edit(node, name)
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _is_self(node.value):
+        for name in scope.held if node.attr in scope.held else ():
+            if name != node.attr:
+                yield tree.edit(node, f"self.{name}")
+
+
+def other_function(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A function that the reference calls, for the one that is called; a dtype or constant of torch that it reads."""
+    tree, words = scope.tree, scope.words
+    parent = tree.parents.get(node)
+    called = isinstance(parent, ast.Call) and parent.func is node
+    if called and isinstance(node, ast.Name) and node.id not in scope.names:
+        for name in sorted(words.functions & words.known - {node.id}):
+            yield tree.edit(node, name)
+    elif called and isinstance(node, ast.Attribute) and not _is_self(node.value):
+        for name in sorted(words.functions - words.classes - {node.attr}):
+            yield tree.edit(node, f"{tree.text(node.value)}.{name}")
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and not _is_self(node.value):
+        before = tree.text(node.value)
+        if before.split(".")[-1] not in CONFIGURATIONS:
+            for name in sorted(words.attributes.get(before, frozenset()) - {node.attr}):
+                yield tree.edit(node, f"{before}.{name}")
+
+
+def _signed(tree: Tree, node: ast.Constant) -> tuple[ast.AST, int | float]:
+    """A number with the minus before it, if there is one, and what it is then."""
+    parent, value = tree.parents.get(node), node.value
+    assert isinstance(value, int | float)
+    minus = isinstance(parent, ast.UnaryOp) and isinstance(parent.op, ast.USub)
+    return (parent, -value) if minus and parent is not None else (node, value)
+
+
+def less(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A call, a factor, a summand, a slice, a keyword or a statement less."""
+    tree = scope.tree
+    if isinstance(node, ast.Call):
+        if node.args and not isinstance(node.args[0], ast.Starred):
+            yield tree.edit(node, f"({tree.text(node.args[0])})")
+        if isinstance(node.func, ast.Attribute) and not isinstance(node.func.value, ast.Call | ast.Constant):
+            yield tree.edit(node, tree.text(node.func.value))
+        elif isinstance(node.func, ast.Attribute):
+            yield tree.edit(node, f"({tree.text(node.func.value)})")
+        for keyword in node.keywords:
+            yield from _without(tree, node, keyword)
+    elif isinstance(node, ast.BinOp):
+        yield tree.edit(node, f"({tree.text(node.left)})")
+        yield tree.edit(node, f"({tree.text(node.right)})")
+    elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        yield tree.edit(node, tree.text(node.value))
+    elif isinstance(node, ast.IfExp):
+        yield tree.edit(node, f"({tree.text(node.body)})")
+        yield tree.edit(node, f"({tree.text(node.orelse)})")
+    elif isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
+        yield tree.edit(node, "pass")
+
+
+def more(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A minus, a keyword or a call that the reference makes, a factor or summand of the function's own values."""
+    tree, words = scope.tree, scope.words
+    if isinstance(node, ast.Call):
+        name = tree.text(node.func).rpartition(".")[2]
+        has = {k.arg for k in node.keywords}
+        for keyword, value in words.keywords.get(name, {}).items():
+            if keyword not in has:
+                start = tree.span(node)[1] - 1
+                comma = ", " if node.args or node.keywords else ""
+                line = node.end_lineno or node.lineno
+                yield Edit(start=start, end=start, new=f"{comma}{keyword}={value}", line=line, last=line)
+    if not _is_value(tree, node):
+        return
+    text = tree.text(node)
+    yield tree.edit(node, f"(-{text})")
+    for template in words.calls:
+        yield tree.edit(node, template.replace(HOLE, f"({text})"))
+    own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    others = [n for n in scope.at(node) if n not in own or isinstance(node, ast.Call)]
+    for name in (*others, *(f"self.{a}" for a in scope.held)):
+        for sign in ("+", "*", "/"):
+            yield tree.edit(node, f"({text} {sign} {name})")
+
+
+def other_part(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A slice that begins or ends one earlier or later; a loop that runs otherwise."""
+    tree = scope.tree
+    if isinstance(node, ast.Slice):
+        a, b, c = (tree.text(n) if n is not None else "" for n in (node.lower, node.upper, node.step))
+        step = f":{c}" if c else ""
+        starts = {a, "1" if not a else "", f"({a}) + 1" if a else "", f"({a}) - 1" if a else ""}
+        ends = {b, "-1" if not b else "", f"({b}) + 1" if b else "", f"({b}) - 1" if b else ""}
+        for start, end in sorted(itertools.product(starts, ends)):
+            if (start == a) != (end == b) or (start, end) == (b, a):
+                yield tree.edit(node, f"{start}:{end}{step}")
+    elif isinstance(node, ast.For | ast.comprehension):
+        text = tree.text(node.iter)
+        for part in ("[::-1]", "[1:]", "[:-1]"):
+            yield tree.edit(node.iter, f"list({text}){part}")
+
+
+def reordered(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """Two statements that follow each other change places."""
+    for name in ("body", "orelse"):
+        block = getattr(node, name, None)
+        if isinstance(block, list):
+            plain = (ast.Assign, ast.AugAssign, ast.Expr)
+            for left, right in itertools.pairwise(block):
+                if isinstance(left, plain) and isinstance(right, plain):
+                    yield scope.tree.swapped(left, right)
+
+
+LIGHT: tuple[tuple[int, Slip], ...] = (
+    (0, exchanged), (0, other_operator), (1, other_literal), (1, other_name), (1, other_part), (3, configured),
+    (3, other_function),
+)  # fmt: skip
+"""What puts one thing for another, with how unlikely it is: a change of the lesser number is tried first."""
+HEAVY: tuple[tuple[int, Slip], ...] = ((2, less), (4, reordered), (8, more))
+"""What takes away or adds a step: a value can be mended so at many lines, so that it says less of where the fault is."""
+
+
+def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> Words:
+    """What the reference's functions, and the candidate's files, say."""
+    numbers, texts, functions = set[int | float](), set[str](), set[str]()
+    keywords: dict[str, dict[str, str]] = {}
+    calls: dict[str, None] = {}
+    attributes: dict[str, set[str]] = {}
+    for tree in candidate:
+        for node in ast.walk(tree.root):
+            _attribute(tree, node, attributes)
+    known = {n.id for tree in candidate for n in ast.walk(tree.root) if isinstance(n, ast.Name)}
+    known |= {n.name for tree in candidate for n in tree.root.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    for tree, function in reference:
+        for node in ast.walk(function):
+            _attribute(tree, node, attributes)
+            if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+                numbers.add(node.value)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 40:
+                texts.add(node.value)
+            elif isinstance(node, ast.Call):
+                name = tree.text(node.func).rpartition(".")[2]
+                functions.add(name)
+                for keyword in node.keywords:
+                    if keyword.arg and _resolves(keyword.value, known):
+                        keywords.setdefault(name, {})[keyword.arg] = tree.text(keyword.value)
+                template = _template(tree, node, known)
+                if template is not None:
+                    calls.setdefault(template)
+    return Words(
+        frozenset(n for n in numbers if not isinstance(n, bool)), frozenset(texts), frozenset(functions), keywords,
+        tuple(calls), {before: frozenset(names) for before, names in attributes.items()}, frozenset(known),
+    )  # fmt: skip
+
+
+def _attribute(tree: Tree, node: ast.AST, found: dict[str, set[str]]) -> None:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+        parent = tree.parents.get(node)
+        if not (isinstance(parent, ast.Call) and parent.func is node and not _is_self(node.value)):
+            found.setdefault(tree.text(node.value), set()).add(node.attr)
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def _template(tree: Tree, call: ast.Call, known: set[str]) -> str | None:
+    """A call with a hole in the place of the one value that it is of, where the rest means the same elsewhere."""
+    method = isinstance(call.func, ast.Attribute) and not _is_module(call.func.value)
+    rest = [*call.args[0 if method else 1 :], *(k.value for k in call.keywords)]
+    if not all(_resolves(value, known) for value in rest) or (not method and not call.args):
+        return None
+    if not method and not (_resolves(call.func, known) and not _of_self(call.func)):
+        return None
+    start, end = tree.span(call)
+    inside = call.func.value if method and isinstance(call.func, ast.Attribute) else call.args[0]
+    first, last = tree.span(inside)
+    text = tree.source
+    return f"{text[start:first].decode()}{HOLE}{text[last:end].decode()}"
+
+
+def _is_module(node: ast.AST) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in ("torch", "nn", "F", "self", "math", "np")
+
+
+def _of_self(node: ast.AST) -> bool:
+    return any(_is_self(n) for n in ast.walk(node))
+
+
+def _resolves(node: ast.AST, known: set[str]) -> bool:
+    """Whether an expression means something in the candidate's file: literals and the names of libraries."""
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return names <= known & {"torch", "nn", "F", "math", "np"}
+
+
+def _is_value(tree: Tree, node: ast.AST) -> bool:
+    """Whether an expression is handed on as a whole: assigned, returned, given to a call, or an operand."""
+    if not isinstance(node, ast.Name | ast.Call | ast.BinOp | ast.Subscript | ast.Attribute):
+        return False
+    parent = tree.parents.get(node)
+    if isinstance(parent, ast.Call) and parent.func is node:
+        return False
+    loaded = isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+    return loaded and isinstance(parent, ast.Assign | ast.Return | ast.Call | ast.keyword | ast.BinOp | ast.Tuple)
+
+
+def _arguments(function: Function) -> list[ast.arg]:
+    return [*function.args.posonlyargs, *function.args.args]
+
+
+def _swaps(tree: Tree, nodes: list[ast.expr] | list[ast.arg]) -> Iterator[Edit]:
+    ordered = sorted(nodes, key=tree.span)
+    for left, right in itertools.combinations(ordered, 2):
+        starred = isinstance(left, ast.Starred) or isinstance(right, ast.Starred)
+        if not starred and tree.text(left) != tree.text(right):
+            yield tree.swapped(left, right)
+
+
+def _between(tree: Tree, left: ast.AST, right: ast.AST, old: str, new: str) -> Iterator[Edit]:
+    found = tree.between(left, right, old, new)
+    if found is not None:
+        yield found
+
+
+def _without(tree: Tree, call: ast.Call, keyword: ast.keyword) -> Iterator[Edit]:
+    given: list[ast.AST] = sorted([*call.args, *call.keywords], key=tree.span)
+    place = given.index(keyword)
+    end = tree.span(keyword)[1]
+    if place:
+        line = keyword.lineno
+        yield Edit(start=tree.span(given[place - 1])[1], end=end, new="", line=line, last=keyword.end_lineno or line)
