@@ -70,12 +70,20 @@ def forward(self, x):
 """
 
 
-@pytest.mark.parametrize(("count", "other"), [(2, "layers.2"), (4, "layers.3")])
-def test_another_number_of_layers_is_named_where_they_are_made(localise, count, other):
-    made = "self.layers.append(nn.Linear(width, width))"
-    candidate = STACK.replace("range(3)", f"range({count})").replace(made, f"{made}  # here")
+@pytest.mark.parametrize("count", [2, 4])
+def test_another_number_of_layers_is_named_where_it_is_written(localise, count):
+    candidate = STACK.replace("range(3):", f"range({count}):  # here")
     found = localise(source(STACKED, STACK), source(STACKED, candidate))
-    assert (found.kind, found.details["setting"]) == ("first-setting", other)
+    assert found.kind == "first-mended"
+    assert "in range(3)" in found.details["after"] or "range(4))[" in found.details["after"]
+
+
+def test_another_number_of_layers_that_no_small_change_mends_is_named_where_they_are_made(localise):
+    made = "self.layers.append(nn.Linear(width, width))"
+    right = STACK.replace("range(3)", "range(width - 8)")
+    candidate = right.replace("width - 8", "sum(divmod(width, 7)) - 1").replace(made, f"{made}  # here")
+    found = localise(source(STACKED, right), source(STACKED, candidate))
+    assert (found.kind, found.details["setting"]) == ("first-setting", "layers.3")
 
 
 def test_a_layer_that_is_made_and_not_called_is_named_at_the_loop_that_chooses_it(localise):

@@ -31,6 +31,8 @@ COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
     ast.NotIn: ("not in", ("in",)),
 }  # fmt: skip
 CONFIGURATIONS = frozenset({"config", "cfg", "args", "hparams", "params"})
+LIBRARIES = frozenset({"torch", "nn", "F", "math", "np"})
+"""Names that mean the same in most files."""
 ORDERED = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.MatMult, ast.Pow)
 
 
@@ -234,7 +236,7 @@ def more(scope: Scope, node: ast.AST) -> Iterator[Edit]:
         name = tree.text(node.func).rpartition(".")[2]
         has = {k.arg for k in node.keywords}
         for keyword, value in words.keywords.get(name, {}).items():
-            if keyword not in has:
+            if keyword not in has and _free(value) <= {*LIBRARIES, "self", *scope.names}:
                 start = tree.span(node)[1] - 1
                 comma = ", " if node.args or node.keywords else ""
                 line = node.end_lineno or node.lineno
@@ -299,6 +301,8 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
         for node in ast.walk(tree.root):
             _attribute(tree, node, attributes)
     known = {n.id for tree in candidate for n in ast.walk(tree.root) if isinstance(n, ast.Name)}
+    imports = (n for tree in candidate for n in tree.root.body if isinstance(n, ast.Import | ast.ImportFrom))
+    known |= {a.asname or a.name for n in imports for a in n.names}
     known |= {n.name for tree in candidate for n in tree.root.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     for tree, function in reference:
         for node in ast.walk(function):
@@ -311,7 +315,7 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
                 name = tree.text(node.func).rpartition(".")[2]
                 functions.add(name)
                 for keyword in node.keywords:
-                    if keyword.arg and _resolves(keyword.value, known):
+                    if keyword.arg:
                         keywords.setdefault(name, {})[keyword.arg] = tree.text(keyword.value)
                 template = _template(tree, node, known)
                 if template is not None:
@@ -351,7 +355,7 @@ def _template(tree: Tree, call: ast.Call, known: set[str]) -> str | None:
 def _is_module(node: ast.AST) -> bool:
     while isinstance(node, ast.Attribute):
         node = node.value
-    return isinstance(node, ast.Name) and node.id in ("torch", "nn", "F", "self", "math", "np")
+    return isinstance(node, ast.Name) and node.id in (*LIBRARIES, "self")
 
 
 def _of_self(node: ast.AST) -> bool:
@@ -361,7 +365,12 @@ def _of_self(node: ast.AST) -> bool:
 def _resolves(node: ast.AST, known: set[str]) -> bool:
     """Whether an expression means something in the candidate's file: literals and the names of libraries."""
     names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-    return names <= known & {"torch", "nn", "F", "math", "np"}
+    return names <= known & LIBRARIES
+
+
+def _free(text: str) -> set[str]:
+    """The names in an expression."""
+    return {n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)}
 
 
 def _is_value(tree: Tree, node: ast.AST) -> bool:

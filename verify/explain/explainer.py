@@ -274,7 +274,7 @@ class Explainer:
             "reference": self.excerpt("reference", theirs),
             "candidate": self.excerpt("candidate", frame),
         }
-        for path in one.match.wrong:
+        for path in (*one.match.wrong, *one.match.misplaced):
             self.places.setdefault(path, found)
         return found.model_copy(update={**places, "excerpts": excerpts})
 

@@ -1,0 +1,167 @@
+"""Small changes of source that undo slips: each of these slips is undone by one that is tried; and in which order."""
+
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+import pytest
+
+from verify.divergence.graph import Frame, Graph, Value
+from verify.divergence.mending import Suspected, agrees, mends
+from verify.divergence.slips import words_of
+from verify.divergence.sources import Sources
+from verify.edits import Tree
+
+RIGHT = '''\
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def turned(x, cosine, sine):
+    """Doc."""
+    return x * cosine + swapped(x) * sine
+
+
+class Net(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.scale = config.width**-0.5
+        self.query, self.key = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x, shift):
+        y = self.query(self.norm(x)) * self.scale
+        z = F.gelu(y, approximate="tanh") - shift
+        parts = z[..., 1:], z[..., :-1]
+        for part in parts:
+            z = z + part.sum(-1, keepdim=True)
+        if shift.ndim > 1:
+            z = torch.softmax(z, dim=-1)
+        return turned(z, y, shift), -x
+'''
+
+SLIPS = [
+    ("x * cosine + swapped(x)", "x * cosine - swapped(x)"),
+    ("x * cosine + swapped(x)", "x * cosine + swapped(sine)"),
+    ("x * cosine + swapped(x)", "x + swapped(x)"),
+    ("def turned(x, cosine, sine)", "def turned(cosine, x, sine)"),
+    ("eps=config.eps", "eps=config.width"),
+    ("eps=config.eps", "eps=1e-3"),
+    (", eps=config.eps", ""),
+    ("config.width**-0.5", "config.width**0.5"),
+    ("self.query, self.key =", "self.key, self.query ="),
+    ("self.query(self.norm(x)) * self.scale", "self.key(self.norm(x)) * self.scale"),
+    ("self.query(self.norm(x)) * self.scale", "self.query(self.norm(x))"),
+    ("self.query(self.norm(x)) * self.scale", "self.query(self.norm(x)) / self.scale"),
+    ('F.gelu(y, approximate="tanh")', "F.gelu(y)"),
+    ('F.gelu(y, approximate="tanh")', 'F.silu(y, approximate="tanh")'),
+    ("- shift\n", "- y\n"),
+    ("z[..., 1:], z[..., :-1]", "z[..., :-1], z[..., 1:]"),
+    ("z[..., 1:]", "z[..., :]"),
+    ("in parts:", "in parts[:1]:"),
+    ("keepdim=True", "keepdim=False"),
+    ("shift.ndim > 1", "shift.ndim >= 1"),
+    ("shift.ndim > 1", "not shift.ndim > 1"),
+    ("torch.softmax(z, dim=-1)", "torch.softmax(z, dim=-2)"),
+    ("torch.softmax(z, dim=-1)", "z"),
+    ("turned(z, y, shift), -x", "turned(y, z, shift), -x"),
+    ("turned(z, y, shift), -x", "turned(z, y, shift), x"),
+]
+
+
+def tried(tmp_path, text: str, line: int, making: bool = False):
+    for name, source in (("right", RIGHT), ("wrong", text)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "net.py").write_text(source)
+    theirs = [Frame("net.py", n, "f", True, 0) for n in (8, 14, 19)]
+    at = Frame("net.py", line, "f", True, 0)
+    candidate, reference = Sources(tmp_path / "wrong"), Sources(tmp_path / "right")
+    return mends([Suspected(at, 0, making)], candidate, reference, theirs)
+
+
+def meaning(text: str) -> str:
+    return ast.dump(ast.parse(text))
+
+
+@pytest.mark.parametrize(("right", "wrong"), SLIPS)
+def test_a_slip_is_undone_by_a_change_that_is_tried(tmp_path, right, wrong):
+    assert RIGHT.count(right) == 1
+    text = RIGHT.replace(right, wrong)
+    line = next(n for n, (a, b) in enumerate(zip(RIGHT.split("\n"), text.split("\n"), strict=True), 1) if a != b)
+    found = tried(tmp_path, text, line)
+    wanted = meaning(RIGHT)
+
+    def result(mend) -> str:
+        try:
+            return meaning(mend.edit.apply(text.encode()).decode())
+        except SyntaxError:
+            return ""
+
+    assert [m for m in found if result(m) == wanted]
+    assert all(m.old == text.encode()[m.edit.start : m.edit.end].decode() for m in found)
+
+
+def test_the_blamed_line_comes_first_then_its_function_and_little_before_much(tmp_path):
+    found = tried(tmp_path, RIGHT, 20)
+    weights = [m.weight for m in found]
+    assert weights == sorted(weights)
+    assert found[0].frame.line == 20
+    assert {m.name for m in found} == {"forward"}
+    assert min(found, key=lambda m: m.weight).light
+
+
+def test_what_takes_a_step_away_is_tried_near_the_blamed_line_alone(tmp_path):
+    far = tried(tmp_path, RIGHT, 20)
+    assert [m for m in far if not m.light and m.frame.line == 20]
+    (tmp_path / "again").mkdir()
+    at = Frame("net.py", 20, "f", True, 0)
+    candidate = Sources(tmp_path / "wrong")
+    found = mends([Suspected(at, 3)], candidate, candidate, [])
+    assert found
+    assert all(m.light for m in found)
+
+
+def test_a_function_that_touches_more_than_numbers_is_left_alone(tmp_path):
+    assert tried(tmp_path, RIGHT.replace("y = self", "os.remove(str(x)); y = self"), 20) == []
+
+
+def test_names_that_have_no_value_yet_are_not_tried(tmp_path):
+    found = [m for m in tried(tmp_path, RIGHT, 19) if m.frame.line == 19]
+    assert found
+    assert not any(m.edit.new in ("z", "parts", "part") for m in found)
+
+
+def test_words_come_of_both_sides():
+    tree = Tree(RIGHT.encode())
+    words = words_of([(tree, f) for f in tree.functions], [tree])
+    assert {1, -0.5, 0.5, 8} & words.numbers == {1, 0.5, 8}
+    assert "tanh" in words.texts
+    assert {"gelu", "softmax", "LayerNorm"} <= words.functions
+    assert words.classes == {"LayerNorm", "Linear"}
+    assert words.keywords["softmax"] == {"dim": "-1"}
+    assert words.attributes["config"] == {"width", "eps"}
+
+
+def test_a_change_is_told_by_its_lines(tmp_path):
+    text = RIGHT.replace("shift.ndim > 1", "shift.ndim >= 1")
+    mend = next(m for m in tried(tmp_path, text, 24) if m.old == ">=" and m.edit.new == ">")
+    assert mend.told(text.encode()) == ("if shift.ndim >= 1:", "if shift.ndim > 1:")
+
+
+def graph(**outputs: list[float]) -> Graph:
+    rows = np.array([[*v, *([0.0] * (14 - len(v)))] for v in outputs.values()])
+    nothing = np.zeros(0, dtype=np.int64)
+    values = [Value(n, (4,), "float", "", None, "", nothing, 0) for n in range(len(outputs))]
+    return Graph([], values, rows, {name: n for n, name in enumerate(outputs)})
+
+
+def test_every_output_has_to_agree_and_there_has_to_be_one():
+    reference = graph(a=[1.0, 2.0], b=[3.0, 4.0])
+    rows = reference.vectors
+    assert agrees(reference, ["a", "b"], rows, 1e-12)
+    assert agrees(reference, ["b", "a", "more"], [rows[1], rows[0], rows[0]], 1e-12)
+    assert not agrees(reference, ["a"], rows[:1], 1e-12)
+    assert not agrees(reference, ["a", "b"], rows[::-1], 1e-12)
+    assert not agrees(graph(), [], [], 1e-12)
