@@ -250,11 +250,14 @@ class Gradients(Form):
 class Saved(Form):
     tensors: dict[Name, Name]
     saved: dict[Name, Name]
+    narrow: dict[Name, Annotated[list[Name], Field(min_length=2, max_length=2)]] = {}
+    auto_map: dict[Name, Name] | None = None
     kind: Name = Field(alias="class")
 
 
 class Load(Form):
     tensors: dict[Name, Name]
+    dtypes: dict[Name, Name] = {}
     report: dict[Name, list[Name]]
     kind: Name = Field(alias="class")
     remote: bool

@@ -118,6 +118,9 @@ FORMS = {
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"
     ),
     "the spec maps names, so the two checkpoints are different ones": "spec 映射了名称，因此两个检查点本就不同",
+    "{name} is no class of transformers, whose from_pretrained() takes a dtype": (
+        "{name} 不是 transformers 的类，其 from_pretrained() 不接受 dtype"
+    ),
     "neither side writes safetensors": "两侧均不写出 safetensors",
     "the {role} saved nothing; see save": "{role}没有保存任何内容；见 save",
     "forward runs {fits} of {layers} layers: all of them need {need} GiB in float64 for both sides and {free} GiB are "

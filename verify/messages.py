@@ -166,6 +166,24 @@ FINDINGS: dict[str, Text] = {
     ),
     # roundtrip
     "tensor-lost": Text("{side}: after save and load {subject} {what}", "{side}：保存再加载后 {subject} 与原值不符：{what}"),
+    "not-loaded": Text("the {side}'s own checkpoint cannot be loaded: {fault}", "{side}自己的检查点无法加载：{fault}"),
+    "no-auto-map": Text(
+        "config.json of the {side} has no auto_map for AutoModel, so AutoModel does not find the code beside it; "
+        'register_for_auto_class("AutoModel") on the model\'s class, or auto_map in its configuration, writes it',
+        "{side}的 config.json 中没有 AutoModel 的 auto_map，AutoModel 因此找不到旁边的代码；"
+        '对模型类调用 register_for_auto_class("AutoModel")，或在其配置中设置 auto_map 即可写入',
+    ),
+    "no-auto-map-alike": Text(
+        "config.json of the {side}, like the other side's, has no auto_map for AutoModel, so AutoModel does not find the "
+        'code beside it; register_for_auto_class("AutoModel") on the model\'s class, or auto_map in its configuration, writes it',
+        "{side}的 config.json 与另一侧一样没有 AutoModel 的 auto_map，AutoModel 因此找不到旁边的代码；"
+        '对模型类调用 register_for_auto_class("AutoModel")，或在其配置中设置 auto_map 即可写入',
+    ),
+    "kept-dtype": Text(
+        "from a bfloat16 checkpoint, loaded in the dtype that it has, it comes back as {candidate}; in the reference as "
+        "{reference}",
+        "按自身 dtype 加载 bfloat16 检查点后为 {candidate}；参考实现为 {reference}",
+    ),
     "load-report": Text("{side}: the load report lists {subject} under {what}", "{side}：加载报告在 {what} 中列出 {subject}"),
     # precision
     "less-precise": Text(
