@@ -188,6 +188,15 @@ class Signature(Form):
         return self
 
 
+class Tail(Form):
+    """The largest absolute values of a parameter."""
+
+    first: Annotated[float, Field(gt=0)]
+    ranked: Annotated[float, Field(gt=0)]
+    rate: Annotated[float, Field(ge=0)]
+    distinct: Count
+
+
 class Drawn(Tensor):
     """One parameter as it was initialised. digest: of every bit."""
 
@@ -198,6 +207,10 @@ class Drawn(Tensor):
     lowest: float
     highest: float
     zeros: Count
+    ones: Count = 0
+    repeats: Count = 0
+    tail: Tail | None = None
+    rows: float | None = None
     finite: bool
     steady: bool
     digest: Name

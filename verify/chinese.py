@@ -50,6 +50,11 @@ WORDS = {
     "mean": "均值",
     "spread": "标准差",
     "zeros": "零的比例",
+    "ones": "一的比例",
+    "largest": "最大绝对值",
+    "repeats": "重复值个数",
+    "rows": "各行之间的相关性",
+    "independent": "相互独立",
     "kurtosis": "峰度",
     "finite": "有限值",
     "NaN or infinity": "NaN 或无穷",
@@ -121,6 +126,7 @@ FORMS = {
     "{name} is no class of transformers, whose from_pretrained() takes a dtype": (
         "{name} 不是 transformers 的类，其 from_pretrained() 不接受 dtype"
     ),
+    "{number} standard errors from that": "偏离独立 {number} 个标准误",
     "neither side writes safetensors": "两侧均不写出 safetensors",
     "the {role} saved nothing; see save": "{role}没有保存任何内容；见 save",
     "forward runs {fits} of {layers} layers: all of them need {need} GiB in float64 for both sides and {free} GiB are "
