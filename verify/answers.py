@@ -158,7 +158,10 @@ Setting = bool | int | float | str | None
 
 class Held(Module):
     library: bool
+    known: bool = False
+    response: Annotated[list[float], Field(max_length=64)] | None = None
     settings: dict[Name, Setting | list[Setting]]
+    more: dict[Name, Name] = {}
     made: dict[Name, Place | None] = {}
 
 

@@ -135,6 +135,9 @@ FORMS = {
         "--depth {again} 可强制运行全部层"
     ),
     "torch's modules that no path aligns, all of a class together": "无法按路径对应的 torch 模块，同类合并比较",
+    "settings that only one side has, in modules of one path and of classes with other names: {told}": (
+        "路径相同而类名不同的模块中仅一侧具有的设置：{told}"
+    ),
     "modules with settings that have no counterpart by path, nor by the mapping: {told}": (
         "有设置但按路径和映射均无对应的模块：{told}"
     ),

@@ -60,6 +60,12 @@ FINDINGS: dict[str, Text] = {
     # signature
     "method-one-side": Text("a public method, only in the {side}", "公共方法，仅存在于{side}"),
     # settings
+    "class-computes": Text(
+        "the module is a {candidate}; the reference has a {reference}, which makes other numbers of the same",
+        "该模块为 {candidate}；参考实现为 {reference}，对相同数值的计算结果不同",
+    ),
+    "class-differs": Text("the module is a {candidate}; the reference has a {reference}", "该模块为 {candidate}；参考实现为 {reference}"),
+    "settings-one-side": Text("a setting that only the {side} has", "仅{side}具有的设置"),
     "settings-together": Text(
         "no path says which is which; all modules of this class together have {candidate}, in the reference {reference}",
         "无法按路径对应；该类的全部模块合计为 {candidate}，参考实现为 {reference}",

@@ -18,7 +18,7 @@ from verify.checks import buffers, structure
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.compare import gap
 from verify.report import Finding, Location
-from verify.trace import Answer, Ask, Trace
+from verify.trace import BOTH, Answer, Ask, Trace
 
 SUMMARY = "initial values or, where drawn in another order, their distribution"
 RUNS_CASES = False
@@ -172,25 +172,25 @@ def _one(
 
 def _structure(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Finding | None:
     """What moments do not show: the largest values, repeated ones, and rows that depend on each other."""
-    tails = [side.get("tail") for side in (a, b)]
-    if all(tails):
-        longest = [tail["first"] for tail in tails]
-        beyond = tails[0]["ranked"] > longest[1] or tails[1]["ranked"] > longest[0]
-        room = TAIL * min(tail["rate"] for tail in tails)
-        smooth = min(tail["distinct"] for tail in tails) >= FEWEST_DISTINCT
-        if beyond or (smooth and abs(math.log(longest[0] / longest[1])) > room):
-            return _finding(make, name, "largest", *longest, None)
-    repeats = [side.get("repeats", 0) for side in (a, b)]
+    ours, theirs = a.get("tail"), b.get("tail")
+    if ours and theirs:
+        first: tuple[float, float] = ours["first"], theirs["first"]
+        beyond = ours["ranked"] > first[1] or theirs["ranked"] > first[0]
+        smooth = min(ours["distinct"], theirs["distinct"]) >= FEWEST_DISTINCT
+        far = abs(math.log(first[0] / first[1])) > TAIL * min(ours["rate"], theirs["rate"])
+        if beyond or (smooth and far):
+            return _finding(make, name, "largest", *first, None)
+    repeats: tuple[int, int] = a.get("repeats", 0), b.get("repeats", 0)
     by_chance = min(a["count"], SAMPLED) ** 2 / 2 ** min(BITS.get(side["dtype"], 8) for side in (a, b))
     allowed = DEVIATIONS * math.sqrt(sum(repeats)) + by_chance
     if abs(repeats[0] - repeats[1]) > allowed:
         return _finding(make, name, "repeats", *repeats, allowed)
-    rows = [side.get("rows") for side in (a, b)]
-    if None not in rows:
-        far = sorted(map(abs, rows))
-        if far[0] <= DEVIATIONS and far[1] > DEPENDENT:
-            words = ["independent" if abs(z) <= DEVIATIONS else f"{z:.0f} standard errors from that" for z in rows]
-            return _finding(make, name, "rows", *words, None)
+    rows: list[float] = [side["rows"] for side in (a, b) if side.get("rows") is not None]
+    if len(rows) == len(BOTH):
+        near, far_off = sorted(abs(z) for z in rows)
+        if near <= DEVIATIONS and far_off > DEPENDENT:
+            said = ["independent" if abs(z) <= DEVIATIONS else f"{z:.0f} standard errors from that" for z in rows]
+            return _finding(make, name, "rows", said[0], said[1], None)
     return None
 
 

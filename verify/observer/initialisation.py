@@ -76,7 +76,7 @@ def statistics(tensor: torch.Tensor, more: torch.Tensor | None = None) -> dict[s
     highest, zeros and ones (how many), repeats (see `_repeats`), tail (see `_tail`), rows (see `_rows`), finite, and a
     digest of the exact values. Float64 arithmetic. A tensor that is empty or not finite throughout has zeros instead of numbers.
     """
-    x = _flat(tensor)
+    x = _flat(tensor).double()
     finite = bool(x.isfinite().all())
     empty = not (finite and x.numel())
     mean = 0.0 if empty else x.mean().item()
@@ -92,8 +92,8 @@ def statistics(tensor: torch.Tensor, more: torch.Tensor | None = None) -> dict[s
         "lowest": lowest,
         "highest": highest,
         "zeros": x.numel() - int(x.count_nonzero()),
-        "ones": int((x == 1).sum()),
-        "repeats": 0 if constant else _repeats(x),
+        "ones": int((x == 1).sum()) if lowest <= 1 <= highest else 0,
+        "repeats": 0 if constant else _repeats(_flat(tensor)),
         "tail": None if constant else _tail(largest(tensor), more),
         "rows": None if constant or tensor.is_complex() else _rows(tensor),
         "finite": finite,
@@ -102,8 +102,8 @@ def statistics(tensor: torch.Tensor, more: torch.Tensor | None = None) -> dict[s
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
-    """Its numbers in one row, float64 [N]; of a complex one both parts."""
-    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double().flatten()
+    """Its numbers in one row [N]; of a complex one both parts."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).flatten()
 
 
 def _repeats(x: torch.Tensor) -> int:
@@ -111,13 +111,16 @@ def _repeats(x: torch.Tensor) -> int:
     if x.numel() > SAMPLED:  # by a seed of its own, so that what the model draws stays as it is
         chosen = torch.randint(x.numel(), (SAMPLED,), generator=torch.Generator().manual_seed(0)).unique()
         x = x[chosen.to(x.device)]
-    return x.numel() - x.unique().numel()
+    return int(x.numel() - x.unique().numel())
 
 
 def largest(tensor: torch.Tensor) -> torch.Tensor:
     """The largest absolute values, float64 [at most LARGEST], falling."""
-    x = _flat(tensor).abs_()
-    return x.topk(min(LARGEST, x.numel())).values
+    x = _flat(tensor).abs()
+    if x.numel() > SAMPLED:  # sort the few that exceed a part's largest but some
+        few = x[x >= x[:: x.numel() // (SAMPLED // 4)].topk(LARGEST // 4).values[-1]]
+        x = few if few.numel() >= LARGEST else x
+    return x.topk(min(LARGEST, x.numel())).values.double()
 
 
 def _tail(values: torch.Tensor, more: torch.Tensor | None) -> dict[str, Any] | None:
@@ -142,8 +145,8 @@ def _rows(tensor: torch.Tensor) -> float | None:
     """
     if tensor.ndim < 2:
         return None
-    x = tensor.double().flatten(1)
-    x = (x.T if x.shape[0] > x.shape[1] else x)[:ROWS]
+    x = tensor.flatten(1)
+    x = (x.T if x.shape[0] > x.shape[1] else x)[:ROWS].double()
     x = x - x.mean(1, keepdim=True)
     norms = x.norm(dim=1, keepdim=True)
     rows, width = x.shape
@@ -153,7 +156,7 @@ def _rows(tensor: torch.Tensor) -> float | None:
     pairs = rows * (rows - 1) / 2
     apart = ((x @ x.T).square().sum().item() - x.norm(dim=1).pow(4).sum().item()) / 2 * (width - 1) - pairs
     heavy = (x.pow(4).sum(1) * width).mean().item()
-    return apart / (2 * pairs * (1 + heavy**2 / width)) ** 0.5
+    return float(apart / (2 * pairs * (1 + heavy**2 / width)) ** 0.5)
 
 
 def digest(tensor: torch.Tensor) -> str:
