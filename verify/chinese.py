@@ -83,6 +83,7 @@ WORDS = {
 FORMS = {
     # why something was not done
     "nothing was compared": "没有可比较的内容",
+    "nothing was compared: every check was skipped": "没有可比较的内容：所有检查项均被跳过",
     "where it first differs could not be sought: {fault}": "无法查找首个差异所在：{fault}",
     "nothing was compared: the spec ignores all of it": "没有可比较的内容：spec 忽略了全部对象",
     "the spec ignores {patterns}": "spec 忽略了 {patterns}",
@@ -144,9 +145,15 @@ FORMS = {
     "{count} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {name} is one": (
         "{count} 个参数大小不同、随机值过少而无法判断，或两侧均非有限值，例如 {name}"
     ),
-    "the spec's case does not fit the reference's forward{arguments}: {unfit}": (
-        "spec 的场景与参考实现的 forward{arguments} 不符：{unfit}"
+    "does not fit the reference's forward{arguments}: {error}": "与参考实现的 forward{arguments} 不符：{error}",
+    "lacks the input {names}, which the reference's forward{arguments} needs": (
+        "缺少输入 {names}，参考实现的 forward{arguments} 需要它"
     ),
+    "gives {names}, which the reference's forward{arguments} does not take": (
+        "给出了 {names}，参考实现的 forward{arguments} 不接受它"
+    ),
+    "add it under cases.{name}.inputs": "请将其加入 cases.{name}.inputs",
+    "see cases.{name}": "见 cases.{name}",
     "{count} ulp: two ways to write one formula; of the largest value where a table crosses zero": (
         "{count} ulp：同一公式的两种写法；数值过零的表以其最大值的 ulp 计"
     ),
@@ -378,7 +385,7 @@ FORMS = {
     "Input should be less than or equal to {most}": "应小于或等于 {most}",
     "Input should be a finite number": "应为有限的数",
     "Input should be {choices}": "应为 {choices}",
-    "Dictionary should have at least {least} item after validation, not {count}": "至少应有 {least} 项，而不是 {count} 项",
+    "at least one is needed here": "此处至少需要一项",
     # parts of the above
     "{fault}; its last words: {words}": "{fault}；最后的输出：{words}",
     "{fault}; the package {name} is not installed for this side's Python": "{fault}；该侧的 Python 未安装包 {name}",

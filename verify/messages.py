@@ -32,6 +32,7 @@ FINDINGS: dict[str, Text] = {
     "fault-both": Text("both sides failed, fed {fed}", "两侧均失败，输入为 {fed}"),
     "fault-alike": Text("both sides failed alike, fed {fed}: {fault}", "两侧以相同方式失败，输入为 {fed}：{fault}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
+    "unfit": Text("case `{name}` {fault}; {fix}", "场景 `{name}` {fault}；{fix}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
     "no-inputs": Text("the inputs of this case could not be made: {fault}", "无法生成该场景的输入：{fault}"),
@@ -292,6 +293,7 @@ BY_SIDE = frozenset({"fault-both"})
 PROSE: dict[str, tuple[str, ...]] = {
     "initialisation": ("what", "reference", "candidate"),
     "tensor-lost": ("what",),
+    "unfit": ("fix",),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),

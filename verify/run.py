@@ -33,7 +33,7 @@ MOST_EXPLAINED = 3
 
 EXPLAINED = (of_training, of_gradients, of_precision)
 """What explains findings that are not about values of outputs, where those agree."""
-FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
+FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run", "unfit"})
 EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
 """Faults of the process, which can say the same of two mistakes."""
 
@@ -352,7 +352,9 @@ def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
 def _results(checks: list[str], tally: _Tally) -> list[CheckResult]:
     """Of each check, of the run as a whole where something is wrong with it, and of each reason why it ended early."""
     run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
-    return [_result(name, tally) for name in [*checks, *run_as_a_whole]] + [_stopped(why) for why in tally.stops]
+    results = [_result(name, tally) for name in [*checks, *run_as_a_whole]] + [_stopped(why) for why in tally.stops]
+    idle = all(result.verdict == Verdict.SKIPPED for result in results)
+    return [*results, _stopped("nothing was compared: every check was skipped")] if idle else results
 
 
 def _result(name: str, tally: _Tally) -> CheckResult:

@@ -427,7 +427,9 @@ def _explain(error: ValidationError, node: yaml.Node | None) -> Iterator[str]:
 
 
 def _form(fault: Any) -> str:
-    """What a text of another form should be; empty for other faults."""
+    """What a text of another form, or something empty, should be; empty for other faults."""
+    if fault["type"] == "too_short" and fault["ctx"]["min_length"] == 1:
+        return "at least one is needed here"
     if fault["type"] != "string_pattern_mismatch":
         return ""
     if fault["ctx"]["pattern"] != TARGET:

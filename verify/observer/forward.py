@@ -15,6 +15,7 @@ from .faults import Unfit
 from .values import container, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -54,9 +55,20 @@ def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
             try:
                 arguments.bind(**inputs)
             except TypeError as unfit:
-                text = f"the spec's case does not fit the reference's forward{arguments}: {unfit}"
-                raise Unfit(text) from error
+                raise Unfit(_unfit(arguments, inputs, unfit)) from error
         raise
+
+
+def _unfit(arguments: inspect.Signature, inputs: dict[str, Any], error: TypeError) -> str:
+    """What is wrong with a case, as far as the signature tells."""
+    known = arguments.parameters.values()
+    lacking = [p.name for p in known if p.default is p.empty and p.kind not in VARIADIC and p.name not in inputs]
+    unknown = [name for name in inputs if name not in arguments.parameters]
+    if lacking:
+        return f"lacks the input {', '.join(f'`{name}`' for name in lacking)}, which the reference's forward{arguments} needs"
+    if unknown:
+        return f"gives {', '.join(f'`{name}`' for name in unknown)}, which the reference's forward{arguments} does not take"
+    return f"does not fit the reference's forward{arguments}: {error}"
 
 
 def _told(model: nn.Module, key: str) -> Any:
