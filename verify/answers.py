@@ -115,6 +115,8 @@ class Forward(Form):
     exact: bool = True
     lifted: Count = 0
     note: str = ""
+    written: list[Name] = []
+    shared: dict[Name, Name] = {}
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:
@@ -258,6 +260,7 @@ Fields = dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_le
 
 class Gradients(Form):
     fields: Fields
+    lifted: Count = 0
     draws: list[Draw]
     even: Fields | None = None
     even_draws: list[Draw] = []

@@ -60,6 +60,9 @@ WORDS = {
     "NaN or infinity": "NaN 或无穷",
     "drawn": "随机抽取",
     "not drawn": "非随机抽取",
+    "an input's": "某个输入的",
+    "a parameter's": "某个参数的",
+    "its own": "自己的",
     "nothing more": "没有更多",
     # progress
     "environment": "环境",

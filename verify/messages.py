@@ -109,6 +109,10 @@ FINDINGS: dict[str, Text] = {
         "{subject} is all zeros in the reference: that a candidate agrees with it proves little",
         "参考实现的 {subject} 全为零：候选实现与之一致也证明不了什么",
     ),
+    "output-shares": Text(
+        "the output lies in {candidate} memory, in the reference in {reference}; who writes to it writes there",
+        "该输出位于{candidate}内存中，参考实现中位于{reference}内存中；写入它即写入该处",
+    ),
     # outputs
     "not-comparable": Text(
         "{subject} is a {class_name} on both sides; of such objects nothing but the class is compared",
@@ -130,6 +134,10 @@ FINDINGS: dict[str, Text] = {
     "thread-count": Text(
         "in the {side} outputs depend on the number of threads: {subject} at {where} is {second} with all, {first} with one",
         "{side} 的输出依赖线程数：{subject} 的 {where} 多线程为 {second}，单线程为 {first}",
+    ),
+    "input-written": Text(
+        "the {side} writes to the tensor that its caller gives it: afterwards it holds other values",
+        "{side}改写了调用者传入的张量：调用后其值已改变",
     ),
     # gradients
     "gradient-values": Text(
@@ -294,6 +302,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "initialisation": ("what", "reference", "candidate"),
     "tensor-lost": ("what",),
     "unfit": ("fix",),
+    "output-shares": ("reference", "candidate"),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),

@@ -253,9 +253,25 @@ def _variant(
             _count_outcomes(name, job, [Outcome(name="cases", skipped=True, reason=reason)], 0.0, tally)
         else:
             _compare(name, job, traces, tally)
+    tally.findings += _lifted(job, traces, tally)
     if interrupt is not None:
         raise interrupt
     _explain(job, sides, scratch, tally, progress)
+
+
+def _lifted(job: Job, traces: Mapping[Role, Trace], tally: _Tally) -> list[Finding]:
+    """Notes that a side computes in a narrower type, of the first pass that shows it; where `forward` has not told it."""
+    told = {f.subject for f in tally.findings if f.kind == "lifted" and f.variant == job.variant}
+    found = []
+    for role, trace in traces.items():
+        for key, answer in trace.answers.items():
+            place = tuple(key.split("/")[1:3])  # a name holds no slash
+            count = (answer.result or {}).get("lifted")
+            if count and role not in told and place in job.scenes and key.startswith(job.key(*place)):
+                make = Maker(job=job, check=place[0], group=place[1])
+                found.append(make.finding("lifted", role, Verdict.NOTE, details={"side": role, "count": count}))
+                told.add(role)
+    return found
 
 
 def _code(job: Job, sides: list[Side], tally: _Tally) -> None:

@@ -185,6 +185,60 @@ def test_operations_that_are_lifted_are_told_once_a_side(duo):
     assert report.findings[0].details["count"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        ("self.linear = ", "self.half = torch.ones(1, dtype=torch.float32); self.linear = ", "forward"),
+        ("y = self", "torch.tensor([0.1], dtype=torch.float32); y = self", "forward"),
+        ("y = self", "torch.tensor([0.1], dtype=torch.float32); y = self", "gradients"),
+        ("y = self", "self.training and torch.tensor([0.1], dtype=torch.float32); y = self", "training"),
+        ("self.linear = ", "self.half = torch.ones(1, dtype=torch.float32); self.linear = ", "training"),
+    ],
+)
+def test_what_is_lifted_while_a_model_is_built_or_trained_is_told_too(duo, old, new, check):
+    duo.spec(cases={"one": {"inputs": {"x": {"shape": [2, "width"]}}}}, checks=[check])
+    duo.write("right")
+    file = duo.folder / "right" / "model.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    report = duo.run()
+    assert report.verdict == "equal"
+    assert [(f.kind, f.check, f.subject) for f in report.findings] == [("lifted", check, "candidate")]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_model_that_writes_to_what_it_is_given_differs_from_one_that_does_not(duo, both):
+    duo.spec(cases={"one": {"inputs": {"x": {"shape": [2, "width"]}}}}, checks=["forward", "determinism"])
+    for side in ("left", "right") if both else ("right",):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        file.write_text(
+            file.read_text().replace("y = self.linear(x) + self.table", "y = self.linear(x) + self.table; x.zero_()")
+        )
+    report = duo.run()
+    verdict = "note" if both else "different"
+    assert [(f.kind, f.case, f.subject, f.verdict) for f in report.findings] == [
+        ("input-written", "one, inputs", "input:x", verdict)
+    ]
+    assert report.verdict == ("equal" if both else "different")
+
+
+@pytest.mark.parametrize(("shared", "whose"), [("x", "an input's"), ("self.linear.weight", "a parameter's")])
+def test_an_output_that_lies_in_the_memory_of_another_tensor_on_one_side_is_noted(duo, shared, whose):
+    duo.spec(cases={"one": {"inputs": {"x": {"shape": [2, "width"]}}}}, checks=["forward"])
+    for side, more in (("left", f"{shared}[:1]"), ("right", f"{shared}[:1].clone()")):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        text = file.read_text()
+        head = text.rpartition("return ")[0]
+        file.write_text(f"{head}return {{'more': {more}, 'y': y}}\n")
+    report = duo.run()
+    assert report.verdict == "equal"
+    (note,) = report.findings
+    assert (note.kind, note.subject, note.verdict) == ("output-shares", "more", "note")
+    assert note.message.startswith(f"the output lies in its own memory, in the reference in {whose}")
+
+
 def test_a_second_variant_is_compared_where_the_first_fails(duo):
     duo.spec(variants={"tiny": {"width": 4}, "wide": {"width": 6}})
     duo.write("right", init='if config.width == 4: raise RuntimeError("too small")')

@@ -88,6 +88,7 @@ class Built:
     """A model ready to run: eval mode, weights drawn, on its device.
 
     exact: whether it was built, and is to run, in exact arithmetic. note: why not, and why it has real parameters.
+    lifted: operations in a narrower type that were computed in float64 while it was built.
     """
 
     model: nn.Module
@@ -95,6 +96,7 @@ class Built:
     exact: bool
     note: str = ""
     nudged: bool = False
+    lifted: int = 0
 
 
 @dataclass(frozen=True)
@@ -227,10 +229,11 @@ class Builder:
     def _build(
         self, values: dict[str, Any], dtype: torch.dtype, recipes: dict[str, Any], through: torch.dtype
     ) -> Built:
-        lift, failed = dtype == torch.float64, ""
+        lift, failed, count = dtype == torch.float64, "", 0
         try:
-            with exact(lift):
+            with exact(lift) as lifted:
                 model, note = self.outline(values)
+            count = lifted.count
         except Unusable:
             raise
         except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
@@ -238,7 +241,8 @@ class Builder:
             model, note = self.outline(values)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes)
         model.eval()
-        return Built(model=model, dtype=dtype, exact=lift, note="; ".join(filter(None, (failed, note))))
+        told = "; ".join(filter(None, (failed, note)))
+        return Built(model=model, dtype=dtype, exact=lift, note=told, lifted=count)
 
     def _fill(self, model: nn.Module, casts: _Casts, recipes: dict[str, Any]) -> None:
         """Gives every parameter its drawn values, shared ones once, and moves buffers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -24,12 +25,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     all).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, and
-    arrays: the tensors by path.
+    arrays: the tensors by path. written: inputs, in the reference's words, that the call changed. shared {path: "an input's" or
+    "a parameter's"}: outputs that lie in the memory of one.
     """
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
+    given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     with torch.no_grad(), exact(built.exact) as lifted:
         output = call(builder, built.model, inputs)
+    written = [name for name, value in given.items() if not torch.equal(value, inputs[name])]
+    ours = {theirs: name for name, theirs in builder.settings["renames"]["inputs"].items()}
     leaves = list(flatten(output))
     names = builder.settings["renames"]["config"]
     return {
@@ -38,8 +43,10 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "outputs": [{"path": path, **describe(value)} for path, value in leaves],
         "arrays": {path: value for path, value in leaves if isinstance(value, torch.Tensor)},
         "exact": built.exact,
-        "lifted": lifted.count,
+        "lifted": lifted.count + built.lifted,
         "note": built.note,
+        "written": sorted(ours.get(name, name) for name in written),
+        "shared": dict(_shared(leaves, [inputs[name] for name in given], list(built.model.parameters()))),
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
     }
 
@@ -57,6 +64,19 @@ def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
             except TypeError as unfit:
                 raise Unfit(_unfit(arguments, inputs, unfit)) from error
         raise
+
+
+def _shared(
+    leaves: list[tuple[str, Any]], inputs: list[torch.Tensor], parameters: list[nn.Parameter]
+) -> Iterator[tuple[str, str]]:
+    """Outputs that lie in the memory of an input or of a parameter, so that who writes to one writes to the other."""
+    kinds = (("a parameter's", parameters), ("an input's", inputs))
+    holds = {t.untyped_storage().data_ptr(): kind for kind, tensors in kinds for t in tensors if t.numel()}
+    for path, leaf in leaves:
+        if isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided and leaf.numel():
+            kind = holds.get(leaf.untyped_storage().data_ptr())
+            if kind is not None:
+                yield path, kind
 
 
 def _unfit(arguments: inspect.Signature, inputs: dict[str, Any], error: TypeError) -> str:
