@@ -284,6 +284,7 @@ class Load(Form):
 
 class Loaded(Form):
     loads: Annotated[list[Load], Field(min_length=2)]
+    made: dict[Name, Name] = {}
 
 
 class Steps(Form):

@@ -74,6 +74,10 @@ class SideSpec(Strict):
     remote_code: list[str] = Field(
         [], description="Files that AutoModel needs beside a checkpoint of this side, relative to `path`."
     )
+    load_with: list[str] = Field(
+        [],
+        description="More interpreters, given as `python` is, under which a checkpoint of this side is loaded as well.",
+    )
 
     @model_validator(mode="after")
     def _one_maker(self) -> SideSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from verify.report import Report, Verdict
@@ -269,6 +271,33 @@ def test_a_checkpoint_without_auto_map_is_told_in_our_words(duo, left, right, sa
     told = [f.message for f in duo.run().findings]
     assert len(told) == len(said)
     assert all(message.startswith(start) for message, start in zip(told, said, strict=True))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_checkpoint_is_loaded_under_other_interpreters_too(duo, lost):
+    """The other one stands for another generation of a library: it is the same, and can be told apart."""
+    (duo.folder / "other").mkdir()
+    python = duo.folder / "other" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -X other "$@"\n')
+    python.chmod(0o755)
+    plain = PRETRAINED.format(name="scale", persistent=True, init="pass")
+    loader = LOADER.replace("model.float()", 'model.half() if "other" in sys._xoptions else model')
+    right = "import sys\n" + plain.replace(MORE, MORE + loader if lost else MORE)
+    for side, text in (("left", plain), ("right", right)):
+        (duo.folder / side).mkdir(exist_ok=True)
+        (duo.folder / side / "model.py").write_text(text)
+    more = {"config": "model:Config", "model": "model:Model", "load_with": ["other/python"]}
+    duo.spec(
+        checks=["roundtrip"],
+        variants={"tiny": {"width": 32}},
+        reference={"path": "left", **more},
+        candidate={"path": "right", **more},
+    )
+    report = duo.run()
+    groups = {g.name: g.verdict for c in report.checks for g in c.groups}
+    assert groups["reference load, other/python"] == Verdict.EQUAL
+    assert groups["candidate load, other/python"] == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
+    assert groups["candidate load"] == Verdict.EQUAL
 
 
 DROPPED = """

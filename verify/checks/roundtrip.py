@@ -49,6 +49,12 @@ def plan(job: Job) -> list[Ask]:
     if remote:
         args = {"values": values, "auto": True}
         asks.append(Ask(key=job.key(CHECK, "auto"), op="load", args=args, sides=remote, fresh=True))
+    for role in BOTH:
+        for python in getattr(job.spec, role).load_with:
+            for kind in ("load", "auto") if code[role] else ("load",):
+                args = {"values": values, "auto": kind == "auto", "elsewhere": True}
+                key = job.key(CHECK, kind, role, python)
+                asks.append(Ask(key=key, op="load", args=args, sides=(role,), fresh=True, python=python))
     return asks
 
 
@@ -63,6 +69,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         else:
             reason = f"the spec names no `remote_code` of the {role}, so AutoModel has no code to load"
             yield Outcome(name=f"{role} auto", skipped=True, reason=reason)
+        for python in getattr(job.spec, role).load_with:
+            yield side.outcome("load", python)
+            if getattr(job.spec, role).remote_code:
+                yield side.outcome("auto", python)
     yield _narrow(job, reference, candidate)
     yield from _lacking(job, reference, candidate)
 
@@ -185,10 +195,13 @@ class _Side:
         self.job, self.role, self.trace, self.other = job, role, trace, other
         self.save = trace.get(job.key(CHECK, "save"))
 
-    def outcome(self, kind: str) -> Outcome:
-        make = Maker(job=self.job, check=CHECK, group=f"{self.role} {kind}")
+    def outcome(self, kind: str, python: str = "") -> Outcome:
+        """python: another interpreter that loads it than the side's own."""
+        name = f"{self.role} {kind}, {python}" if python else f"{self.role} {kind}"
+        make = Maker(job=self.job, check=CHECK, group=name)
         outcome = Outcome(name=make.group)
-        answer, auto = self.trace.get(self.job.key(CHECK, kind)), kind == "auto"
+        key = self.job.key(CHECK, kind, self.role, python) if python else self.job.key(CHECK, kind)
+        answer, auto = self.trace.get(key), kind == "auto"
         absent = next((a for a in (self.save, answer) if _absent(a)), None)
         if absent is not None:
             outcome.skipped, outcome.reason = True, str(absent.fault)
@@ -199,7 +212,7 @@ class _Side:
         elif answer.result is None:
             outcome.findings += self._failed(make, kind, answer)
         else:
-            self._compare(make, outcome, answer.result["loads"], auto=auto)
+            self._compare(make, outcome, answer.result, auto=auto)
         return outcome
 
     def _failed(self, make: Maker, kind: str, answer: Answer) -> Iterator[Finding]:
@@ -226,14 +239,15 @@ class _Side:
             if any(digest != before for digest in kept) and not make.ignored(name):
                 yield self._lost(make, name, before, kept)
 
-    def _compare(self, make: Maker, outcome: Outcome, loads: list[dict[str, Any]], *, auto: bool) -> None:
-        saved = self.save.result or {}
+    def _compare(self, make: Maker, outcome: Outcome, answer: Mapping[str, Any], *, auto: bool) -> None:
+        saved, loads, made = self.save.result or {}, answer["loads"], answer.get("made", {})
         for name, before in sorted(saved["tensors"].items()):
             if make.ignored(name):
                 continue
             outcome.compared += 1
             after = [load["tensors"].get(name) for load in loads]
-            if any(digest != before for digest in after):
+            right = {before} if name in saved["saved"] else {before, made.get(name, before)}
+            if any(digest not in right for digest in after):
                 outcome.findings.append(self._lost(make, name, before, after))
         for load in loads[:1]:
             for name in sorted(load["tensors"].keys() - saved["tensors"].keys()):

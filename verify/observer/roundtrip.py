@@ -64,11 +64,12 @@ def _auto_map(folder: str) -> dict[str, str] | None:
 
 def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), auto (through AutoModel and the code beside the checkpoint), narrow (the checkpoint in
-    bfloat16, in the dtype that it has). Loads twice.
+    bfloat16, in the dtype that it has), elsewhere (under another interpreter than that which saved it). Loads twice.
 
     Memory is dirtied first: a buffer that loading leaves unset then holds noise and not, by luck, zeros.
     Returns loads [{tensors {name: digest}, dtypes {name: dtype}, report {missing_keys, …: [names]}, class, remote}]. remote:
-    whether the class came from the code beside the checkpoint. Unusable where the model has no from_pretrained or, for the
+    whether the class came from the code beside the checkpoint. made {name: digest}, elsewhere: the buffers as the model's code
+    makes them there, where another release of torch may round otherwise. Unusable where the model has no from_pretrained or, for the
     narrow checkpoint, is of no class of transformers, which alone takes a dtype.
     """
     if args["auto"]:
@@ -85,7 +86,8 @@ def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     for _ in range(2):
         _dirty()
         loads.append(_told(*loaded(kind, folder_of(builder, narrow=narrow), auto=args["auto"], keep_dtype=narrow)))
-    return {"loads": loads}
+    made = builder.outlined(args["values"])[0].named_buffers() if args.get("elsewhere") else ()
+    return {"loads": loads, "made": {name: digest(buffer) for name, buffer in made if not buffer.is_meta}}
 
 
 def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
