@@ -89,7 +89,9 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
     if any(trace.get(once).result is None for trace in traces.values()):
         yield Outcome(name=case, findings=list(faults(make, *(traces[role].get(once) for role in BOTH))))
         return
-    yield _written(make, job, case, [traces[role].get(once).result or {} for role in BOTH])
+    written = _written(make, job, case, [traces[role].get(once).result or {} for role in BOTH])
+    if written.findings:  # else it would count as compared where no output is
+        yield written
     unsteady: set[Role] = set()
     for kind in KINDS:
         name = f"{case}, {kind}"
