@@ -115,6 +115,8 @@ class Forward(Form):
     exact: bool = True
     lifted: Count = 0
     note: str = ""
+    written: list[Name] = []
+    shared: dict[Name, Name] = {}
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:
@@ -158,7 +160,10 @@ Setting = bool | int | float | str | None
 
 class Held(Module):
     library: bool
+    known: bool = False
+    response: Annotated[list[float], Field(max_length=64)] | None = None
     settings: dict[Name, Setting | list[Setting]]
+    more: dict[Name, Name] = {}
     made: dict[Name, Place | None] = {}
 
 
@@ -188,6 +193,15 @@ class Signature(Form):
         return self
 
 
+class Tail(Form):
+    """The largest absolute values of a parameter."""
+
+    first: Annotated[float, Field(gt=0)]
+    ranked: Annotated[float, Field(gt=0)]
+    rate: Annotated[float, Field(ge=0)]
+    distinct: Count
+
+
 class Drawn(Tensor):
     """One parameter as it was initialised. digest: of every bit."""
 
@@ -198,6 +212,10 @@ class Drawn(Tensor):
     lowest: float
     highest: float
     zeros: Count
+    ones: Count = 0
+    repeats: Count = 0
+    tail: Tail | None = None
+    rows: float | None = None
     finite: bool
     steady: bool
     digest: Name
@@ -242,6 +260,7 @@ Fields = dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_le
 
 class Gradients(Form):
     fields: Fields
+    lifted: Count = 0
     draws: list[Draw]
     even: Fields | None = None
     even_draws: list[Draw] = []
@@ -250,11 +269,14 @@ class Gradients(Form):
 class Saved(Form):
     tensors: dict[Name, Name]
     saved: dict[Name, Name]
+    narrow: dict[Name, Annotated[list[Name], Field(min_length=2, max_length=2)]] = {}
+    auto_map: dict[Name, Name] | None = None
     kind: Name = Field(alias="class")
 
 
 class Load(Form):
     tensors: dict[Name, Name]
+    dtypes: dict[Name, Name] = {}
     report: dict[Name, list[Name]]
     kind: Name = Field(alias="class")
     remote: bool
@@ -262,6 +284,7 @@ class Load(Form):
 
 class Loaded(Form):
     loads: Annotated[list[Load], Field(min_length=2)]
+    made: dict[Name, Name] = {}
 
 
 class Steps(Form):

@@ -50,11 +50,19 @@ WORDS = {
     "mean": "均值",
     "spread": "标准差",
     "zeros": "零的比例",
+    "ones": "一的比例",
+    "largest": "最大绝对值",
+    "repeats": "重复值个数",
+    "rows": "各行之间的相关性",
+    "independent": "相互独立",
     "kurtosis": "峰度",
     "finite": "有限值",
     "NaN or infinity": "NaN 或无穷",
     "drawn": "随机抽取",
     "not drawn": "非随机抽取",
+    "an input's": "某个输入的",
+    "a parameter's": "某个参数的",
+    "its own": "自己的",
     "nothing more": "没有更多",
     # progress
     "environment": "环境",
@@ -78,6 +86,7 @@ WORDS = {
 FORMS = {
     # why something was not done
     "nothing was compared": "没有可比较的内容",
+    "nothing was compared: every check was skipped": "没有可比较的内容：所有检查项均被跳过",
     "where it first differs could not be sought: {fault}": "无法查找首个差异所在：{fault}",
     "nothing was compared: the spec ignores all of it": "没有可比较的内容：spec 忽略了全部对象",
     "the spec ignores {patterns}": "spec 忽略了 {patterns}",
@@ -118,6 +127,10 @@ FORMS = {
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"
     ),
     "the spec maps names, so the two checkpoints are different ones": "spec 映射了名称，因此两个检查点本就不同",
+    "{name} is no class of transformers, whose from_pretrained() takes a dtype": (
+        "{name} 不是 transformers 的类，其 from_pretrained() 不接受 dtype"
+    ),
+    "{number} standard errors from that": "偏离独立 {number} 个标准误",
     "neither side writes safetensors": "两侧均不写出 safetensors",
     "the {role} saved nothing; see save": "{role}没有保存任何内容；见 save",
     "forward runs {fits} of {layers} layers: all of them need {need} GiB in float64 for both sides and {free} GiB are "
@@ -126,15 +139,24 @@ FORMS = {
         "--depth {again} 可强制运行全部层"
     ),
     "torch's modules that no path aligns, all of a class together": "无法按路径对应的 torch 模块，同类合并比较",
+    "settings that only one side has, in modules of one path and of classes with other names: {told}": (
+        "路径相同而类名不同的模块中仅一侧具有的设置：{told}"
+    ),
     "modules with settings that have no counterpart by path, nor by the mapping: {told}": (
         "有设置但按路径和映射均无对应的模块：{told}"
     ),
     "{count} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {name} is one": (
         "{count} 个参数大小不同、随机值过少而无法判断，或两侧均非有限值，例如 {name}"
     ),
-    "the spec's case does not fit the reference's forward{arguments}: {unfit}": (
-        "spec 的场景与参考实现的 forward{arguments} 不符：{unfit}"
+    "does not fit the reference's forward{arguments}: {error}": "与参考实现的 forward{arguments} 不符：{error}",
+    "lacks the input {names}, which the reference's forward{arguments} needs": (
+        "缺少输入 {names}，参考实现的 forward{arguments} 需要它"
     ),
+    "gives {names}, which the reference's forward{arguments} does not take": (
+        "给出了 {names}，参考实现的 forward{arguments} 不接受它"
+    ),
+    "add it under cases.{name}.inputs": "请将其加入 cases.{name}.inputs",
+    "see cases.{name}": "见 cases.{name}",
     "{count} ulp: two ways to write one formula; of the largest value where a table crosses zero": (
         "{count} ulp：同一公式的两种写法；数值过零的表以其最大值的 ulp 计"
     ),
@@ -366,7 +388,7 @@ FORMS = {
     "Input should be less than or equal to {most}": "应小于或等于 {most}",
     "Input should be a finite number": "应为有限的数",
     "Input should be {choices}": "应为 {choices}",
-    "Dictionary should have at least {least} item after validation, not {count}": "至少应有 {least} 项，而不是 {count} 项",
+    "at least one is needed here": "此处至少需要一项",
     # parts of the above
     "{fault}; its last words: {words}": "{fault}；最后的输出：{words}",
     "{fault}; the package {name} is not installed for this side's Python": "{fault}；该侧的 Python 未安装包 {name}",

@@ -32,6 +32,7 @@ FINDINGS: dict[str, Text] = {
     "fault-both": Text("both sides failed, fed {fed}", "两侧均失败，输入为 {fed}"),
     "fault-alike": Text("both sides failed alike, fed {fed}: {fault}", "两侧以相同方式失败，输入为 {fed}：{fault}"),
     "fault-run": Text("{side} did not finish: {fault}", "{side} 未能完成：{fault}"),
+    "unfit": Text("case `{name}` {fault}; {fix}", "场景 `{name}` {fault}；{fix}"),
     "mapping": Text("{what}: {fault}", "{what}：{fault}"),
     "check-broke": Text("the answers could not be compared: {fault}", "无法比较返回的结果：{fault}"),
     "no-inputs": Text("the inputs of this case could not be made: {fault}", "无法生成该场景的输入：{fault}"),
@@ -60,6 +61,12 @@ FINDINGS: dict[str, Text] = {
     # signature
     "method-one-side": Text("a public method, only in the {side}", "公共方法，仅存在于{side}"),
     # settings
+    "class-computes": Text(
+        "the module is a {candidate}; the reference has a {reference}, which makes other numbers of the same",
+        "该模块为 {candidate}；参考实现为 {reference}，对相同数值的计算结果不同",
+    ),
+    "class-differs": Text("the module is a {candidate}; the reference has a {reference}", "该模块为 {candidate}；参考实现为 {reference}"),
+    "settings-one-side": Text("a setting that only the {side} has", "仅{side}具有的设置"),
     "settings-together": Text(
         "no path says which is which; all modules of this class together have {candidate}, in the reference {reference}",
         "无法按路径对应；该类的全部模块合计为 {candidate}，参考实现为 {reference}",
@@ -102,6 +109,10 @@ FINDINGS: dict[str, Text] = {
         "{subject} is all zeros in the reference: that a candidate agrees with it proves little",
         "参考实现的 {subject} 全为零：候选实现与之一致也证明不了什么",
     ),
+    "output-shares": Text(
+        "the output lies in {candidate} memory, in the reference in {reference}; who writes to it writes there",
+        "该输出位于{candidate}内存中，参考实现中位于{reference}内存中；写入它即写入该处",
+    ),
     # outputs
     "not-comparable": Text(
         "{subject} is a {class_name} on both sides; of such objects nothing but the class is compared",
@@ -123,6 +134,10 @@ FINDINGS: dict[str, Text] = {
     "thread-count": Text(
         "in the {side} outputs depend on the number of threads: {subject} at {where} is {second} with all, {first} with one",
         "{side} 的输出依赖线程数：{subject} 的 {where} 多线程为 {second}，单线程为 {first}",
+    ),
+    "input-written": Text(
+        "the {side} writes to the tensor that its caller gives it: afterwards it holds other values",
+        "{side}改写了调用者传入的张量：调用后其值已改变",
     ),
     # gradients
     "gradient-values": Text(
@@ -166,6 +181,24 @@ FINDINGS: dict[str, Text] = {
     ),
     # roundtrip
     "tensor-lost": Text("{side}: after save and load {subject} {what}", "{side}：保存再加载后 {subject} 与原值不符：{what}"),
+    "not-loaded": Text("the {side}'s own checkpoint cannot be loaded: {fault}", "{side}自己的检查点无法加载：{fault}"),
+    "no-auto-map": Text(
+        "config.json of the {side} has no auto_map for AutoModel, so AutoModel does not find the code beside it; "
+        'register_for_auto_class("AutoModel") on the model\'s class, or auto_map in its configuration, writes it',
+        "{side}的 config.json 中没有 AutoModel 的 auto_map，AutoModel 因此找不到旁边的代码；"
+        '对模型类调用 register_for_auto_class("AutoModel")，或在其配置中设置 auto_map 即可写入',
+    ),
+    "no-auto-map-alike": Text(
+        "config.json of the {side}, like the other side's, has no auto_map for AutoModel, so AutoModel does not find the "
+        'code beside it; register_for_auto_class("AutoModel") on the model\'s class, or auto_map in its configuration, writes it',
+        "{side}的 config.json 与另一侧一样没有 AutoModel 的 auto_map，AutoModel 因此找不到旁边的代码；"
+        '对模型类调用 register_for_auto_class("AutoModel")，或在其配置中设置 auto_map 即可写入',
+    ),
+    "kept-dtype": Text(
+        "from a bfloat16 checkpoint, loaded in the dtype that it has, it comes back as {candidate}; in the reference as "
+        "{reference}",
+        "按自身 dtype 加载 bfloat16 检查点后为 {candidate}；参考实现为 {reference}",
+    ),
     "load-report": Text("{side}: the load report lists {subject} under {what}", "{side}：加载报告在 {what} 中列出 {subject}"),
     # precision
     "less-precise": Text(
@@ -273,6 +306,8 @@ BY_SIDE = frozenset({"fault-both"})
 PROSE: dict[str, tuple[str, ...]] = {
     "initialisation": ("what", "reference", "candidate"),
     "tensor-lost": ("what",),
+    "unfit": ("fix",),
+    "output-shares": ("reference", "candidate"),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),

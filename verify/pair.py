@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,13 @@ def started(
                 device=device,
                 scratch=str(home),
             )
-            sides.append(Side(settings=settings, server=server, timeout=timeout, processors=processors or cpus()))
+            count = processors or cpus()
+            others = {}
+            for name in side.load_with:
+                another = replace(settings, python=interpreter(name, base))
+                theirs = servers.get(another.python, _preload(spec, base, [role]))
+                others[name] = Side(settings=another, server=theirs, timeout=timeout, processors=count)
+            sides.append(Side(settings=settings, server=server, timeout=timeout, processors=count, others=others))
             stack.callback(sides[-1].stop)
         yield sides, scratch
 

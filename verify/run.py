@@ -33,7 +33,7 @@ MOST_EXPLAINED = 3
 
 EXPLAINED = (of_training, of_gradients, of_precision)
 """What explains findings that are not about values of outputs, where those agree."""
-FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run"})
+FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run", "unfit"})
 EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
 """Faults of the process, which can say the same of two mistakes."""
 
@@ -253,9 +253,25 @@ def _variant(
             _count_outcomes(name, job, [Outcome(name="cases", skipped=True, reason=reason)], 0.0, tally)
         else:
             _compare(name, job, traces, tally)
+    tally.findings += _lifted(job, traces, tally)
     if interrupt is not None:
         raise interrupt
     _explain(job, sides, scratch, tally, progress)
+
+
+def _lifted(job: Job, traces: Mapping[Role, Trace], tally: _Tally) -> list[Finding]:
+    """Notes that a side computes in a narrower type, of the first pass that shows it; where `forward` has not told it."""
+    told = {f.subject for f in tally.findings if f.kind == "lifted" and f.variant == job.variant}
+    found = []
+    for role, trace in traces.items():
+        for key, answer in trace.answers.items():
+            place = tuple(key.split("/")[1:3])  # a name holds no slash
+            count = (answer.result or {}).get("lifted")
+            if count and role not in told and place in job.scenes and key.startswith(job.key(*place)):
+                make = Maker(job=job, check=place[0], group=place[1])
+                found.append(make.finding("lifted", role, Verdict.NOTE, details={"side": role, "count": count}))
+                told.add(role)
+    return found
 
 
 def _code(job: Job, sides: list[Side], tally: _Tally) -> None:
@@ -352,7 +368,9 @@ def _told_once(outcome: Outcome, tally: _Tally) -> list[Finding]:
 def _results(checks: list[str], tally: _Tally) -> list[CheckResult]:
     """Of each check, of the run as a whole where something is wrong with it, and of each reason why it ended early."""
     run_as_a_whole = [code.CHECK] if any(g.check == code.CHECK for g in tally.groups) else []
-    return [_result(name, tally) for name in [*checks, *run_as_a_whole]] + [_stopped(why) for why in tally.stops]
+    results = [_result(name, tally) for name in [*checks, *run_as_a_whole]] + [_stopped(why) for why in tally.stops]
+    idle = all(result.verdict == Verdict.SKIPPED for result in results)
+    return [*results, _stopped("nothing was compared: every check was skipped")] if idle else results
 
 
 def _result(name: str, tally: _Tally) -> CheckResult:

@@ -307,13 +307,17 @@ class Tail:
 
 @dataclass
 class Side:
-    """One implementation under observation. Not thread-safe: one thread asks."""
+    """One implementation under observation. Not thread-safe: one thread asks.
+
+    others: the same under other interpreters, by the name that the spec gives them.
+    """
 
     settings: Settings
     server: Server
     timeout: float
     trace: Trace = field(init=False)
     processors: int = field(default_factory=cpus)
+    others: Mapping[str, Side] = field(default_factory=dict)
     restarts: int = 0
     peak_memory: int = 0  # bytes, as the side tells
     peak_device_memory: int = 0  # likewise, on the GPU
@@ -333,7 +337,7 @@ class Side:
         for ask in asks:
             if self.settings.role in ask.sides and ask.key not in self.trace.answers:
                 progress(self.settings.role, ask)
-                self.trace.add(self.ask(ask))
+                self.trace.add((self.others[ask.python] if ask.python else self).ask(ask))
 
     def ask(self, ask: Ask) -> Answer:
         """One answer. Never raises for what model code does: that is a fault in the answer."""
@@ -487,6 +491,8 @@ class Side:
     def stop(self) -> None:
         """Ends the process for good; asks that follow are answered 'not run'. May come from another thread."""
         self._stopped = True
+        for other in self.others.values():
+            other.stop()
         self.server.wake()
         if (channel := self._channel) is not None:
             with contextlib.suppress(OSError):

@@ -74,6 +74,10 @@ class SideSpec(Strict):
     remote_code: list[str] = Field(
         [], description="Files that AutoModel needs beside a checkpoint of this side, relative to `path`."
     )
+    load_with: list[str] = Field(
+        [],
+        description="More interpreters, given as `python` is, under which a checkpoint of this side is loaded as well.",
+    )
 
     @model_validator(mode="after")
     def _one_maker(self) -> SideSpec:
@@ -427,7 +431,9 @@ def _explain(error: ValidationError, node: yaml.Node | None) -> Iterator[str]:
 
 
 def _form(fault: Any) -> str:
-    """What a text of another form should be; empty for other faults."""
+    """What a text of another form, or something empty, should be; empty for other faults."""
+    if fault["type"] == "too_short" and fault["ctx"]["min_length"] == 1:
+        return "at least one is needed here"
     if fault["type"] != "string_pattern_mismatch":
         return ""
     if fault["ctx"]["pattern"] != TARGET:

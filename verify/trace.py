@@ -33,6 +33,7 @@ class Ask:
     op: the observer's operation. args: its arguments, JSON values only.
     sides: who is asked. group: asks of one group use one model, so the runner keeps them together.
     threads: how many the side uses; "" leaves it to the runner. fresh: the side is started anew for it.
+    python: another interpreter of the side that answers it, as the spec names it; "" is its own.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Ask:
     group: str = ""
     threads: Literal["", "one", "all"] = ""
     fresh: bool = False
+    python: str = ""
 
     @property
     def alone(self) -> bool:

@@ -27,8 +27,14 @@ def test_a_forward_that_raises_on_one_side_only_is_a_difference(duo, kept, side)
 @pytest.mark.parametrize(
     ("case", "text"),
     [
-        ({"inputs": {"z": {"shape": [2, "width"]}}}, "missing a required argument: 'x'"),
-        ({"inputs": {"x": {"shape": [2, "width"]}}, "arguments": {"mask": None}}, "unexpected keyword argument 'mask'"),
+        (
+            {"inputs": {"z": {"shape": [2, "width"]}}},
+            "case `wrong` lacks the input `x`, which the reference's forward(x) needs; add it under cases.wrong.inputs",
+        ),
+        (
+            {"inputs": {"x": {"shape": [2, "width"]}}, "arguments": {"mask": None}},
+            "case `wrong` gives `mask`, which the reference's forward(x) does not take; see cases.wrong",
+        ),
     ],
 )
 def test_a_case_that_the_references_forward_does_not_take_is_an_error_of_the_spec(duo, case, text):
@@ -38,7 +44,7 @@ def test_a_case_that_the_references_forward_does_not_take_is_an_error_of_the_spe
     report = duo.run()
     assert {g.verdict for c in report.checks for g in c.groups} <= {"error", "skipped"}
     assert report.verdict == "error"
-    assert all(text in f.message and "the spec's case does not fit" in f.message for f in report.findings)
+    assert [f.message for f in report.findings] == [text]
 
 
 def test_a_type_error_of_the_references_own_is_a_difference(duo, kept):
@@ -177,6 +183,60 @@ def test_operations_that_are_lifted_are_told_once_a_side(duo):
         ("lifted", "one", "reference"), ("lifted", "one", "candidate"),
     ]  # fmt: skip
     assert report.findings[0].details["count"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        ("self.linear = ", "self.half = torch.ones(1, dtype=torch.float32); self.linear = ", "forward"),
+        ("y = self", "torch.tensor([0.1], dtype=torch.float32); y = self", "forward"),
+        ("y = self", "torch.tensor([0.1], dtype=torch.float32); y = self", "gradients"),
+        ("y = self", "self.training and torch.tensor([0.1], dtype=torch.float32); y = self", "training"),
+        ("self.linear = ", "self.half = torch.ones(1, dtype=torch.float32); self.linear = ", "training"),
+    ],
+)
+def test_what_is_lifted_while_a_model_is_built_or_trained_is_told_too(duo, old, new, check):
+    duo.spec(cases={"one": {"inputs": {"x": {"shape": [2, "width"]}}}}, checks=[check])
+    duo.write("right")
+    file = duo.folder / "right" / "model.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    report = duo.run()
+    assert report.verdict == "equal"
+    assert [(f.kind, f.check, f.subject) for f in report.findings] == [("lifted", check, "candidate")]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_model_that_writes_to_what_it_is_given_differs_from_one_that_does_not(duo, both):
+    duo.spec(cases={"one": {"inputs": {"x": {"shape": [2, "width"]}}}}, checks=["forward", "determinism"])
+    for side in ("left", "right") if both else ("right",):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        file.write_text(
+            file.read_text().replace("y = self.linear(x) + self.table", "y = self.linear(x) + self.table; x.zero_()")
+        )
+    report = duo.run()
+    verdict = "note" if both else "different"
+    assert [(f.kind, f.case, f.subject, f.verdict) for f in report.findings] == [
+        ("input-written", "one, inputs", "input:x", verdict)
+    ]
+    assert report.verdict == ("equal" if both else "different")
+
+
+@pytest.mark.parametrize(("shared", "whose"), [("x", "an input's"), ("self.linear.weight", "a parameter's")])
+def test_an_output_that_lies_in_the_memory_of_another_tensor_on_one_side_is_noted(duo, shared, whose):
+    duo.spec(cases={"one": {"inputs": {"x": {"shape": [2, "width"]}}}}, checks=["forward"])
+    for side, more in (("left", f"{shared}[:1]"), ("right", f"{shared}[:1].clone()")):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        text = file.read_text()
+        head = text.rpartition("return ")[0]
+        file.write_text(f"{head}return {{'more': {more}, 'y': y}}\n")
+    report = duo.run()
+    assert report.verdict == "equal"
+    (note,) = report.findings
+    assert (note.kind, note.subject, note.verdict) == ("output-shares", "more", "note")
+    assert note.message.startswith(f"the output lies in its own memory, in the reference in {whose}")
 
 
 def test_a_second_variant_is_compared_where_the_first_fails(duo):

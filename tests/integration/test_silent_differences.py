@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from verify.report import Report, Verdict
+from verify.trace import BOTH
 
 HEAD = """
 from transformers import PretrainedConfig, PreTrainedModel
@@ -87,7 +90,7 @@ def test_a_model_without_gradients_or_checkpoints_says_so(compare):
     report = compare("gradients", end="return {'y': y.detach()}")
     assert report.verdict == Verdict.DIFFERENT
     report = compare("roundtrip")
-    assert {s.reason for s in report.skipped} >= {"Unusable: Model has no save_pretrained()"}
+    assert {s.reason for s in report.skipped} >= {"Model has no save_pretrained()"}
     assert report.verdict == Verdict.ERROR  # nothing was compared
 
 
@@ -125,11 +128,11 @@ class Model(PreTrainedModel):
 
 @pytest.fixture
 def saved(duo):
-    """The report of `roundtrip` on two such models; keywords fill in the candidate."""
+    """The report of `roundtrip` on two such models; keywords fill in the candidate, whose text `right` is."""
 
-    def run_it(left: str = PRETRAINED, fills: str = "pass", **candidate: object) -> Report:
+    def run_it(left: str = PRETRAINED, fills: str = "pass", right: str = PRETRAINED, **candidate: object) -> Report:
         plain = {"name": "scale", "persistent": True, "init": fills}
-        for side, text, filled in (("left", left, plain), ("right", PRETRAINED, {**plain, **candidate})):
+        for side, text, filled in (("left", left, plain), ("right", right, {**plain, **candidate})):
             (duo.folder / side).mkdir(exist_ok=True)
             (duo.folder / side / "model.py").write_text(text.format(**filled))
         duo.spec(checks=["roundtrip"], variants={"tiny": {"width": 32}})
@@ -145,6 +148,7 @@ def test_a_checkpoint_comes_back(saved):
         "save",
         "reference load",
         "candidate load",
+        "bfloat16",
     }
     (told,) = (s.reason for s in report.skipped if s.case == "missing keys")  # both leave them unset
     assert told.startswith(
@@ -210,6 +214,90 @@ def test_a_buffer_that_loading_leaves_unset_is_found(saved):
     report = saved(persistent=False)
     lost = [f for f in report.findings if f.kind == "tensor-lost"]
     assert [(f.case, f.subject) for f in lost] == [("candidate load", "table")]
+
+
+LOADER = """
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        model, *told = super().from_pretrained(*args, **kwargs)
+        return model.float(), *told
+"""
+MORE = '    base_model_prefix = "tiny"\n'
+STRICT = "_keep_in_fp32_modules_strict = {{'linear'}}"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "lost"),
+    [
+        ("", STRICT, ["linear.bias", "linear.weight"]),
+        ("", LOADER, ["linear.bias", "linear.weight", "scale", "table"]),
+        (STRICT, STRICT, []),
+    ],
+)
+def test_what_a_checkpoint_in_bfloat16_comes_back_as(saved, left, right, lost):
+    left, right = (PRETRAINED.replace(MORE, f"{MORE}    {more}\n") for more in (left, right))
+    report = saved(left, right=right)
+    assert [(f.case, f.subject, f.kind) for f in report.findings] == [("bfloat16", name, "kept-dtype") for name in lost]
+    if lost:
+        assert report.findings[0].message == (
+            "from a bfloat16 checkpoint, loaded in the dtype that it has, it comes back as float32; in the reference as bfloat16"
+        )
+
+
+AUTO_CLASS = 'Config.register_for_auto_class()\nModel.register_for_auto_class("AutoModel")\n'
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        (AUTO_CLASS, AUTO_CLASS, []),
+        (AUTO_CLASS, "", ["config.json of the candidate has no auto_map for AutoModel, so"]),
+        (
+            "",
+            "",
+            [f"config.json of the {side}, like the other side's, has no auto_map for AutoModel, so" for side in BOTH],
+        ),
+    ],
+)
+def test_a_checkpoint_without_auto_map_is_told_in_our_words(duo, left, right, said):
+    for side, end in (("left", left), ("right", right)):
+        (duo.folder / side).mkdir(exist_ok=True)
+        (duo.folder / side / "model.py").write_text(PRETRAINED.format(name="scale", persistent=True, init="pass") + end)
+    sides = {
+        role: {"path": folder, "config": "model:Config", "model": "model:Model", "remote_code": ["model.py"]}
+        for role, folder in (("reference", "left"), ("candidate", "right"))
+    }
+    duo.spec(checks=["roundtrip"], variants={"tiny": {"width": 32}}, **sides)
+    told = [f.message for f in duo.run().findings]
+    assert len(told) == len(said)
+    assert all(message.startswith(start) for message, start in zip(told, said, strict=True))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_checkpoint_is_loaded_under_other_interpreters_too(duo, lost):
+    """The other one stands for another generation of a library: it is the same, and can be told apart."""
+    (duo.folder / "other").mkdir()
+    python = duo.folder / "other" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -X other "$@"\n')
+    python.chmod(0o755)
+    plain = PRETRAINED.format(name="scale", persistent=True, init="pass")
+    loader = LOADER.replace("model.float()", 'model.half() if "other" in sys._xoptions else model')
+    right = "import sys\n" + plain.replace(MORE, MORE + loader if lost else MORE)
+    for side, text in (("left", plain), ("right", right)):
+        (duo.folder / side).mkdir(exist_ok=True)
+        (duo.folder / side / "model.py").write_text(text)
+    more = {"config": "model:Config", "model": "model:Model", "load_with": ["other/python"]}
+    duo.spec(
+        checks=["roundtrip"],
+        variants={"tiny": {"width": 32}},
+        reference={"path": "left", **more},
+        candidate={"path": "right", **more},
+    )
+    report = duo.run()
+    groups = {g.name: g.verdict for c in report.checks for g in c.groups}
+    assert groups["reference load, other/python"] == Verdict.EQUAL
+    assert groups["candidate load, other/python"] == (Verdict.DIFFERENT if lost else Verdict.EQUAL)
+    assert groups["candidate load"] == Verdict.EQUAL
 
 
 DROPPED = """

@@ -1104,6 +1104,24 @@ INITIALISATION_FAULTS = (
     ),
     other(
         "initialisation",
+        "init-cut-at-three-deviations",
+        "encoder.layers.0.mlp.fc1.weight",
+        (
+            "nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)",
+            "nn.init.trunc_normal_(module.weight, std=(std := self.config.initializer_range), a=-3 * std, b=3 * std)",
+        ),
+    ),
+    other(
+        "initialisation",
+        "init-orthogonal-of-the-same-spread",
+        "encoder.layers.0.mlp.fc1.weight",
+        (
+            "nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)",
+            "nn.init.orthogonal_(module.weight, self.config.initializer_range * max(module.weight.flatten(1).shape) ** 0.5)",
+        ),
+    ),
+    other(
+        "initialisation",
         "init-bias-drawn",
         "encoder.layers.0.mlp.fc1.bias",
         (

@@ -107,7 +107,7 @@ def test_a_form_keeps_its_fields(en):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("neither side offers it: Unusable: Net offers no gradient checkpointing", "两侧均不支持：Unusable: Net 不支持梯度检查点"),
+        ("neither side offers it: Net offers no gradient checkpointing", "两侧均不支持：Net 不支持梯度检查点"),
         ("E: x (at a.py:3 in f > b.py:4 in g)", "E: x（位于 a.py:3 in f > b.py:4 in g）"),
         ("s.yml:8: a.b: unknown key; did you mean `c`?\ns.yml:9: d: this key is missing",
          "s.yml:8: a.b：未知的键；是否指 `c`？\ns.yml:9: d：缺少该键"),

@@ -78,7 +78,7 @@ def test_the_preset_is_a_good_spec():
             "checks:\n  forward: {cases: [imge]}",
             "9: checks.forward.cases: there is no case 'imge'; did you mean 'image'?",
         ),
-        ("variants: {}", "variants: Dictionary should have at least 1 item"),
+        ("variants: {}", "variants: at least one is needed here; got {}"),
         (
             "variants: {v: {day: 2020-01-01}}",
             "8: variants.v: datetime.date(2020, 1, 1) under 'day' is a date; put it in quotes",

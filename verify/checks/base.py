@@ -153,10 +153,16 @@ class Maker:
         return sum(not self.ignored(subject) for subject in set(subjects))
 
     @property
+    def case(self) -> str:
+        """The case that the group is about; empty where it is about none."""
+        known = (name for check, name in self.job.scenes if check == self.check)
+        return next((n for n in known if self.group == n or self.group.startswith((f"{n} ", f"{n}, "))), "")
+
+    @property
     def fed(self) -> str:
         """What the sides were given: the tensors and arguments of the group's case, or else the variant."""
         for (check, name), scene in self.job.scenes.items():
-            if check == self.check and (self.group == name or self.group.startswith((f"{name} ", f"{name}, "))):
+            if check == self.check and name == self.case:
                 shapes = {k: [size(s, scene.values) for s in spec.shape] for k, spec in scene.case.inputs.items()}
                 given = [f"{k} {shape}" for k, shape in shapes.items()]
                 return show(", ".join(given + [f"{k}={v!r}" for k, v in scene.case.arguments.items()]))
@@ -235,6 +241,12 @@ def faults(make: Maker, reference: Answer, candidate: Answer) -> Iterator[Findin
     measured and allowed are the kinds of the candidate's and the reference's fault.
     """
     r, c = reference.fault, candidate.fault
+    if r and r.kind == "case":
+        name = make.case or make.group
+        fix = f"add it under cases.{name}.inputs" if r.message.startswith("lacks") else f"see cases.{name}"
+        details = {"name": name, "fault": r, "fix": fix}
+        yield make.finding("unfit", make.group, Verdict.ERROR, details=details, allowed=r.kind)
+        return
     at_reference, at_candidate = fault_location(r), fault_location(c)
     if r and c:
         alike = str(r) == str(c)

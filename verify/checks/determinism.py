@@ -6,8 +6,8 @@ The last two reorder sums, so they may differ by the reference's own response to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -89,6 +89,9 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
     if any(trace.get(once).result is None for trace in traces.values()):
         yield Outcome(name=case, findings=list(faults(make, *(traces[role].get(once) for role in BOTH))))
         return
+    written = _written(make, job, case, [traces[role].get(once).result or {} for role in BOTH])
+    if written.findings:  # else it would count as compared where no output is
+        yield written
     unsteady: set[Role] = set()
     for kind in KINDS:
         name = f"{case}, {kind}"
@@ -103,6 +106,23 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
         if kind == "twice":
             unsteady = changed
         yield outcome
+
+
+def _written(make: Maker, job: Job, case: str, answers: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Whether a call leaves its caller's tensors as they were: one that does not gives other outputs the next time."""
+    outcome = Outcome(name=f"{case}, inputs")
+    make = replace(make, group=outcome.name)
+    for name in job.scenes["determinism", case].case.inputs:
+        subject = f"input:{name}"
+        if make.ignored(subject):
+            continue
+        outcome.compared += 1
+        sides = [role for role, answer in zip(BOTH, answers, strict=True) if name in answer.get("written", [])]
+        if sides:
+            verdict = Verdict.DIFFERENT if len(sides) == 1 else Verdict.NOTE
+            side = sides[0] if len(sides) == 1 else "either side"
+            outcome.findings.append(make.finding("input-written", subject, verdict, details={"side": side}))
+    return outcome
 
 
 def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], reference: Trace) -> tuple[Outcome, set[Role]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from verify.checks import passes
 from verify.checks.base import Job, Maker, Outcome, unanswered
-from verify.mapping import inverse
+from verify.mapping import inverse, renamed
 from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Trace
 
@@ -38,7 +38,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             yield Outcome(name=name, findings=lacking)
             continue
         outcome = _case(job, make, name, (r, c, noise))
-        for finding in _arithmetic(make, job.scenes["forward", name].case.arithmetic, r, c):
+        arithmetic = list(_arithmetic(make, job.scenes["forward", name].case.arithmetic, r, c))
+        shared = [finding for finding in outcome.findings if finding.kind == "output-shares"]
+        outcome.findings = [finding for finding in outcome.findings if finding.kind != "output-shares"]
+        for finding in (*shared, *arithmetic):
             if (finding.kind, finding.subject) not in told:  # one model: once is enough
                 told.add((finding.kind, finding.subject))
                 outcome.findings.append(finding)
@@ -61,6 +64,13 @@ def _case(job: Job, make: Maker, name: str, answers: tuple[Answer, Answer, Answe
     left, right, moved = (passes.read(a, names) for a, names in zip(answers, (None, theirs, None), strict=True))
     arithmetic = job.scenes["forward", name].case.arithmetic
     outcome = passes.compared(make, left, right, moved, arithmetic, mapped=bool(theirs))
+    shared = [(answer.result or {}).get("shared", {}) for answer in answers[:2]]
+    shared[1] = {renamed(path, theirs): kind for path, kind in shared[1].items()}
+    for path in sorted(shared[0].keys() | shared[1].keys()):
+        words = [side.get(path, "its own") for side in shared]
+        if words[0] != words[1] and path in left.values and path in right.values and not make.ignored(path):
+            details = {"reference": words[0], "candidate": words[1]}
+            outcome.findings.append(make.finding("output-shares", path, Verdict.NOTE, details=details))
     for path, array in left.values.items():
         if array.dtype.kind == "f" and array.size and not array.any() and not make.ignored(path):
             outcome.findings.append(make.finding("all-zero", path, Verdict.NOTE))

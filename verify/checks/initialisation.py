@@ -2,7 +2,7 @@
 
 Where both draw alike the values are equal to the bit and nothing is left to ask. Where they draw in another order, the
 distributions are compared: a constant stays that constant; mean, spread and shape of a random one agree within what its
-size lets them vary. What another seed does not change is not drawn: a table, whose values agree as those of a buffer do.
+size lets them vary, and so do its largest values, those that repeat, and whether its rows depend on each other. What another seed does not change is not drawn: a table, whose values agree as those of a buffer do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from verify.checks import buffers, structure
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.compare import gap
 from verify.report import Finding, Location
-from verify.trace import Answer, Ask, Trace
+from verify.trace import BOTH, Answer, Ask, Trace
 
 SUMMARY = "initial values or, where drawn in another order, their distribution"
 RUNS_CASES = False
@@ -28,6 +28,21 @@ DEVIATIONS = 7.0
 
 ALLOWED = f"{DEVIATIONS:g} standard errors, where values are drawn in another order"
 
+TAIL = 34.0
+"""How far the logarithms of two largest values may lie apart, in units of their tail's own rate. Where tails fall no
+slower than by a power, chance does so in (1 + 34 / 61)^-61 of all draws, four times, which is less than 10^-11. That 40
+values of one draw exceed all of another of as many is chance in 2^-39, which is less too."""
+
+FEWEST_DISTINCT = 32
+"""Of the 64 largest values. Fewer, and the distribution has steps there, for which that rule does not hold."""
+
+DEPENDENT = 20.0
+"""Standard errors from what independent values have at which rows are taken to depend on each other; within DEVIATIONS
+they are not. One process does not give both."""
+
+BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+"""Random bits that a drawn value has at most, and by which two of them are equal by chance."""
+
 FEWEST, FEWEST_FOR_SHAPE = 64, 1024
 """Below this many values mean and spread, or the kurtosis, are too far from normal for such a rule. Constants are always
 judged."""
@@ -35,6 +50,9 @@ judged."""
 NOT_JUDGED = (
     "{} parameters differ in size, hold too few drawn values to judge, or are finite on neither side: {} is one"
 )
+
+SAMPLED = 65_536
+"""Values among which a side seeks repeated ones, at most."""
 
 Tables = tuple[NDArray[Any], NDArray[Any]]
 
@@ -149,7 +167,31 @@ def _one(
     for what, (distance, error) in gaps.items():
         if not distance <= DEVIATIONS * error:
             return True, _finding(make, name, what, a[what], b[what], DEVIATIONS * error)
-    return bool(gaps), None
+    return bool(gaps), _structure(make, name, a, b) if gaps else None
+
+
+def _structure(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Finding | None:
+    """What moments do not show: the largest values, repeated ones, and rows that depend on each other."""
+    ours, theirs = a.get("tail"), b.get("tail")
+    if ours and theirs:
+        first: tuple[float, float] = ours["first"], theirs["first"]
+        beyond = ours["ranked"] > first[1] or theirs["ranked"] > first[0]
+        smooth = min(ours["distinct"], theirs["distinct"]) >= FEWEST_DISTINCT
+        far = abs(math.log(first[0] / first[1])) > TAIL * min(ours["rate"], theirs["rate"])
+        if beyond or (smooth and far):
+            return _finding(make, name, "largest", *first, None)
+    repeats: tuple[int, int] = a.get("repeats", 0), b.get("repeats", 0)
+    by_chance = min(a["count"], SAMPLED) ** 2 / 2 ** min(BITS.get(side["dtype"], 8) for side in (a, b))
+    allowed = DEVIATIONS * math.sqrt(sum(repeats)) + by_chance
+    if abs(repeats[0] - repeats[1]) > allowed:
+        return _finding(make, name, "repeats", *repeats, allowed)
+    rows: list[float] = [side["rows"] for side in (a, b) if side.get("rows") is not None]
+    if len(rows) == len(BOTH):
+        near, far_off = sorted(abs(z) for z in rows)
+        if near <= DEVIATIONS and far_off > DEPENDENT:
+            said = ["independent" if abs(z) <= DEVIATIONS else f"{z:.0f} standard errors from that" for z in rows]
+            return _finding(make, name, "rows", said[0], said[1], None)
+    return None
 
 
 def _table(
@@ -166,17 +208,18 @@ def _table(
 def _gaps(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """By statistic: how far two draws lie apart, and the standard error of that, by the values that were drawn.
 
-    spread: of its logarithm. zeros: the share of them.
+    spread: of its logarithm. zeros, ones: the share of them.
     """
     count = a["count"]
     pooled = math.sqrt((a["spread"] ** 2 + b["spread"] ** 2) / 2)
     kurtosis = max(a["kurtosis"], b["kurtosis"])
     found = {}
     if count >= FEWEST:
-        zeros = max(a["zeros"], b["zeros"], 1)
         found["mean"] = abs(a["mean"] - b["mean"]), pooled * math.sqrt(2 / count)
         found["spread"] = abs(math.log(b["spread"] / a["spread"])), math.sqrt(max(kurtosis - 1, 0.1) / (2 * count))
-        found["zeros"] = abs(a["zeros"] - b["zeros"]) / count, math.sqrt(2 * zeros) / count
+        for what in ("zeros", "ones"):
+            many = [side.get(what, 0) for side in (a, b)]
+            found[what] = abs(many[0] - many[1]) / count, math.sqrt(max(sum(many), 1)) / count
     if count >= FEWEST_FOR_SHAPE:
         # sqrt(24 / count) for a normal distribution; with heavier tails it grows no faster than the cube of the kurtosis.
         error = math.sqrt(2 * 24 / count) * max(kurtosis / NORMAL, 1.0) ** 3

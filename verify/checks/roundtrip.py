@@ -4,6 +4,9 @@ The model has drawn weights, so that nothing is right by its initial value. It i
 process with dirtied memory, by its class and, where the spec names the side's `remote_code`, by AutoModel with the code
 beside the checkpoint. Every parameter and buffer must be equal to the bit, saved or not, and the load report empty.
 
+A second checkpoint is of the same model in bfloat16, loaded in the dtype that it has: which tensors come back in another,
+to keep them exact, must be the same on both sides.
+
 Then every tensor is left out of a checkpoint once. What fills it must be of the distribution that the reference fills it
 with, or that it starts from where it cannot load; the load report must name it, and what the checkpoint has must stay.
 """
@@ -14,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from verify.checks import initialisation, structure
-from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.base import Job, Maker, Outcome, fault_location, faults
 from verify.report import Finding
 from verify.trace import BOTH, Answer, Ask, Role, Trace
 
@@ -22,8 +25,10 @@ SUMMARY = "save_pretrained, then from_pretrained and AutoModel in a fresh proces
 RUNS_CASES = False
 
 CHECK = "roundtrip"
-SAVED, LACKING = "save", "missing keys"
-"""The groups of the two checkpoints against each other, and of what fills the tensors that a checkpoint lacks."""
+SAVED, LACKING, NARROW = "save", "missing keys", "bfloat16"
+"""The groups of the two checkpoints against each other, of what fills the tensors that a checkpoint lacks, and of one in
+bfloat16."""
+AUTO = "AutoModel"
 REFERENCE: tuple[Role, ...] = ("reference",)
 
 
@@ -34,6 +39,7 @@ def plan(job: Job) -> list[Ask]:
     asks = [
         *structure.plan(job),
         Ask(key=job.key(CHECK, "save"), op="save", args={"values": values, "code": code}),
+        Ask(key=job.key(CHECK, "narrow"), op="load", args={"values": values, "auto": False, "narrow": True}),
         Ask(key=job.key(CHECK, "lacking"), op="lacking", args={"values": values, "seed": job.seed}),
         Ask(
             key=job.key(CHECK, "start"), op="initialisation", args={"values": values, "seed": job.seed}, sides=REFERENCE
@@ -43,6 +49,12 @@ def plan(job: Job) -> list[Ask]:
     if remote:
         args = {"values": values, "auto": True}
         asks.append(Ask(key=job.key(CHECK, "auto"), op="load", args=args, sides=remote, fresh=True))
+    for role in BOTH:
+        for python in getattr(job.spec, role).load_with:
+            for kind in ("load", "auto") if code[role] else ("load",):
+                args = {"values": values, "auto": kind == "auto", "elsewhere": True}
+                key = job.key(CHECK, kind, role, python)
+                asks.append(Ask(key=key, op="load", args=args, sides=(role,), fresh=True, python=python))
     return asks
 
 
@@ -50,14 +62,53 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     yield _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
     for role, trace in traces.items():
-        side = _Side(job, role, trace)
+        side = _Side(job, role, trace, candidate if role == "reference" else reference)
         yield side.outcome("load")
         if getattr(job.spec, role).remote_code:
             yield side.outcome("auto")
         else:
             reason = f"the spec names no `remote_code` of the {role}, so AutoModel has no code to load"
             yield Outcome(name=f"{role} auto", skipped=True, reason=reason)
+        for python in getattr(job.spec, role).load_with:
+            yield side.outcome("load", python)
+            if getattr(job.spec, role).remote_code:
+                yield side.outcome("auto", python)
+    yield _narrow(job, reference, candidate)
     yield from _lacking(job, reference, candidate)
+
+
+def _narrow(job: Job, reference: Trace, candidate: Trace) -> Outcome:
+    """A checkpoint in bfloat16: which dtypes come back, side against side; and, where a dtype is as saved, the same bits."""
+    make = Maker(job=job, check=CHECK, group=NARROW)
+    outcome = Outcome(name=NARROW)
+    asked = [[t.get(job.key(CHECK, kind)) for t in (reference, candidate)] for kind in ("save", "narrow")]
+    if absent := [answer for pair in asked for answer in pair if _absent(answer)]:
+        outcome.skipped, outcome.reason = True, str(absent[0].fault)
+        return outcome
+    for role, save in zip(BOTH, asked[0], strict=True):
+        if save.result is None:
+            outcome.skipped, outcome.reason = True, f"the {role} saved nothing; see save"
+            return outcome
+    r, c = asked[1]
+    if r.result is None or c.result is None:
+        outcome.findings += faults(make, r, c)
+        return outcome
+    left, right = (answer.result["loads"][0]["dtypes"] for answer in (r, c) if answer.result)
+    structures = [t.get(job.key("structure")).result or {} for t in (reference, candidate)]
+    names = {name: name for name in left.keys() & right.keys()} | initialisation.aligned(make, *structures)
+    for name, theirs in sorted(names.items()):
+        if make.ignored(name) or name not in left or theirs not in right:
+            continue
+        outcome.compared += 1
+        if left[name] != right[theirs]:
+            details = {"reference": left[name], "candidate": right[theirs]}
+            places: dict[str, Any] = {
+                role: structure.owner(s, n) for role, s, n in zip(BOTH, structures, (name, theirs), strict=True)
+            }
+            outcome.findings.append(make.finding("kept-dtype", name, details=details).model_copy(update=places))
+    for side in (_Side(job, "reference", reference, candidate), _Side(job, "candidate", candidate, reference)):
+        outcome.findings += side.narrowed(make)
+    return outcome
 
 
 def _lacking(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
@@ -131,37 +182,72 @@ def _absent(answer: Answer) -> bool:
     return answer.fault is not None and answer.fault.kind == "setup"
 
 
-class _Side:
-    """One side's checkpoint against what is loaded from it."""
+def _no_auto_map(save: Answer) -> bool:
+    """Whether a config.json was saved that names nothing for AutoModel."""
+    told = (save.result or {}).get("auto_map")
+    return told is not None and AUTO not in told
 
-    def __init__(self, job: Job, role: Role, trace: Trace) -> None:
-        self.job, self.role, self.trace = job, role, trace
+
+class _Side:
+    """One side's checkpoint against what is loaded from it. other: the other side's trace."""
+
+    def __init__(self, job: Job, role: Role, trace: Trace, other: Trace) -> None:
+        self.job, self.role, self.trace, self.other = job, role, trace, other
         self.save = trace.get(job.key(CHECK, "save"))
 
-    def outcome(self, kind: str) -> Outcome:
-        make = Maker(job=self.job, check=CHECK, group=f"{self.role} {kind}")
+    def outcome(self, kind: str, python: str = "") -> Outcome:
+        """python: another interpreter that loads it than the side's own."""
+        name = f"{self.role} {kind}, {python}" if python else f"{self.role} {kind}"
+        make = Maker(job=self.job, check=CHECK, group=name)
         outcome = Outcome(name=make.group)
-        answer = self.trace.get(self.job.key(CHECK, kind))
+        key = self.job.key(CHECK, kind, self.role, python) if python else self.job.key(CHECK, kind)
+        answer, auto = self.trace.get(key), kind == "auto"
         absent = next((a for a in (self.save, answer) if _absent(a)), None)
         if absent is not None:
             outcome.skipped, outcome.reason = True, str(absent.fault)
         elif self.save.result is None:
             outcome.skipped, outcome.reason = True, f"the {self.role} saved nothing; see save"
+        elif auto and _no_auto_map(self.save):
+            outcome.findings.append(self._no_auto_map(make))
         elif answer.result is None:
-            well = Answer(key="", result={})
-            outcome.findings += faults(make, answer, well) if self.role == "reference" else faults(make, well, answer)
+            outcome.findings += self._failed(make, kind, answer)
         else:
-            self._compare(make, outcome, answer.result["loads"], auto=kind == "auto")
+            self._compare(make, outcome, answer.result, auto=auto)
         return outcome
 
-    def _compare(self, make: Maker, outcome: Outcome, loads: list[dict[str, Any]], *, auto: bool) -> None:
-        saved = self.save.result or {}
+    def _failed(self, make: Maker, kind: str, answer: Answer) -> Iterator[Finding]:
+        """That a checkpoint cannot be loaded: each side loads its own."""
+        other = self.other.get(self.job.key(CHECK, kind))
+        if other.fault is None or answer.fault is None or answer.fault.kind != "raised":
+            well = Answer(key="", result={})
+            yield from faults(make, *((answer, well) if self.role == "reference" else (well, answer)))
+        else:
+            place: dict[str, Any] = {self.role: fault_location(answer.fault)}
+            details = {"side": self.role, "fault": answer.fault}
+            yield make.finding("not-loaded", make.group, details=details, measured="raised").model_copy(update=place)
+
+    def _no_auto_map(self, make: Maker) -> Finding:
+        alike = _no_auto_map(self.other.get(self.job.key(CHECK, "save")))
+        return self._found(make, "no-auto-map-alike" if alike else "no-auto-map", "auto_map")
+
+    def narrowed(self, make: Maker) -> Iterator[Finding]:
+        """What comes back from a checkpoint in bfloat16 in the dtype that was saved, and with other values."""
+        saved = (self.save.result or {}).get("narrow", {})
+        loads = (self.trace.get(self.job.key(CHECK, "narrow")).result or {}).get("loads", [])
+        for name, (dtype, before) in sorted(saved.items()):
+            kept = [load["tensors"].get(name) for load in loads if load["dtypes"].get(name) == dtype]
+            if any(digest != before for digest in kept) and not make.ignored(name):
+                yield self._lost(make, name, before, kept)
+
+    def _compare(self, make: Maker, outcome: Outcome, answer: Mapping[str, Any], *, auto: bool) -> None:
+        saved, loads, made = self.save.result or {}, answer["loads"], answer.get("made", {})
         for name, before in sorted(saved["tensors"].items()):
             if make.ignored(name):
                 continue
             outcome.compared += 1
             after = [load["tensors"].get(name) for load in loads]
-            if any(digest != before for digest in after):
+            right = {before} if name in saved["saved"] else {before, made.get(name, before)}
+            if any(digest not in right for digest in after):
                 outcome.findings.append(self._lost(make, name, before, after))
         for load in loads[:1]:
             for name in sorted(load["tensors"].keys() - saved["tensors"].keys()):

@@ -2,7 +2,8 @@
 
 Torch's own classes mean the same by the same settings, so a difference there is one, also where no output shows it (a
 dropout rate). In a project's own classes one name can stand for two things; there a difference is a note, and the
-passes that use it decide.
+passes that use it decide. So is what only one side holds, and what is held in private, by the class, or in a dictionary.
+Activations of libraries are one where they make the same of the same numbers, whatever their class is called.
 
 Modules are aligned by path or by the spec's mapping. Of those that are not, torch's classes are compared by what all
 modules of a class hold together; the rest is told as not done.
@@ -14,6 +15,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from verify.checks import structure
@@ -22,7 +24,7 @@ from verify.mapping import rename
 from verify.messages import say
 from verify.report import Finding, Verdict
 from verify.spec import ParameterRule
-from verify.trace import BOTH, Ask, Trace
+from verify.trace import BOTH, Ask, Role, Trace
 
 SUMMARY = "what modules hold that is no parameter: eps, dropout rates, strides, head counts"
 RUNS_CASES = False
@@ -31,6 +33,9 @@ HARMLESS = frozenset({"inplace", "batch_first", "dim", "start_dim", "end_dim", "
 """Settings of torch's modules that can be written in two ways (-1 and 3) or say how a thing is computed, and not what.
 An output shows where one of them is wrong."""
 
+CONTAINERS = frozenset({"ModuleList", "ModuleDict", "Sequential"})
+"""Classes that compute nothing of their own."""
+
 SIZES = frozenset({"in_features", "out_features", "in_channels", "out_channels", "num_features", "num_channels"}) | {
     "num_embeddings", "embedding_dim", "normalized_shape", "num_parameters"
 }  # fmt: skip
@@ -38,6 +43,10 @@ SIZES = frozenset({"in_features", "out_features", "in_channels", "out_channels",
 
 MOST_NAMED = 5
 """Modules that a reason names; it tells how many there are."""
+
+RESPONSE = 2.0**-40
+"""How far apart two activations of libraries may answer: a few thousand roundings of float64, of numbers up to 4. Two
+formulas for one function differ by a few, two functions by far more."""
 
 PARAMETERS = ("weight", "bias")
 """Names by which a rule for parameters tells where their module went."""
@@ -58,6 +67,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     left, right = ({m["path"]: m for m in side["modules"]} for side in (r.result, c.result))
     pairs = _aligned(job.spec.mapping.parameters, left, right)
     seen = 0
+    lone: dict[Role, list[str]] = {role: [] for role in BOTH}
+    """Settings that only one of two modules has, whose classes have other names."""
     for path, theirs in pairs.items():
         names = _common(left[path], right[theirs])
         seen += len(names)
@@ -69,23 +80,63 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         equal: Callable[[Any, Any], bool] = _alike if same else operator.eq
         apart = [name for name in names if not equal(values[0][name], values[1][name])]
         changed = [{name: side[name] for name in apart} for side in values]
-        for finding in make.differences(changed[0], changed[1], path):
-            name = finding.subject.removeprefix(f"{path}.").partition(".")[0]
-            places = {
-                "reference": location(left[path].get("made", {}).get(name)) or structure.owner(r.result, path),
-                "candidate": location(right[theirs].get("made", {}).get(name)) or structure.owner(c.result, theirs),
-            }
-            told = _named(finding, path, theirs)
-            outcome.findings.append(told.model_copy(update={"verdict": verdict, **places}))
-    if not seen:
+        held = _noted(left[path], right[theirs])
+        places = _Places((r.result, c.result), (left[path], right[theirs]))
+        for (ours, others), weight in ((changed, verdict), (held, Verdict.NOTE)):
+            for finding in make.differences(ours, others, path):
+                name = finding.subject.removeprefix(f"{path}.").partition(".")[0]
+                renamed = _named(finding, path, theirs)
+                outcome.findings.append(renamed.model_copy(update={"verdict": weight, **places.of(name)}))
+        outcome.compared += _tried(left[path], right[theirs]) and not make.ignored(path)
+        for finding in _class(make, path, left[path], right[theirs]):
+            outcome.findings.append(finding.model_copy(update=places.of("")))
+        for role, alone in zip(BOTH, _one_sided(left[path], right[theirs]), strict=True):
+            if left[path]["class"] != right[theirs]["class"]:
+                lone[role] += alone
+            else:
+                outcome.findings += _missing(make, path, role, alone, places)
+    if not (seen or outcome.compared):
         alike = "modules that the mapping shows to be alike" if job.spec.mapping.parameters else "modules of one path"
         outcome.skipped, outcome.reason = True, f"no {alike} have a setting in common"
     yield outcome
+    if any(lone.values()):
+        told = " and ".join(f"of the {role} {_counted(names)}" for role, names in lone.items() if names)
+        reason = f"settings that only one side has, in modules of one path and of classes with other names: {told}"
+        yield Outcome(name="one side", skipped=True, reason=reason)
     yield from _alone(
         job,
         [left[path] for path in left if path not in pairs],
         [right[path] for path in right if path not in set(pairs.values())],
     )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where both sides' settings of one module were made. answers: to `settings`; modules: those in them."""
+
+    answers: tuple[Mapping[str, Any], Mapping[str, Any]]
+    modules: tuple[Mapping[str, Any], Mapping[str, Any]]
+
+    def of(self, name: str) -> dict[str, Any]:
+        """The line that set it on each side; else the class that holds the module."""
+        return {
+            role: location(module.get("made", {}).get(name)) or structure.owner(answer, module["path"])
+            for role, answer, module in zip(BOTH, self.answers, self.modules, strict=True)
+        }
+
+
+def _missing(make: Maker, path: str, role: Role, names: Sequence[str], places: _Places) -> Iterator[Finding]:
+    """Notes of settings that one side alone has."""
+    for name in names:
+        subject = f"{path}.{name}" if path else name
+        if not make.ignored(subject):
+            note = make.finding("settings-one-side", subject, Verdict.NOTE, details={"side": role})
+            yield note.model_copy(update={role: places.of(name)[role]})
+
+
+def _counted(names: Sequence[str]) -> str:
+    """Names, each once, with how often it comes."""
+    return ", ".join(name if n == 1 else f"{name} ({n} times)" for name, n in Counter(names).items())
 
 
 def _alone(job: Job, left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]) -> Iterator[Outcome]:
@@ -172,6 +223,50 @@ def _named(finding: Finding, path: str, theirs: str) -> Finding:
         return finding
     details = {**finding.details, "what": f"{theirs}{finding.subject.removeprefix(path)}"}
     return finding.model_copy(update={"details": details, "message": say(finding.kind, details)})
+
+
+def _noted(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What two modules hold otherwise that is no setting."""
+    more = [side.get("more", {}) for side in (a, b)]
+    apart = [name for name in more[0].keys() & more[1].keys() if more[0][name] != more[1][name]]
+    return [{name: side[name] for name in apart} for side in more]
+
+
+def _tried(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two modules are activations of libraries, so that what they compute is known."""
+    return a.get("response") is not None and b.get("response") is not None
+
+
+def _class(make: Maker, path: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Finding]:
+    """That two modules are of other classes: a difference where both are known and compute otherwise; a note where one is
+    a library's and holds no parameters, so that nothing else would tell. Own classes may be called anything."""
+    if a["class"] == b["class"] or make.ignored(path):
+        return
+    details = {"reference": a["class"], "candidate": b["class"]}
+    if _tried(a, b):
+        pairs = zip(a["response"], b["response"], strict=False)
+        same = len(a["response"]) == len(b["response"]) and all(abs(x - y) <= RESPONSE for x, y in pairs)
+        if not same:
+            yield make.finding("class-computes", path, details=details, measured=b["class"], allowed=a["class"])
+    elif (
+        (a.get("known") or b.get("known"))
+        and not (a["stateful"] and b["stateful"])
+        and not CONTAINERS & {a["class"], b["class"]}
+    ):
+        yield make.finding(
+            "class-differs", path, Verdict.NOTE, details=details, measured=b["class"], allowed=a["class"]
+        )
+
+
+def _one_sided(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Settings that one of two modules has and the other in no way; none of classes of
+    torch, which has others in other releases, and of activations, whose numbers are compared."""
+    if _tried(a, b) or (a["library"] and b["library"]):
+        return [], []
+    held = [side["settings"].keys() | side.get("more", {}).keys() for side in (a, b)]
+    alone = (a["settings"].keys() - held[1], b["settings"].keys() - held[0])
+    ours, theirs = (sorted(names - HARMLESS - SIZES) for names in alone)
+    return ours, theirs
 
 
 def _common(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -62,9 +62,14 @@ def _has_narrow(values: Iterable[Any]) -> bool:
 class _LiftLiterals(TorchFunctionMode):  # type: ignore[misc]
     """`torch.tensor([0.1], dtype=torch.float32)` rounds before any operation is dispatched; this is where it is seen."""
 
+    def __init__(self, lifted: Lifted) -> None:
+        super().__init__()
+        self._lifted = lifted
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if kwargs and func in (torch.tensor, torch.as_tensor) and kwargs.get("dtype") in NARROW:
             kwargs = {**kwargs, "dtype": torch.float64}
+            self._lifted.count += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -78,7 +83,7 @@ def exact(enabled: bool) -> Iterator[Lifted]:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with _LiftLiterals(), _LiftOperations(lifted):
+        with _LiftLiterals(lifted), _LiftOperations(lifted):
             yield lifted
     finally:
         torch.set_default_dtype(default)

@@ -88,6 +88,7 @@ class Built:
     """A model ready to run: eval mode, weights drawn, on its device.
 
     exact: whether it was built, and is to run, in exact arithmetic. note: why not, and why it has real parameters.
+    lifted: operations in a narrower type that were computed in float64 while it was built.
     """
 
     model: nn.Module
@@ -95,6 +96,7 @@ class Built:
     exact: bool
     note: str = ""
     nudged: bool = False
+    lifted: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,10 +244,11 @@ class Builder:
         through: torch.dtype,
         held: dict[str, nn.Parameter] | None = None,
     ) -> Built:
-        lift, failed = dtype == torch.float64, ""
+        lift, failed, count = dtype == torch.float64, "", 0
         try:
-            with exact(lift):
+            with exact(lift) as lifted:
                 model, note = self.outline(values)
+            count = lifted.count
         except Unusable:
             raise
         except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
@@ -253,7 +256,8 @@ class Builder:
             model, note = self.outline(values)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes, held)
         model.eval()
-        return Built(model=model, dtype=dtype, exact=lift, note="; ".join(filter(None, (failed, note))))
+        told = "; ".join(filter(None, (failed, note)))
+        return Built(model=model, dtype=dtype, exact=lift, note=told, lifted=count)
 
     def _fill(
         self,

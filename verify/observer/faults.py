@@ -65,13 +65,13 @@ def describe(error: BaseException, roots: list[str]) -> dict[str, Any]:
 
 
 def _described(error: BaseException, roots: list[str]) -> dict[str, Any]:
-    importing = isinstance(error, ImportFailed)
+    importing, ours = isinstance(error, ImportFailed), isinstance(error, Unusable)
     if importing and error.__cause__ is not None:
         error = error.__cause__
     text = _text(error)
     return {
         "kind": _kind(error, text, importing),
-        "type": type(error).__qualname__,
+        "type": "" if ours and not importing else type(error).__qualname__,  # a word of ours says nothing
         "message": text,
         "frames": _frames(error, roots),
         "missing": _missing(error, roots),

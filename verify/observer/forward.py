@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from .faults import Unfit
 from .values import container, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -23,12 +25,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     all).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, and
-    arrays: the tensors by path.
+    arrays: the tensors by path. written: inputs, in the reference's words, that the call changed. shared {path: "an input's" or
+    "a parameter's"}: outputs that lie in the memory of one.
     """
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
+    given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     with torch.no_grad(), exact(built.exact) as lifted:
         output = call(builder, built.model, inputs)
+    written = [name for name, value in given.items() if not torch.equal(value, inputs[name])]
+    ours = {theirs: name for name, theirs in builder.settings["renames"]["inputs"].items()}
     leaves = list(flatten(output))
     names = builder.settings["renames"]["config"]
     return {
@@ -37,8 +43,10 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "outputs": [{"path": path, **describe(value)} for path, value in leaves],
         "arrays": {path: value for path, value in leaves if isinstance(value, torch.Tensor)},
         "exact": built.exact,
-        "lifted": lifted.count,
+        "lifted": lifted.count + built.lifted,
         "note": built.note,
+        "written": sorted(ours.get(name, name) for name in written),
+        "shared": dict(_shared(leaves, [inputs[name] for name in given], list(built.model.parameters()))),
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
     }
 
@@ -54,9 +62,33 @@ def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
             try:
                 arguments.bind(**inputs)
             except TypeError as unfit:
-                text = f"the spec's case does not fit the reference's forward{arguments}: {unfit}"
-                raise Unfit(text) from error
+                raise Unfit(_unfit(arguments, inputs, unfit)) from error
         raise
+
+
+def _shared(
+    leaves: list[tuple[str, Any]], inputs: list[torch.Tensor], parameters: list[nn.Parameter]
+) -> Iterator[tuple[str, str]]:
+    """Outputs that lie in the memory of an input or of a parameter, so that who writes to one writes to the other."""
+    kinds = (("a parameter's", parameters), ("an input's", inputs))
+    holds = {t.untyped_storage().data_ptr(): kind for kind, tensors in kinds for t in tensors if t.numel()}
+    for path, leaf in leaves:
+        if isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided and leaf.numel():
+            kind = holds.get(leaf.untyped_storage().data_ptr())
+            if kind is not None:
+                yield path, kind
+
+
+def _unfit(arguments: inspect.Signature, inputs: dict[str, Any], error: TypeError) -> str:
+    """What is wrong with a case, as far as the signature tells."""
+    known = arguments.parameters.values()
+    lacking = [p.name for p in known if p.default is p.empty and p.kind not in VARIADIC and p.name not in inputs]
+    unknown = [name for name in inputs if name not in arguments.parameters]
+    if lacking:
+        return f"lacks the input {', '.join(f'`{name}`' for name in lacking)}, which the reference's forward{arguments} needs"
+    if unknown:
+        return f"gives {', '.join(f'`{name}`' for name in unknown)}, which the reference's forward{arguments} does not take"
+    return f"does not fit the reference's forward{arguments}: {error}"
 
 
 def _told(model: nn.Module, key: str) -> Any:

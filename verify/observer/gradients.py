@@ -54,14 +54,14 @@ def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, 
     theirs = builder.settings["role"] == "candidate"
     recipes = (args.get("recipes") or {}) if theirs else {}
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
-    with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact), draws:
+    with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact) as lifted, draws:
         sums = losses(call(builder, built.model, inputs), args["words"] if theirs else [])
         grads = {field: _gradients(loss, leaves) for field, loss in sums.items()}
     fields = {}
     for field, found in grads.items():
         named = _in_reference_words(found, recipes, names)
         fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
-    return {"fields": fields, "exact": built.exact, "note": built.note}
+    return {"fields": fields, "exact": built.exact, "lifted": lifted.count + built.lifted, "note": built.note}
 
 
 @contextlib.contextmanager

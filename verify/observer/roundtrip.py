@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import shutil
 import sys
@@ -28,9 +29,10 @@ DIRTY_BYTES = 64 * 2**20
 def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), code {role: files to put beside the checkpoint, relative to the side's folder}.
 
-    Writes a checkpoint of a model with drawn float32 weights. Returns tensors {name: digest} of every parameter and
-    buffer, saved or not; saved {key: digest} of the safetensors files; and the class's name. Unusable where the model
-    has no save_pretrained.
+    Writes a checkpoint of a model with drawn float32 weights and, where its class is one of transformers, another of the
+    same model in bfloat16. Returns tensors {name: digest} of every parameter and buffer, saved or not; saved {key: digest} of
+    the safetensors files; narrow {key: [dtype, digest]} of those in bfloat16; auto_map {class of transformers: class} of
+    config.json, None where there is no such file; and the class's name. Unusable where the model has no save_pretrained.
     """
     model = builder.built(args["values"], "fp32").model
     if not callable(getattr(model, "save_pretrained", None)):
@@ -40,18 +42,35 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     model.save_pretrained(folder)
     for file in args["code"][builder.settings["role"]]:
         shutil.copy(os.path.join(builder.settings["path"], file), folder)
-    saved = {k: digest(v) for k, v in saved_in(folder).items()}
-    found = {"tensors": _tensors(model), "saved": saved, "class": type(model).__name__}
+    found: dict[str, Any] = {"tensors": _tensors(model), "class": type(model).__name__, "auto_map": _auto_map(folder)}
+    found["saved"] = {k: digest(v) for k, v in saved_in(folder).items()}
+    if _of_transformers(type(model)):
+        narrow = folder_of(builder, narrow=True)
+        shutil.rmtree(narrow, ignore_errors=True)
+        model.to(torch.bfloat16).save_pretrained(narrow)
+        found["narrow"] = {k: [dtype_name(v), digest(v)] for k, v in saved_in(narrow).items()}
     builder.release()
     return found
 
 
+def _auto_map(folder: str) -> dict[str, str] | None:
+    """What config.json says that AutoModel and the like load; None where there is no such file."""
+    file = Path(folder, "config.json")
+    if not file.is_file():
+        return None
+    told = json.loads(file.read_text(encoding="utf-8")).get("auto_map") or {}
+    return {str(key): str(value) for key, value in told.items()}
+
+
 def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args: values (configuration), auto (through AutoModel and the code beside the checkpoint). Loads twice.
+    """args: values (configuration), auto (through AutoModel and the code beside the checkpoint), narrow (the checkpoint in
+    bfloat16, in the dtype that it has), elsewhere (under another interpreter than that which saved it). Loads twice.
 
     Memory is dirtied first: a buffer that loading leaves unset then holds noise and not, by luck, zeros.
-    Returns loads [{tensors {name: digest}, report {missing_keys, …: [names]}, class, remote}]. remote: whether the class
-    came from the code beside the checkpoint.
+    Returns loads [{tensors {name: digest}, dtypes {name: dtype}, report {missing_keys, …: [names]}, class, remote}]. remote:
+    whether the class came from the code beside the checkpoint. made {name: digest}, elsewhere: the buffers as the model's code
+    makes them there, where another release of torch may round otherwise. Unusable where the model has no from_pretrained or, for the
+    narrow checkpoint, is of no class of transformers, which alone takes a dtype.
     """
     if args["auto"]:
         kind = importlib.import_module("transformers").AutoModel
@@ -60,11 +79,15 @@ def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         remote.HF_MODULES_CACHE = own
     else:
         kind = hub_style(builder, args)
+    narrow = args.get("narrow", False)
+    if narrow and not _of_transformers(kind):
+        raise Unusable(f"{kind.__name__} is no class of transformers, whose from_pretrained() takes a dtype")
     loads = []
     for _ in range(2):
         _dirty()
-        loads.append(_told(*loaded(kind, folder_of(builder), auto=args["auto"])))
-    return {"loads": loads}
+        loads.append(_told(*loaded(kind, folder_of(builder, narrow=narrow), auto=args["auto"], keep_dtype=narrow)))
+    made = builder.outlined(args["values"])[0].named_buffers() if args.get("elsewhere") else ()
+    return {"loads": loads, "made": {name: digest(buffer) for name, buffer in made if not buffer.is_meta}}
 
 
 def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -136,8 +159,8 @@ def hub_style(builder: Builder, args: dict[str, Any]) -> Any:
     return kind
 
 
-def folder_of(builder: Builder) -> str:
-    return os.path.join(builder.settings["scratch"], "checkpoint")
+def folder_of(builder: Builder, *, narrow: bool = False) -> str:
+    return os.path.join(builder.settings["scratch"], "narrow" if narrow else "checkpoint")
 
 
 def saved_in(folder: str) -> dict[str, torch.Tensor]:
@@ -147,16 +170,30 @@ def saved_in(folder: str) -> dict[str, torch.Tensor]:
     }
 
 
-def loaded(kind: Any, folder: str, *, auto: bool) -> tuple[nn.Module, dict[str, Any]]:
-    """The model and its load report, which only a class of transformers gives. What torch gives as empty memory is NaN."""
-    library = sys.modules.get("transformers.modeling_utils")
-    tells = auto or (library is not None and issubclass(kind, library.PreTrainedModel))
-    remote = {"trust_remote_code": True} if auto else {}
+def loaded(kind: Any, folder: str, *, auto: bool, keep_dtype: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+    """The model and its load report, which only a class of transformers gives. What torch gives as empty memory is NaN.
+
+    keep_dtype: ask for the dtype that the checkpoint has.
+    """
+    more: dict[str, Any] = {"trust_remote_code": True} if auto else {}
+    if keep_dtype:
+        more[_dtype_argument()] = "auto"
     with _empty_is_nan():
-        if not tells:
+        if not (auto or _of_transformers(kind)):
             return kind.from_pretrained(folder), {}
-        model, told = kind.from_pretrained(folder, output_loading_info=True, **remote)
+        model, told = kind.from_pretrained(folder, output_loading_info=True, **more)
         return model, told
+
+
+def _dtype_argument() -> str:
+    """What from_pretrained calls the dtype that it loads in: another name since transformers 5, which 4 takes from 4.56 on."""
+    version = importlib.import_module("transformers").__version__
+    return "torch_dtype" if int(version.partition(".")[0]) < 5 else "dtype"
+
+
+def _of_transformers(kind: Any) -> bool:
+    library = sys.modules.get("transformers.modeling_utils")
+    return library is not None and issubclass(kind, library.PreTrainedModel)
 
 
 @contextlib.contextmanager
@@ -173,6 +210,7 @@ def _empty_is_nan() -> Iterator[None]:
 def _told(model: nn.Module, told: dict[str, Any]) -> dict[str, Any]:
     return {
         "tensors": _tensors(model),
+        "dtypes": {name: dtype_name(tensor) for name, tensor in named(model).items()},
         "report": {key: sorted(map(str, names)) for key, names in told.items() if not isinstance(names, str) and names},
         "class": type(model).__name__,
         "remote": type(model).__module__.startswith("transformers_modules"),

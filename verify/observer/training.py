@@ -27,9 +27,14 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     model = built.model
 
+    counts = [built.lifted]
+
     def run() -> Any:
-        with torch.no_grad(), exact(built.exact):
-            return call(builder, model, load_inputs(args, built, builder))
+        inputs = load_inputs(args, built, builder)
+        with torch.no_grad(), exact(built.exact) as lifted:
+            output = call(builder, model, inputs)
+        counts.append(lifted.count)
+        return output
 
     leaves = [(f"before/{path}", leaf) for path, leaf in flatten(run())]
     injected = Injected(builder.settings["seed"], builder.settings["path"])
@@ -47,6 +52,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "draws": injected.draws,
         "even_draws": even.draws,
         "exact": built.exact,
+        "lifted": sum(counts),
         "note": built.note,
     }
 

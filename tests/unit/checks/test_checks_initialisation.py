@@ -83,6 +83,57 @@ def test_another_draw_of_one_distribution_is_equal(compare, draw, size):
         assert (outcome.compared, outcome.skipped) in ([(1, False)] if size >= 64 else [(1, False), (0, True)])
 
 
+def drawn(seed: int, *shape: int, fill: str = "normal_", **limits: float) -> torch.Tensor:
+    return getattr(torch.empty(shape), fill)(generator=torch.Generator().manual_seed(seed), **limits)
+
+
+def changed(tensor: torch.Tensor, change: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+    change(tensor)
+    return tensor
+
+
+SQUARE = (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "what"),
+    [
+        (
+            drawn(0, *SQUARE, fill="uniform_"),
+            changed(drawn(1, *SQUARE, fill="uniform_"), lambda x: x[0, :1].fill_(3.0)),
+            "largest",
+        ),
+        (drawn(0, 256, 256), torch.nn.init.trunc_normal_(torch.empty(256, 256), a=-3.0, b=3.0), "largest"),
+        (drawn(0, *SQUARE), changed(drawn(1, *SQUARE), lambda x: x[:60, 0].fill_(1.0)), "ones"),
+        (drawn(0, *SQUARE), changed(drawn(1, *SQUARE), lambda x: x[:64].copy_(x[64:].clone())), "repeats"),
+        (drawn(0, *SQUARE), torch.nn.init.orthogonal_(torch.empty(SQUARE)) * 128**0.5, "rows"),
+    ],
+)
+def test_what_moments_do_not_show_is_found(compare, left, right, what):
+    for sides in ((left, right), (right, left)):
+        (finding,) = compare(*sides, steady=False).findings
+        assert finding.details["what"] == what
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: drawn(seed, 64, 300),
+        lambda seed: drawn(seed, 300, 64, fill="uniform_"),
+        lambda seed: drawn(seed, 64, 64, fill="log_normal_"),
+        lambda seed: drawn(seed, 64, 64).bfloat16().float(),
+        lambda seed: drawn(seed, 64, 64).clamp(-1, 1),
+        lambda seed: drawn(seed, 64, 64).mul(5).round(),
+        lambda seed: drawn(seed, 8, 16) * torch.logspace(-3, 0, 8)[:, None],
+        lambda seed: drawn(seed, 64, 4, 4, 4) + 1,
+        lambda seed: torch.linalg.qr(drawn(seed, 96, 96))[0],
+    ],
+)
+def test_another_draw_of_one_structure_is_equal(compare, make):
+    for seed in range(20):
+        assert compare(make(seed), make(seed + 1000), steady=False).findings == []
+
+
 def test_what_cannot_be_judged_does_not_count_and_is_told(compare):
     random = torch.Generator().manual_seed(0)
     few = compare(normal()(random, 8), normal()(random, 8), steady=False)

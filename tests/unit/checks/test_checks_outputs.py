@@ -191,3 +191,16 @@ def test_a_reference_that_amplifies_noise_decides_nothing(repeated):
 def test_no_batch_no_row(repeated, shape):
     outcomes = repeated(calls(), calls(), cases={"one": {"inputs": {"x": {"shape": shape}}}})
     assert outcomes["one, row"].skipped
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_call_that_writes_to_its_inputs_is_told(repeated, both):
+    wrote = calls()
+    once = wrote["determinism/one/once"]
+    result, arrays = once if isinstance(once, tuple) else (once, {})
+    wrote["determinism/one/once"] = ({**result, "written": ["x"]}, arrays)
+    outcomes = repeated(wrote if both else calls(), wrote)
+    (finding,) = outcomes["one, inputs"].findings
+    assert (finding.subject, finding.verdict) == ("input:x", Verdict.NOTE if both else Verdict.DIFFERENT)
+    assert finding.details["side"] == ("either side" if both else "candidate")
+    assert "one, inputs" not in repeated(calls(), calls())

@@ -87,6 +87,52 @@ def test_values_of_every_kind_are_told_apart(compare, a, b):
     assert compare([module("m", x=a)], [module("m", x=b)]).verdict == Verdict.DIFFERENT
 
 
+def held(path: str, kind: str, **more: Any) -> dict[str, Any]:
+    return {**module(path, kind, library=more.pop("library", False)), "known": False, "response": None, **more}
+
+
+def test_activations_of_libraries_go_by_what_they_compute(compare):
+    gelu = held("act", "GELU", library=True, known=True, response=[0.0, 1.0])
+    same = held("act", "GELUActivation", known=True, response=[0.0, 1.0 + 2.0**-50])
+    outcome = compare([gelu], [same])
+    assert (outcome.verdict, outcome.findings, outcome.compared) == (Verdict.EQUAL, [], 1)
+    outcome = compare([gelu], [held("act", "ReLU", library=True, known=True, response=[0.0, 1.1])])
+    assert [(f.kind, f.verdict, f.subject) for f in outcome.findings] == [("class-computes", Verdict.DIFFERENT, "act")]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "noted"),
+    [
+        (held("m", "Identity", known=True), held("m", "Mine"), True),
+        (held("m", "Theirs"), held("m", "Mine"), False),
+        (held("m", "Linear", known=True, stateful=True), held("m", "Mine", stateful=True), False),
+        (held("m", "ModuleList", known=True), held("m", "Sequential", known=True), False),
+    ],
+)
+def test_another_class_is_a_note_where_nothing_else_would_tell(compare, left, right, noted):
+    same = module("x", p=0.1)
+    outcome = compare([left, same], [right, same])
+    assert outcome.verdict == Verdict.EQUAL
+    assert [(f.kind, f.verdict) for f in outcome.findings] == ([("class-differs", Verdict.NOTE)] if noted else [])
+
+
+def test_what_own_classes_hold_beside_settings_is_noted(compare):
+    left, right = (held("m", "Mine", more={"_scale": value, "fn": "f"}, settings={"p": 1}) for value in ("0.5", "0.25"))
+    outcome = compare([left], [right])
+    assert outcome.verdict == Verdict.EQUAL
+    assert [(f.subject, f.verdict, f.measured) for f in outcome.findings] == [("m._scale", Verdict.NOTE, "0.25")]
+
+
+def test_a_setting_of_one_side_is_a_note_and_between_classes_of_other_names_not_done(compare):
+    left, right = (held("m", "Mine", settings=values) for values in ({"p": 1, "rate": 0.1}, {"p": 1}))
+    (finding,) = compare([left], [right]).findings
+    assert (finding.kind, finding.subject, finding.verdict) == ("settings-one-side", "m.rate", Verdict.NOTE)
+    assert finding.message == "a setting that only the reference has"
+    outcome = compare([left], [{**right, "class": "Other"}])
+    assert outcome.findings == []
+    assert compare.alone["one side"].reason.endswith("of classes with other names: of the reference rate")
+
+
 def test_modules_are_aligned_by_the_rules_of_the_mapping(compare):
     rules = [
         {"candidate": "blocks.{i}.fused.{p}", "reference": ["layers.{i}.q.{p}", "layers.{i}.k.{p}"]},
