@@ -90,6 +90,15 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
     ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    "ignored-output": Text(
+        "the spec ignores every tensor that came out ({outputs}), so that none is compared: `ignore` fewer of them",
+        "spec 忽略了所有张量输出（{outputs}），因此没有可比较的内容：请减少 `ignore` 的范围",
+    ),
+    "no-elements": Text(
+        "no tensor that came out has an element ({outputs}), so that no value is compared: give the case sizes for which "
+        "there are some",
+        "所有张量输出均不含元素（{outputs}），因此没有可比较的数值：请为该场景设置能产生元素的尺寸",
+    ),
     "not-exact": Text(
         "the {side} cannot be built in exact arithmetic ({why}); what it computes in float32 leaves differences near 1e-7",
         "{side}无法在精确算术中构建（{why}）；其 float32 计算会留下约 1e-7 的差异",

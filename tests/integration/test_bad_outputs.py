@@ -143,8 +143,8 @@ def test_a_pair_without_gradients_says_so(compare):
     whole = (("        y = self.linear(x)", "        with torch.no_grad():\n            y = self.linear(x)"),)
     report = compare(both=whole, checks=["forward", "gradients"])
     (check,) = [c for c in report.checks if c.name == "gradients"]
-    assert check.verdict in (Verdict.SKIPPED, Verdict.ERROR)
-    assert check.reason or [f for f in report.findings if f.check == "gradients"]
+    assert check.verdict == Verdict.SKIPPED
+    assert check.reason == "no output of either side that has elements has a gradient"
 
 
 def test_an_input_that_the_case_lacks_is_named(compare):
@@ -158,12 +158,56 @@ def test_an_input_that_the_case_lacks_is_named(compare):
     assert "signature" in {f.check for f in one.findings if f.verdict == Verdict.DIFFERENT}
 
 
-def test_an_input_without_elements_is_no_proof(compare):
-    kept = (("y[:1].expand(3, -1, -1)", "y"),)  # three of no rows are none
-    none = {"one": {"inputs": {"x": {"shape": [0, 5, "width"]}}}}
-    report = compare(both=kept, cases=none, checks=["forward"])
+EMPTY = {"one": {"inputs": {"x": {"shape": [0, 5, "width"]}}}}
+KEPT = (("y[:1].expand(3, -1, -1)", "y"),)  # three of no rows are none
+
+
+@pytest.mark.parametrize("check", [n for n, module in available().items() if module.RUNS_CASES and n != "outputs"])
+def test_an_input_without_elements_is_no_proof(compare, check):
+    """outputs alone compares shapes and dtypes, which an empty tensor has."""
+    options = {"vary": {"width": [4, 4]}} if check == "backends" else {}
+    report = compare(("y * 3", "y * 7"), both=KEPT, cases=EMPTY, checks={check: options})
     assert report.verdict == Verdict.ERROR
-    assert {f.kind for f in report.findings} == {"empty-output"}
+    (result,) = report.checks
+    assert result.compared == 0
+    assert {f.kind for f in report.findings} <= {"no-elements", "no-effect"}
+
+
+def test_outputs_without_elements_are_no_overflow(compare):
+    report = compare(both=KEPT, cases=EMPTY, checks=["precision"])
+    told = {s.case: s.reason for s in report.skipped}
+    assert told["one fp32"] == "no floating-point output has an element"
+
+
+@pytest.mark.parametrize(
+    "both",
+    [(("return {", "return {'only': y[:0]}\n        return {"),), (("y = self.linear(x)", "y = self.linear(x) * 0"),)],
+)
+def test_gradients_that_are_all_zero_prove_nothing(compare, both):
+    report = compare(both=both, checks=["gradients"])
+    assert report.verdict == Verdict.ERROR
+    (result,) = report.checks
+    assert result.compared == 0
+    assert {g.name: g.reason for g in result.groups}["matter"] == "no gradient was compared"
+
+
+@pytest.mark.parametrize(
+    ("both", "options", "kind"),
+    [
+        ("{'y': y[:0]}", {}, "no-elements"),
+        ("{'y': y, 'number': 3}", {"ignore": ["y"]}, "ignored-output"),
+        ("{'number': 3}", {}, "empty-output"),
+    ],
+)
+def test_why_no_tensor_was_compared_is_told(compare, both, options, kind):
+    report = compare(both=(("return {", f"return {both}\n        return {{"),), checks={"forward": options})
+    assert [(f.kind, f.verdict) for f in report.findings] == [(kind, Verdict.ERROR)]
+
+
+def test_an_output_of_another_shape_is_no_lack_of_outputs(compare):
+    left = (("return {", "return {'y': y}\n        return {"),)
+    report = compare(("{'y': y}", "{'y': y[:1]}"), both=left, checks=["forward"])
+    assert [(f.kind, f.verdict) for f in report.findings] == [("value", Verdict.DIFFERENT)]
 
 
 @pytest.mark.parametrize("check", [n for n in available() if n not in ("preprocessing", "source")])

@@ -53,18 +53,21 @@ def plan(job: Job) -> list[Ask]:
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     moving: dict[str, dict[Role, bool]] = {}
+    judged = False
     for name in job.cases(CHECK):
         keys = {kind: job.key(CHECK, name, kind) for kind in KINDS}
         plain = (reference.get(keys["plain"]), candidate.get(keys["plain"]))
         noise = reference.get(keys["noise"])
         masks = training.other_masks(*plain)
-        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving, even=bool(masks))
+        outcome = _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving, even=bool(masks))
+        judged |= bool(outcome.compared)
+        yield outcome
         again = (reference.get(keys["checkpointed"]), candidate.get(keys["checkpointed"]))
         yield _checkpointed(_Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise)
         if masks:
             yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
     if job.cases(CHECK):
-        yield _matter(job, moving)
+        yield _matter(job, moving, judged)
 
 
 class _Comparison:
@@ -199,6 +202,8 @@ def _plain(
             outcome.findings.append(make.finding("gradient-field", field, details=details))
             continue
         _note(make.job, moving, left[field], right[field])
+        if _still(left[field], right[field]):
+            continue
         gaps = comparison.field(left[field], right[field], moved.get(field, {}))
         comparison.unstable(gaps, field)
         bad = [g for g in gaps if g.bad]
@@ -207,8 +212,7 @@ def _plain(
         if values := [g for g in bad if not g.lacking]:
             worst = max(values, key=lambda g: g.ratio)
             comparison.found("gradient-values", worst, bad=len(values), count=len(left[field]), field=field)
-    if not left and not right:
-        outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
+    _skip_still(make, outcome, left, right)
     return outcome
 
 
@@ -248,14 +252,32 @@ def _checkpointed(
                 outcome.findings.append(make.finding("checkpointing-field", field, details=details))
                 continue
             grads = found[field]
+            if _still(grads, right[field]):
+                continue
             gaps = comparison.field(right[field], grads, moved.get(field, {}), still.get(field, {}))
             comparison.unstable(gaps, field)
             if bad := [g for g in gaps if g.bad]:
                 worst = max(bad, key=lambda g: g.ratio)
                 comparison.found("checkpointing", worst, bad=len(bad), count=len(grads), field=field, side=side)
-    if not outcome.compared:
-        outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
+    _skip_still(make, outcome, *map(_fields, pair))
     return outcome
+
+
+def _still(left: Gradients, right: Gradients) -> bool:
+    """Whether every gradient of one output is zero or not connected, on both sides: what it proves is nothing."""
+    return not any(grad and grad[0] != 0 for grads in (left, right) for grad in grads.values())
+
+
+def _skip_still(make: Maker, outcome: Outcome, left: Mapping[str, Gradients], right: Mapping[str, Gradients]) -> None:
+    """Says why nothing was compared where that is not the spec's doing."""
+    if outcome.compared or outcome.findings:
+        return
+    if not left and not right:
+        outcome.skipped, outcome.reason = True, "no output of either side that has elements has a gradient"
+        return
+    kept = (grads for side in (left, right) for field, grads in side.items() if not make.ignored(field))
+    if not all(make.ignored(name) for grads in kept for name in grads):
+        outcome.skipped, outcome.reason = True, "every gradient of both sides is zero"
 
 
 def _note(job: Job, moving: dict[str, dict[Role, bool]], left: Gradients, right: Gradients) -> None:
@@ -269,11 +291,13 @@ def _note(job: Job, moving: dict[str, dict[Role, bool]], left: Gradients, right:
             known[side] = known[side] or (grad is not None and not grad[0] <= least)
 
 
-def _matter(job: Job, moving: Mapping[str, Mapping[Role, bool]]) -> Outcome:
+def _matter(job: Job, moving: Mapping[str, Mapping[Role, bool]], judged: bool) -> Outcome:
     """Each parameter and input moves some output of some case. One that moves none on both sides is a note: no pass
-    of these cases has compared it."""
+    of these cases has compared it, and it does not count. judged: whether any gradient was compared."""
     make = Maker(job=job, check=CHECK, group="matter")
-    outcome = Outcome(name="matter", compared=make.counted(moving))
+    outcome = Outcome(
+        name="matter", compared=make.counted(name for name, sides in moving.items() if any(sides.values()))
+    )
     for name, sides in sorted(moving.items()):
         still = [side for side, moves in sides.items() if not moves]
         if make.ignored(name) or not still:
@@ -282,6 +306,6 @@ def _matter(job: Job, moving: Mapping[str, Mapping[Role, bool]]) -> Outcome:
         details = {"side": "either side" if both else f"the {still[0]}"}
         verdict = Verdict.NOTE if both else Verdict.DIFFERENT
         outcome.findings.append(make.finding("no-effect", name, verdict, details=details))
-    if not moving:
-        outcome.skipped, outcome.reason = True, "there are no gradients"
+    if not judged and not any(map(make.ignored, moving)):
+        outcome.skipped, outcome.reason = True, "no gradient was compared"
     return outcome

@@ -96,10 +96,10 @@ def _gradients(loss: torch.Tensor, leaves: dict[str, torch.Tensor]) -> dict[str,
 
 def losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
     """By output field in the reference's words, the sum of seeded projections of its tensors that take part in
-    training. A field is the first component of a path."""
+    training and hold something. A field is the first component of a path."""
     found: dict[str, torch.Tensor] = {}
     for path, leaf in flatten(output):
-        if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
+        if isinstance(leaf, torch.Tensor) and leaf.requires_grad and leaf.numel():
             # not by torch, whose draws are replaced here: the first tensor of a size would not get what the second does
             direction = torch.from_numpy(stream(0, f"direction/{leaf.numel()}").random(leaf.numel()) - 0.5)
             real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
