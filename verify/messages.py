@@ -361,6 +361,12 @@ LABELS: dict[str, Text] = {
         "本检查在 {moved} 个植入的错误中发现 {caught} 个，{rewrites} 处无害改写中误报 {false_alarms} 次"
         "（自检时间 {finished}，变体 {variant}，种子 {seed}，版本 {tool_version}，torch {torch}）",
     ),
+    "selftest-nothing": Text(
+        "no seeded fault moved a value that the self-test's checks look at, so that nothing is known of this gate "
+        "(self-test of {finished}, variant {variant}, seed {seed}, version {tool_version}, torch {torch})",
+        "没有任何植入的错误改变自检的检查项所查看的数值，因此对本检查的能力一无所知"
+        "（自检时间 {finished}，变体 {variant}，种子 {seed}，版本 {tool_version}，torch {torch}）",
+    ),
     "outdated": Text(
         "the self-test is of other code than today's ({parts}): run it again",
         "自检针对的代码与当前不同（{parts}）：请重新自检",
@@ -396,6 +402,10 @@ LABELS: dict[str, Text] = {
         "{noted} more were noted, {alike} more are no change, {still} more moved none",
         "在 {moved} 个改变了数值的错误中发现 {caught} 个（{share}），其中 {raised} 个仅因抛出异常；另有 {noted} 个仅作提示，"
         "{alike} 个并非改变，{still} 个未改变任何数值",
+    ),
+    "selftest-vacuous": Text(
+        "no fault moved a value that these checks look at: of them this self-test says nothing",
+        "没有任何错误改变这些检查项所查看的数值：此次自检不能说明它们的能力",
     ),
     "selftest-not-run": Text(
         "{unreached} more in lines that no case runs, {same} more that change no instruction",
