@@ -112,6 +112,7 @@ class Forward(Form):
     outputs: list[Output]
     container: Name
     ordered: bool
+    containers: dict[Name, Name] = {}
     exact: bool = True
     lifted: Count = 0
     note: str = ""

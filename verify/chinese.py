@@ -56,6 +56,13 @@ WORDS = {
     "drawn": "随机抽取",
     "not drawn": "非随机抽取",
     "nothing more": "没有更多",
+    # how parts of an output are had
+    "keys": "键",
+    "keys, attributes and positions": "键、属性与位置",
+    "attributes and positions": "属性与位置",
+    "attributes": "属性",
+    "positions (list)": "位置（列表）",
+    "positions (tuple)": "位置（元组）",
     # progress
     "environment": "环境",
     "starting": "启动中",

@@ -120,6 +120,10 @@ FINDINGS: dict[str, Text] = {
         "the outputs come in the order {candidate}; in the reference {reference}",
         "输出顺序为 {candidate}；参考实现为 {reference}",
     ),
+    "output-access": Text(
+        "the parts of {subject} are had by {candidate}; in the reference by {reference}: code that reads them otherwise breaks",
+        "{subject} 的内容按 {candidate} 读取；参考实现为 {reference}：以其他方式读取的代码会出错",
+    ),
     # determinism
     "not-repeatable": Text(
         "the {side} gives other outputs for the same inputs: {subject} at {where} is {second}, before it was {first}",
@@ -279,6 +283,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "tensor-lost": ("what",),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
+    "output-access": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""

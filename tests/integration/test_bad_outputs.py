@@ -134,6 +134,80 @@ def test_how_an_output_lies_in_memory_is_no_difference(compare, old, new):
     assert report.verdict == Verdict.EQUAL, report.findings
 
 
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("torch.complex(y, y.detach())", "torch.complex(y.detach(), y)"),
+        ("torch.complex(2 * y, -y)", "torch.complex(2 * y, y.detach())"),
+    ],
+)
+def test_gradients_of_both_parts_of_a_complex_output_are_compared(compare, left, right):
+    both = (("return {", f"return {left}\n        return {{"),)
+    assert compare(both=both, checks=["gradients"]).verdict == Verdict.EQUAL
+    report = compare((left, right), both=both, checks=["gradients"])
+    assert report.verdict == Verdict.DIFFERENT
+
+
+def test_the_precision_of_a_complex_output_is_judged(compare):
+    both = (("return {", "return torch.complex(y, -y)\n        return {"),)
+    report = compare(both=both, checks=["precision"])
+    assert {g.name: g.compared for c in report.checks for g in c.groups}["one fp32"] == 1
+    rounded = ("torch.complex(y, -y)\n", "torch.complex(y.bfloat16().to(y.dtype), -y)\n")
+    report = compare(rounded, both=both, checks=["precision"])
+    assert "less-precise" in {f.kind for f in report.findings}
+
+
+def test_a_conjugate_moves_by_every_parameter(compare):
+    """The real parts of z and the imaginary ones of its conjugate must not cancel out."""
+    both = (("return {", "return torch.complex(y, y).conj()\n        return {"),)
+    report = compare(both=both, checks=["gradients"])
+    assert report.verdict == Verdict.EQUAL
+    assert [f.kind for f in report.findings] == []
+
+
+@pytest.mark.parametrize("check", [n for n, module in available().items() if module.RUNS_CASES])
+def test_a_sparse_output_is_compared_as_it_would_be_written_out(compare, check):
+    both = (("return {", "return {'y': y.to_sparse()}\n        return {"),)
+    options = {"vary": {"width": [4, 4]}} if check == "backends" else {}
+    report = compare(both=both, checks={check: options})
+    assert report.verdict == Verdict.EQUAL, report.findings
+
+
+@pytest.mark.parametrize(("right", "subject"), [("(2 * y).to_sparse()", "y"), ("y", "y")])
+def test_a_fault_in_a_sparse_output_is_found(compare, right, subject):
+    both = (("return {", "return {'y': y.to_sparse()}\n        return {"),)
+    report = compare(("{'y': y.to_sparse()}", f"{{'y': {right}}}"), both=both, checks=["forward", "gradients"])
+    assert report.verdict == Verdict.DIFFERENT
+    assert {f.subject for f in report.findings if f.check == "forward" and f.verdict == Verdict.DIFFERENT} == {subject}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "told"),
+    [
+        ("Both(y=y)", "{'y': y}", [("output-access", "container")]),
+        ("Named(y)", "{'y': y}", [("output-access", "container")]),
+        ("[y, y]", "(y, y)", [("output-access", "container")]),
+        ("{'y': (y, y)}", "{'y': [y, y]}", [("output-access", "y")]),
+        ("{'y': y}", "OrderedDict(y=y)", []),
+        ("(y, [y])", "(y, [y])", []),
+    ],
+)
+def test_a_container_that_is_read_otherwise_is_a_note(compare, left, right, told):
+    head = "from collections import OrderedDict, namedtuple\nfrom transformers.utils import ModelOutput\nimport torch\n"
+    kinds = (
+        "\n\n@dataclass\nclass Both(ModelOutput):\n    y: torch.Tensor = None\n\n\nNamed = namedtuple('Named', 'y')\n"
+    )
+    both = (
+        ("import torch\n", head),
+        ("\n\nclass Model", f"{kinds}\n\nclass Model"),
+        ("return {", f"return {left}\n        return {{"),
+    )
+    edits = ((f"return {left}\n", f"return {right}\n"),)
+    report = compare(*edits, both=both, checks=QUICK)
+    assert report.verdict == Verdict.EQUAL
+    assert [(f.kind, f.subject) for f in report.findings] == told
+
+
 def test_a_candidate_without_gradients_is_found_by_gradients_alone(compare):
     report = compare(("        y = self.linear(x)", "        with torch.no_grad():\n            y = self.linear(x)"))
     assert {f.check for f in report.findings if f.verdict == Verdict.DIFFERENT} == {"gradients"}

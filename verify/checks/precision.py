@@ -167,9 +167,10 @@ def _nothing(form: str, values: list[NDArray[Any]]) -> str:
 
 
 def _dtypes(side: Pass) -> dict[str, str]:
-    """The dtypes of floating outputs, of the first draw."""
+    """The dtypes of floating and complex outputs, of the first draw."""
     leaves = side.section("0").leaves.items()
-    return {p: str(leaf["dtype"]) for p, leaf in leaves if leaf["kind"] == "tensor" and "float" in leaf["dtype"]}
+    tensors = {path: str(leaf["dtype"]) for path, leaf in leaves if leaf["kind"] == "tensor"}
+    return {path: dtype for path, dtype in tensors.items() if "float" in dtype or "complex" in dtype}
 
 
 def _output(

@@ -17,7 +17,7 @@ from .faults import Unusable
 from .forward import call, load_inputs, prepared
 from .randomness import Injected
 from .training import training
-from .values import flatten, project
+from .values import dense, flatten, project
 
 PROJECTIONS = 8
 
@@ -101,8 +101,9 @@ def losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]
     for path, leaf in flatten(output):
         if isinstance(leaf, torch.Tensor) and leaf.requires_grad and leaf.numel():
             # not by torch, whose draws are replaced here: the first tensor of a size would not get what the second does
-            direction = torch.from_numpy(stream(0, f"direction/{leaf.numel()}").random(leaf.numel()) - 0.5)
-            real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
+            whole = dense(leaf)
+            real = torch.view_as_real(whole.resolve_conj()) if whole.is_complex() else whole
+            direction = torch.from_numpy(stream(0, f"direction/{real.numel()}").random(real.numel()) - 0.5)
             loss = real.flatten().double() @ direction.to(leaf.device)
             field = _renamed(path, words).partition(".")[0]
             found[field] = found[field] + loss if field in found else loss
@@ -159,5 +160,5 @@ def _undo(recipe: dict[str, Any], grad: torch.Tensor, found: dict[str, torch.Ten
 
 def fingerprint(grad: torch.Tensor) -> list[float]:
     """[norm, eight seeded random projections], float64."""
-    x = grad.detach().double().flatten().cpu()
+    x = dense(grad.detach()).double().flatten().cpu()
     return [x.norm().item(), *(projection.item() for projection in project(x, PROJECTIONS))]
