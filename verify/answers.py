@@ -245,6 +245,7 @@ class Gradients(Form):
     fields: Fields
     draws: list[Draw]
     even: Fields | None = None
+    tried: dict[Name, bool | None] = {}
     even_draws: list[Draw] = []
 
 

@@ -154,6 +154,16 @@ FINDINGS: dict[str, Text] = {
         "{side}：启用梯度检查点后，{field} 是否参与训练与参考实现（未启用）不同",
     ),
     "no-effect": Text("moves no output of {side} in any case of this check", "在此检查的所有场景中不影响任何输出（{side}）"),
+    "gradient-zero": Text(
+        "no output is connected to {subject} in the {side}, so that its gradient is None; in the {other} it is zero: "
+        "an optimizer with momentum or weight decay moves a parameter of zero gradient and leaves one without",
+        "{side}中没有输出与 {subject} 相连，其梯度为 None；{other}中其梯度为零：带动量或权重衰减的优化器会更新零梯度的参数，而跳过没有梯度的参数",
+    ),
+    "not-tried": Text(
+        "no gradient shows that it moves an output, nor could another value be tried: the cases have one value of it "
+        "alone, the model refuses others, or too many are like it; so it is with {count} parameters and inputs",
+        "没有梯度表明它影响输出，也无法尝试其他取值：各场景只有一个取值、模型拒绝其他取值，或此类对象过多；共有 {count} 个参数和输入如此",
+    ),
     # training
     "draws": Text(
         "the random draws differ; only the reference draws {reference}; only the candidate draws {candidate}",
@@ -287,7 +297,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "first-module": ("candidate_path", "reference_path"),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
-ALWAYS_PROSE = ("side", "fault", "why")
+ALWAYS_PROSE = ("side", "other", "fault", "why")
 
 LABELS: dict[str, Text] = {
     "equal": Text("equal", "一致"),

@@ -208,6 +208,71 @@ def test_a_container_that_is_read_otherwise_is_a_note(compare, left, right, told
     assert [(f.kind, f.subject) for f in report.findings] == told
 
 
+MASKED = {
+    "one": {
+        "inputs": {
+            "x": {"shape": [2, 5, "width"]},
+            "mask": {"shape": [2, 5], "dtype": "bool"},
+            "at": {"shape": [5], "draw": "permutation", "below": 5},
+            "all": {"shape": [2, 5], "dtype": "bool", "draw": "constant"},
+            "count": {"shape": [1], "draw": "integers", "below": 1},
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "told"),
+    [
+        ("x", "x", {"all": "note", "at": "note", "mask": "note"}),
+        ("x * mask[..., None]", "x * mask[..., None]", {"all": "note", "at": "note"}),
+        ("x[:, at] * mask[..., None] * all[..., None]", "x[:, at] * mask[..., None] * all[..., None]", {}),
+        ("x[:, at]", "x", {"all": "note", "at": "different", "mask": "note"}),
+        ("x * all[..., None]", "x", {"all": "different", "at": "note", "mask": "note"}),
+    ],
+)
+def test_whole_numbers_and_booleans_are_shown_to_matter(compare, left, right, told):
+    both = (
+        ("forward(self, x)", "forward(self, x, mask, at, all, count)"),
+        ("self.linear(x)\n", f"self.linear({left})\n"),
+    )
+    edits = () if left == right else ((f"self.linear({left})\n", f"self.linear({right})\n"),)
+    report = compare(*edits, both=both, cases=MASKED, checks=["gradients"])
+    found = {f.subject: f.verdict.value for f in report.findings if f.kind == "no-effect"}
+    assert found == {f"input:{name}": verdict for name, verdict in told.items()}
+    assert {f.subject for f in report.findings if f.kind == "not-tried"} == {"input:count"}
+
+
+def test_many_frozen_parameters_are_shown_to_matter_at_once(compare):
+    frozen = (
+        ("self.linear = ", "self.many = nn.ParameterList([nn.Parameter(torch.ones(4), False) for _ in range(60)])\n        self.linear = "),
+        ("y = self.linear(x)", "y = self.linear(x) + sum(self.many[:59])"),
+    )  # fmt: skip
+    report = compare(both=frozen, checks=["gradients"])
+    assert report.verdict == Verdict.EQUAL
+    assert [(f.kind, f.subject) for f in report.findings] == [("no-effect", "many.59")]
+
+
+@pytest.mark.parametrize(
+    ("fused", "told"),
+    [
+        ("self.qk[:4].detach()", {"k": "note"}),
+        ("self.qk[4:].detach()", {"q": "different", "k": "different"}),
+        ("self.qk.detach().view(2, 4).sum(0)", {"k": "different"}),
+    ],
+)
+def test_the_parts_of_a_fused_parameter_are_shown_to_matter_apart(compare, fused, told):
+    own = "self.q, self.k = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))"
+    both = (
+        ("self.linear = ", f"{own}\n        self.linear = "),
+        ("y = self.linear(x)", "y = self.linear(x) + self.q.detach()"),
+    )
+    edits = ((own, "self.qk = nn.Parameter(torch.ones(8))"), ("self.q.detach()", fused))
+    rules = {"parameters": [{"candidate": "qk", "reference": ["q", "k"]}]}
+    report = compare(*edits, both=both, mapping=rules, checks=["gradients"])
+    assert {f.subject: f.verdict.value for f in report.findings if f.kind == "no-effect"} == told
+
+
 def test_a_candidate_without_gradients_is_found_by_gradients_alone(compare):
     report = compare(("        y = self.linear(x)", "        with torch.no_grad():\n            y = self.linear(x)"))
     assert {f.check for f in report.findings if f.verdict == Verdict.DIFFERENT} == {"gradients"}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..weights import stream
+from . import matter
 from .arithmetic import exact
 from .build import Builder
 from .faults import Unusable
@@ -20,6 +21,8 @@ from .training import training
 from .values import dense, flatten, project
 
 PROJECTIONS = 8
+ROUNDING = {True: 1e-9, False: 1e-4}
+"""Gradients below this share of an output's largest may be rounding alone, in exact arithmetic and otherwise."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +33,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
     "input:name": fingerprint or None}}, names in the reference's words, and draws (see
     `Injected`). None: not connected. even, even_draws: fields and draws of a second pass whose draws are even,
-    where the first drew anything and computes nothing again.
+    where the first drew anything and computes nothing again. tried: where `args` names a file with other inputs as
+    redrawn, what no gradient shows to move an output, and whether it does (see `matter.tried`).
     """
     draws = Injected(builder.settings["seed"], builder.settings["path"])
     found = _pass(builder, args, draws)
@@ -39,7 +43,38 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         even = _pass(builder, args, evenly)
         found["even"] = even["fields"]
         found["even_draws"] = evenly.draws
+    if args.get("redrawn"):
+        found["tried"] = _tried(builder, args, found)
     return {**found, "draws": draws.draws}
+
+
+def _tried(builder: Builder, args: dict[str, Any], found: dict[str, Any]) -> dict[str, bool | None]:
+    """What moves an output though the gradients of a pass do not show it. Frozen parameters are first let have gradients, all of
+    them in one pass: there can be many."""
+    shown = _shown(found)
+    frozen = [p for p in prepared(builder, args).model.parameters() if not p.requires_grad]
+    thawed: set[str] = set()
+    if frozen:
+        try:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            draws = Injected(builder.settings["seed"], builder.settings["path"])
+            thawed = _shown(_pass(builder, args, draws)) - shown
+        except Exception:  # a model that relies on their being frozen: they are tried one by one
+            builder.release()
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+    return dict.fromkeys(thawed, True) | matter.tried(builder, args, shown | thawed)
+
+
+def _shown(found: dict[str, Any]) -> set[str]:
+    """Names of which a pass has gradients that are not zero but for rounding."""
+    names = set()
+    for grads in found["fields"].values():
+        least = ROUNDING[found["exact"]] * max((g[0] for g in grads.values() if g), default=0.0)
+        names |= {name for name, grad in grads.items() if grad and not grad[0] <= least}
+    return names
 
 
 def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, Any]:
