@@ -112,6 +112,7 @@ class Forward(Form):
     outputs: list[Output]
     container: Name
     ordered: bool
+    containers: dict[Name, Name] = {}
     exact: bool = True
     lifted: Count = 0
     note: str = ""
@@ -263,6 +264,7 @@ class Gradients(Form):
     lifted: Count = 0
     draws: list[Draw]
     even: Fields | None = None
+    tried: dict[Name, bool | None] = {}
     even_draws: list[Draw] = []
 
 

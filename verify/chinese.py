@@ -64,6 +64,13 @@ WORDS = {
     "a parameter's": "某个参数的",
     "its own": "自己的",
     "nothing more": "没有更多",
+    # how parts of an output are had
+    "keys": "键",
+    "keys, attributes and positions": "键、属性与位置",
+    "attributes and positions": "属性与位置",
+    "attributes": "属性",
+    "positions (list)": "位置（列表）",
+    "positions (tuple)": "位置（元组）",
     # progress
     "environment": "环境",
     "starting": "启动中",
@@ -107,10 +114,8 @@ FORMS = {
     "the inputs of this case have no batch of several rows": "该场景的输入没有多行的批次",
     "neither side gives the same outputs twice": "两侧的两次输出都不相同",
     "no output has a row for each input": "没有按输入逐行给出的输出",
-    "no output of either side has a gradient": "两侧的输出均没有梯度",
     "neither side offers it: {fault}": "两侧均不支持：{fault}",
     "there are no gradients without checkpointing to compare with": "没有可用于比较的、未启用检查点的梯度",
-    "there are no gradients": "没有梯度",
     "both sides mask the same tensors, but in another order, so that they cannot be given the same masks; compared are "
     "passes that drop nothing": "两侧对相同的张量做掩码但顺序不同，因此无法给出相同的掩码；比较的是不丢弃任何值的前向过程",
     "both sides draw as many numbers, but in other pieces, so that they cannot be given the same masks; compared are "
@@ -121,6 +126,11 @@ FORMS = {
     "it cannot run here: {fault}": "此处无法运行：{fault}",
     "{form} holds none of the reference's own outputs: they overflow": "{form} 无法表示参考实现的输出：发生溢出",
     "there is no floating-point output": "没有浮点输出",
+    "no floating-point output has the same shape on both sides": "没有两侧形状相同的浮点输出",
+    "no floating-point output has an element": "浮点输出均不含元素",
+    "every gradient of both sides is zero": "两侧的梯度均为零",
+    "no output of either side that has elements has a gradient": "两侧含元素的输出均没有梯度",
+    "no gradient was compared": "没有比较任何梯度",
     "neither side runs in {form}: {one} / {other}": "两侧均无法以 {form} 运行：{one} / {other}",
     "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (

@@ -287,7 +287,7 @@ def selftest(
     """Seed faults into the candidate and tell which of them the comparison catches.
 
     Exit code: 0 when every fault that moved a value was caught and no harmless rewrite was reported, 1 when not so, 2 when
-    nothing could be seeded or the two implementations differ as they are.
+    nothing could be seeded, no fault moved a value that the checks look at, or the two implementations differ as they are.
 
     Parameters
     ----------

@@ -97,6 +97,15 @@ FINDINGS: dict[str, Text] = {
         "{count} 个输出中有 {bad} 个不同（最大差异为 {subject}），但无法判定：{why}",
     ),
     "empty-output": Text("no tensor came out of either side", "两侧均无张量输出"),
+    "ignored-output": Text(
+        "the spec ignores every tensor that came out ({outputs}), so that none is compared: `ignore` fewer of them",
+        "spec 忽略了所有张量输出（{outputs}），因此没有可比较的内容：请减少 `ignore` 的范围",
+    ),
+    "no-elements": Text(
+        "no tensor that came out has an element ({outputs}), so that no value is compared: give the case sizes for which "
+        "there are some",
+        "所有张量输出均不含元素（{outputs}），因此没有可比较的数值：请为该场景设置能产生元素的尺寸",
+    ),
     "not-exact": Text(
         "the {side} cannot be built in exact arithmetic ({why}); what it computes in float32 leaves differences near 1e-7",
         "{side}无法在精确算术中构建（{why}）；其 float32 计算会留下约 1e-7 的差异",
@@ -121,6 +130,10 @@ FINDINGS: dict[str, Text] = {
     "output-order": Text(
         "the outputs come in the order {candidate}; in the reference {reference}",
         "输出顺序为 {candidate}；参考实现为 {reference}",
+    ),
+    "output-access": Text(
+        "the parts of {subject} are had by {candidate}; in the reference by {reference}: code that reads them otherwise breaks",
+        "{subject} 的内容按 {candidate} 读取；参考实现为 {reference}：以其他方式读取的代码会出错",
     ),
     # determinism
     "not-repeatable": Text(
@@ -156,6 +169,16 @@ FINDINGS: dict[str, Text] = {
         "{side}：启用梯度检查点后，{field} 是否参与训练与参考实现（未启用）不同",
     ),
     "no-effect": Text("moves no output of {side} in any case of this check", "在此检查的所有场景中不影响任何输出（{side}）"),
+    "gradient-zero": Text(
+        "no output is connected to {subject} in the {side}, so that its gradient is None; in the {other} it is zero: "
+        "an optimizer with momentum or weight decay moves a parameter of zero gradient and leaves one without",
+        "{side}中没有输出与 {subject} 相连，其梯度为 None；{other}中其梯度为零：带动量或权重衰减的优化器会更新零梯度的参数，而跳过没有梯度的参数",
+    ),
+    "not-tried": Text(
+        "no gradient shows that it moves an output, nor could another value be tried: the cases have one value of it "
+        "alone, the model refuses others, or too many are like it; so it is with {count} parameters and inputs",
+        "没有梯度表明它影响输出，也无法尝试其他取值：各场景只有一个取值、模型拒绝其他取值，或此类对象过多；共有 {count} 个参数和输入如此",
+    ),
     # training
     "draws": Text(
         "the random draws differ; only the reference draws {reference}; only the candidate draws {candidate}",
@@ -310,10 +333,11 @@ PROSE: dict[str, tuple[str, ...]] = {
     "output-shares": ("reference", "candidate"),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
+    "output-access": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
-ALWAYS_PROSE = ("side", "fault", "why")
+ALWAYS_PROSE = ("side", "other", "fault", "why")
 
 LABELS: dict[str, Text] = {
     "equal": Text("equal", "一致"),
@@ -392,6 +416,12 @@ LABELS: dict[str, Text] = {
         "本检查在 {moved} 个植入的错误中发现 {caught} 个，{rewrites} 处无害改写中误报 {false_alarms} 次"
         "（自检时间 {finished}，变体 {variant}，种子 {seed}，版本 {tool_version}，torch {torch}）",
     ),
+    "selftest-nothing": Text(
+        "no seeded fault moved a value that the self-test's checks look at, so that nothing is known of this gate "
+        "(self-test of {finished}, variant {variant}, seed {seed}, version {tool_version}, torch {torch})",
+        "没有任何植入的错误改变自检的检查项所查看的数值，因此对本检查的能力一无所知"
+        "（自检时间 {finished}，变体 {variant}，种子 {seed}，版本 {tool_version}，torch {torch}）",
+    ),
     "outdated": Text(
         "the self-test is of other code than today's ({parts}): run it again",
         "自检针对的代码与当前不同（{parts}）：请重新自检",
@@ -427,6 +457,10 @@ LABELS: dict[str, Text] = {
         "{noted} more were noted, {alike} more are no change, {still} more moved none",
         "在 {moved} 个改变了数值的错误中发现 {caught} 个（{share}），其中 {raised} 个仅因抛出异常；另有 {noted} 个仅作提示，"
         "{alike} 个并非改变，{still} 个未改变任何数值",
+    ),
+    "selftest-vacuous": Text(
+        "no fault moved a value that these checks look at: of them this self-test says nothing",
+        "没有任何错误改变这些检查项所查看的数值：此次自检不能说明它们的能力",
     ),
     "selftest-not-run": Text(
         "{unreached} more in lines that no case runs, {same} more that change no instruction",

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,8 @@ def make(
             values = values_of(job.spec, job.variant, check, case, depth)
             try:
                 file = _inputs(job, name, case, values, scratch, getattr(modules[check], "DRAWS", 0))
+                again = getattr(modules[check], "REDRAWS", False)
+                redrawn = _inputs(job, name, case, values, scratch, 1) if again else None
             except Exception as error:  # a full disk, no memory, sizes that the memory's depth makes impossible
                 group = Outcome(name=name)
                 details = {"fault": f"{type(error).__name__}: {error}"}
@@ -83,7 +85,7 @@ def make(
                 group.findings.append(maker.finding("no-inputs", name, Verdict.ERROR, details=details))
                 found.broken.setdefault(check, []).append(group)
             else:
-                found.ready[check, name] = Scene(case=case, values=values, inputs=file)
+                found.ready[check, name] = Scene(case=case, values=values, inputs=file, redrawn=redrawn)
     return _with_recipes(job, found, sides, progress)
 
 
@@ -123,9 +125,7 @@ def _with_recipes(job: Job, scenes: Scenes, sides: list[Side], progress: Progres
             shapes = [structure.shapes(side.trace.get(key).result or {}, group) for side in sides]
             recipes[text] |= mapping.resolve(job.spec.mapping, *shapes).to_wire()
     for place, scene in scenes.ready.items():
-        scenes.ready[place] = Scene(
-            case=scene.case, values=scene.values, inputs=scene.inputs, recipes=recipes[_text(scene.values)]
-        )
+        scenes.ready[place] = replace(scene, recipes=recipes[_text(scene.values)])
     return scenes
 
 

@@ -54,9 +54,15 @@ def draw(seed: int, name: str, shape: Sequence[int]) -> NDArray[Any]:
     return values
 
 
-def compose(seed: int, recipe: Mapping[str, Any]) -> NDArray[Any]:
-    """Values of a parameter that is made of others (see `mapping.Recipe`): float32, contiguous."""
+def compose(seed: int, recipe: Mapping[str, Any], scaled: Mapping[str, float] | None = None) -> NDArray[Any]:
+    """Values of a parameter that is made of others (see `mapping.Recipe`): float32, contiguous.
+
+    scaled: factors of those that are not to have their own values.
+    """
     pieces = [draw(seed, name, shape) for name, shape in zip(recipe["sources"], recipe["shapes"], strict=True)]
+    for name, piece in zip(recipe["sources"], pieces, strict=True):
+        if scaled and name in scaled:
+            piece *= np.float32(scaled[name])
     values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=recipe["axis"])
     if recipe["part"] is not None:
         index, count = recipe["part"]

@@ -138,7 +138,7 @@ def test_a_scalar_nan_on_both_sides_is_an_error_and_never_equal(duo, kept):
 def test_an_output_without_a_tensor_is_an_error(duo, kept, output):
     for side in ("left", "right"):
         duo.write(side, trap=f"return {output}")
-    assert kept(duo.run(), "error").kind == "empty-output"
+    assert kept(duo.run(), "error").kind == ("no-elements" if "empty" in output else "empty-output")
 
 
 def test_two_outputs_of_one_name_are_an_error(duo, kept):

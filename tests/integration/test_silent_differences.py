@@ -86,6 +86,32 @@ def test_a_parameter_that_moves_nothing_is_a_note_on_both_sides_and_a_finding_on
     assert ("no-effect", "idle") in {(f.kind, f.subject) for f in report.findings if f.verdict == Verdict.DIFFERENT}
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "y = y + self.idle.detach()",
+        "y = y + torch.sign(self.idle)",
+        "y = y + self.idle.requires_grad_(False)",
+        "y = {'y': y, 'at': self.idle.argmax()}",
+    ],
+)
+def test_what_no_gradient_reaches_may_move_an_output(compare, end):
+    """Detached, a step, frozen, an index: no gradient reaches it, and it matters all the same."""
+    idle = "self.idle = nn.Parameter(torch.ones(4))"
+    report = compare("gradients", end=end, both=idle)
+    loud = {(f.kind, f.subject) for f in report.findings if f.verdict == Verdict.DIFFERENT}
+    assert ("no-effect", "idle") in loud
+
+
+def test_a_gradient_of_zeros_and_none_at_all_are_told_apart_in_a_note(compare):
+    idle = "self.idle = nn.Parameter(torch.ones(3))"
+    report = compare("gradients", end="y = y + 0 * self.idle.sum()", both=idle)
+    assert report.verdict == Verdict.EQUAL
+    assert {f.kind: f.verdict for f in report.findings if f.subject == "idle"} == {
+        "gradient-zero": Verdict.NOTE, "no-effect": Verdict.NOTE,
+    }  # fmt: skip
+
+
 def test_a_model_without_gradients_or_checkpoints_says_so(compare):
     report = compare("gradients", end="return {'y': y.detach()}")
     assert report.verdict == Verdict.DIFFERENT

@@ -153,9 +153,9 @@ SELFTEST = {
 def selftest(runs, tmp_path):
     """Writes a self-test's result: two faults caught, one survived, one rewrite; of this code but for some parts."""
 
-    def write(*other: str):
+    def write(*other: str, statuses=("caught", "stopped", "survived", "unmoved")):
         plain = {"kind": "lost-factor", "place": "a.py:1", "harmless": False, "change": ""}
-        faults = [{**plain, "status": status} for status in ("caught", "stopped", "survived", "unmoved")]
+        faults = [{**plain, "status": status} for status in statuses]
         code = {part: "x" if part in other else digest for part, digest in fingerprint(*cli.loaded(None)).items()}
         rewrites = [{**plain, "harmless": True, "status": "unmoved"}]
         file = tmp_path / "selftest.json"
@@ -173,6 +173,15 @@ def test_a_selftests_summary_goes_into_the_report(runs, selftest, tmp_path, caps
     for text in (capsys.readouterr().out.replace("\n", " "), (tmp_path / "r.md").read_text()):
         assert "this gate caught 2 of 3 seeded faults" in text
         assert "other code" not in text
+
+
+@pytest.mark.parametrize(("lang", "told"), [("en", "nothing is known of this gate"), ("zh", "能力一无所知")])
+def test_a_selftest_that_moved_nothing_is_no_praise(runs, selftest, tmp_path, capsys, lang, told):
+    file = selftest(statuses=("unmoved", "unreached"))
+    assert runs("--selftest", str(file), "--lang", lang, "--markdown", "r.md") == 0
+    for text in (capsys.readouterr().out, (tmp_path / "r.md").read_text()):
+        assert told.replace(" ", "") in "".join(text.split())
+        assert "this gate caught" not in text
 
 
 @pytest.mark.parametrize(

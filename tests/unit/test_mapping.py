@@ -53,6 +53,8 @@ def test_a_fused_projection_holds_what_the_three_hold():
     values = compose(5, found.to_wire()["0.qkv"])
     parts = [draw(5, f"0.{n}", (rows, 3)) for n, rows in (("q", 4), ("k", 2), ("v", 2))]
     assert np.array_equal(values, np.concatenate(parts))
+    scaled = compose(5, found.to_wire()["0.qkv"], scaled={"0.k": -1.5})
+    assert np.array_equal(scaled, np.concatenate([parts[0], parts[1] * np.float32(-1.5), parts[2]]))
 
 
 def test_pieces_of_a_fused_projection():

@@ -22,11 +22,13 @@ class Scene:
     """One case as a check runs it: the configuration with every override, the file of its tensors.
 
     recipes: how the candidate's parameters are made of the reference's; empty where names are the same.
+    redrawn: the file with another draw of them, their names beginning with "0/", for a check that has REDRAWS.
     """
 
     case: CaseSpec
     values: Mapping[str, Any]
     inputs: Path
+    redrawn: Path | None = None
     recipes: Mapping[str, Any] = field(default_factory=dict)
 
 

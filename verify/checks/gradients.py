@@ -6,6 +6,9 @@ given the same masks, gradients are those of passes that drop nothing. Gradients
 eight random projections), so that memory stays small. The allowed difference is a multiple of the reference's own
 response to one-ulp noise. Both are relative to the largest gradient of the same output: one that is zero but for
 rounding, such as that of a key bias under softmax, may be exactly zero on the other side.
+
+Each parameter and input is also shown to move an output: by its gradient, or where it has none (a whole number, a frozen
+or detached parameter) by trying another value of it.
 """
 
 from __future__ import annotations
@@ -22,14 +25,15 @@ from verify import mapping
 from verify.checks import structure, training
 from verify.checks.base import Job, Maker, Outcome, faults, unanswered
 from verify.mapping import inverse, to_wire
-from verify.report import Verdict
+from verify.report import Finding, Verdict
 from verify.tolerance import EPS, Tolerance, from_response
-from verify.trace import Answer, Ask, Role, Trace
+from verify.trace import BOTH, Answer, Ask, Role, Trace
 
 SUMMARY = "gradients of every output by every parameter and input, float64, with and without checkpointing"
 RUNS_CASES = True
 
 CHECK = "gradients"
+REDRAWS = True
 KINDS: dict[str, tuple[Role, ...]] = {
     "plain": ("reference", "candidate"),
     "checkpointed": ("reference", "candidate"),
@@ -38,6 +42,8 @@ KINDS: dict[str, tuple[Role, ...]] = {
 FINGERPRINT = 9
 Gradients = Mapping[str, list[float] | None]
 """Fingerprints by name, [norm, eight projections]; None where a name is not connected."""
+Moving = dict[str, dict[Role, bool | None]]
+"""By name and side whether it moves an output; None where that is not known."""
 
 
 def plan(job: Job) -> list[Ask]:
@@ -47,24 +53,34 @@ def plan(job: Job) -> list[Ask]:
         for kind, sides in KINDS.items():
             nudged, again = kind == "noise", kind == "checkpointed"
             more: dict[str, Any] = {"nudged": nudged, "checkpointing": again, "words": words}
+            redrawn = job.scenes[CHECK, name].redrawn
+            if kind == "plain" and redrawn is not None:
+                more["redrawn"] = str(redrawn)
             asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, **more))
     return asks
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
-    moving: dict[str, dict[Role, bool]] = {}
+    moving: Moving = {}
+    zero: set[str] = set()
+    judged = False
     for name in job.cases(CHECK):
         keys = {kind: job.key(CHECK, name, kind) for kind in KINDS}
         plain = (reference.get(keys["plain"]), candidate.get(keys["plain"]))
         noise = reference.get(keys["noise"])
         masks = training.other_masks(*plain)
-        yield _plain(_Comparison(job, name, (reference, candidate)), plain, noise, moving, even=bool(masks))
+        outcome = _plain(_Comparison(job, name, (reference, candidate)), plain, noise, even=bool(masks))
+        judged |= bool(outcome.compared)
+        if all(answer.result is not None for answer in plain):
+            _note(job, moving, plain)
+            outcome.findings += _zero(Maker(job=job, check=CHECK, group=name), plain, zero)
+        yield outcome
         again = (reference.get(keys["checkpointed"]), candidate.get(keys["checkpointed"]))
         yield _checkpointed(_Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise)
         if masks:
             yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
     if job.cases(CHECK):
-        yield _matter(job, moving)
+        yield _matter(job, moving, judged)
 
 
 class _Comparison:
@@ -181,7 +197,6 @@ def _plain(
     comparison: _Comparison,
     pair: tuple[Answer, Answer],
     noise: Answer,
-    moving: dict[str, dict[Role, bool]],
     *,
     even: bool,
 ) -> Outcome:
@@ -198,7 +213,8 @@ def _plain(
             details = {"field": field, "side": "candidate" if field in left else "reference"}
             outcome.findings.append(make.finding("gradient-field", field, details=details))
             continue
-        _note(make.job, moving, left[field], right[field])
+        if _still(left[field], right[field]):
+            continue
         gaps = comparison.field(left[field], right[field], moved.get(field, {}))
         comparison.unstable(gaps, field)
         bad = [g for g in gaps if g.bad]
@@ -207,8 +223,7 @@ def _plain(
         if values := [g for g in bad if not g.lacking]:
             worst = max(values, key=lambda g: g.ratio)
             comparison.found("gradient-values", worst, bad=len(values), count=len(left[field]), field=field)
-    if not left and not right:
-        outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
+    _skip_still(make, outcome, left, right)
     return outcome
 
 
@@ -248,40 +263,95 @@ def _checkpointed(
                 outcome.findings.append(make.finding("checkpointing-field", field, details=details))
                 continue
             grads = found[field]
+            if _still(grads, right[field]):
+                continue
             gaps = comparison.field(right[field], grads, moved.get(field, {}), still.get(field, {}))
             comparison.unstable(gaps, field)
             if bad := [g for g in gaps if g.bad]:
                 worst = max(bad, key=lambda g: g.ratio)
                 comparison.found("checkpointing", worst, bad=len(bad), count=len(grads), field=field, side=side)
-    if not outcome.compared:
-        outcome.skipped, outcome.reason = True, "no output of either side has a gradient"
+    _skip_still(make, outcome, *map(_fields, pair))
     return outcome
 
 
-def _note(job: Job, moving: dict[str, dict[Role, bool]], left: Gradients, right: Gradients) -> None:
-    """Remembers which parameters and inputs move an output of each side, by more than rounding."""
-    least = job.spec.tolerance.multiple * EPS["fp64"] * _largest(left)
-    sides: tuple[tuple[Role, Gradients], ...] = (("reference", left), ("candidate", right))
-    for side, grads in sides:
-        for name in left.keys() | right.keys():
-            known = moving.setdefault(name, {"reference": False, "candidate": False})
-            grad = grads.get(name)
-            known[side] = known[side] or (grad is not None and not grad[0] <= least)
+def _still(left: Gradients, right: Gradients) -> bool:
+    """Whether every gradient of one output is zero or not connected, on both sides: what it proves is nothing."""
+    return not any(grad and grad[0] != 0 for grads in (left, right) for grad in grads.values())
 
 
-def _matter(job: Job, moving: Mapping[str, Mapping[Role, bool]]) -> Outcome:
+def _skip_still(make: Maker, outcome: Outcome, left: Mapping[str, Gradients], right: Mapping[str, Gradients]) -> None:
+    """Says why nothing was compared where that is not the spec's doing."""
+    if outcome.compared or outcome.findings:
+        return
+    if not left and not right:
+        outcome.skipped, outcome.reason = True, "no output of either side that has elements has a gradient"
+        return
+    kept = (grads for side in (left, right) for field, grads in side.items() if not make.ignored(field))
+    if not all(make.ignored(name) for grads in kept for name in grads):
+        outcome.skipped, outcome.reason = True, "every gradient of both sides is zero"
+
+
+def _zero(make: Maker, pair: tuple[Answer, Answer], told: set[str]) -> Iterator[Finding]:
+    """Notes for what no output is connected to on one side, and has a gradient of zeros on the other. Not a difference:
+    no output shows it, and a parameter that is cut out of a larger one has zeros where one of its own has none."""
+    left, right = (_connected(answer) for answer in pair)
+    for name in sorted(left.keys() & right.keys() - told):
+        without = [left[name] is None, right[name] is None]
+        if without[0] != without[1] and not left[name] and not right[name] and not make.ignored(name):
+            told.add(name)
+            side, other = BOTH if without[0] else BOTH[::-1]
+            yield make.finding("gradient-zero", name, Verdict.NOTE, details={"side": side, "other": other})
+
+
+def _connected(answer: Answer) -> dict[str, float | None]:
+    """The norm of the largest gradient over all outputs by name; None where no output is connected."""
+    found: dict[str, float | None] = {}
+    for grads in _fields(answer).values():
+        for name, grad in grads.items():
+            norms = [norm for norm in (found.get(name), grad[0] if grad else None) if norm is not None]
+            found[name] = max(norms, default=None)
+    return found
+
+
+def _note(job: Job, moving: Moving, pair: tuple[Answer, Answer]) -> None:
+    """Remembers which parameters and inputs move an output of each side: by more than rounding, or when they were tried."""
+    left = _fields(pair[0])
+    for side, answer in zip(BOTH, pair, strict=True):
+        found: dict[str, bool | None] = {}
+        for field, grads in _fields(answer).items():
+            least = job.spec.tolerance.multiple * EPS["fp64"] * _largest(left.get(field, grads))
+            for name, grad in grads.items():
+                found[name] = found.get(name, False) or (grad is not None and not grad[0] <= least)
+        for name, trial in (answer.result or {}).get("tried", {}).items():
+            found[name] = trial if trial is not None else found.get(name) or None
+        for name, moves in found.items():
+            sides = moving.setdefault(name, {})
+            known = (sides.get(side, False), moves)
+            sides[side] = True if True in known else None if None in known else False
+
+
+def _matter(job: Job, moving: Moving, judged: bool) -> Outcome:
     """Each parameter and input moves some output of some case. One that moves none on both sides is a note: no pass
-    of these cases has compared it."""
+    of these cases has compared it, and it does not count. judged: whether any gradient was compared."""
     make = Maker(job=job, check=CHECK, group="matter")
-    outcome = Outcome(name="matter", compared=make.counted(moving))
+    outcome = Outcome(name="matter")
+    unknown = []
     for name, sides in sorted(moving.items()):
-        still = [side for side, moves in sides.items() if not moves]
-        if make.ignored(name) or not still:
+        if make.ignored(name) or len(sides) < len(BOTH):  # what one side alone has is told by `structure`
             continue
-        both = len(still) == 2
-        details = {"side": "either side" if both else f"the {still[0]}"}
-        verdict = Verdict.NOTE if both else Verdict.DIFFERENT
-        outcome.findings.append(make.finding("no-effect", name, verdict, details=details))
-    if not moving:
-        outcome.skipped, outcome.reason = True, "there are no gradients"
+        if None in sides.values():
+            unknown.append(name)
+            continue
+        still = [side for side in BOTH if not sides[side]]
+        outcome.compared += len(still) < len(BOTH)
+        if still:
+            both = len(still) == len(BOTH)
+            details = {"side": "either side" if both else f"the {still[0]}"}
+            verdict = Verdict.NOTE if both else Verdict.DIFFERENT
+            outcome.findings.append(make.finding("no-effect", name, verdict, details=details))
+    if unknown:
+        outcome.findings.append(make.finding("not-tried", unknown[0], Verdict.NOTE, details={"count": len(unknown)}))
+    serious = any(f.verdict != Verdict.NOTE for f in outcome.findings)
+    if not judged and not serious and not any(map(make.ignored, moving)):
+        outcome.skipped, outcome.reason = True, "no gradient was compared"
     return outcome

@@ -15,7 +15,7 @@ from verify.checks import passes, signature
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.checks.passes import contract, opaque, present
 from verify.mapping import inverse
-from verify.report import Verdict
+from verify.report import Finding, Verdict
 from verify.trace import Ask, Trace
 
 SUMMARY = "container, fields, shapes and dtypes for every combination of forward's flags"
@@ -39,6 +39,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     for flag in job.spec.options("outputs").vary:
         if flag not in job.accepted:
             yield Outcome(name=flag, skipped=True, reason="forward does not take this argument on both sides")
+    told: set[tuple[str, str]] = set()
     for case in job.cases("outputs")[:1]:
         for number, flags in enumerate(_combinations(job)):
             name = _name(job, case, flags)
@@ -47,8 +48,11 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             make = Maker(job=job, check="outputs", group=name)
             if r.result is None or c.result is None:
                 yield Outcome(name=name, findings=list(faults(make, r, c)))
-            else:
-                yield _one(make, name, r.result, c.result)
+                continue
+            outcome = _one(make, name, r.result, c.result)
+            if not job.spec.mapping.outputs:
+                outcome.findings += _access(make, r.result, c.result, told)
+            yield outcome
 
 
 def _combinations(job: Job) -> list[dict[str, Any]]:
@@ -62,6 +66,20 @@ def _name(job: Job, case: str, flags: Mapping[str, Any]) -> str:
     """The case, and what is not as in its first call."""
     varied = job.spec.options("outputs").vary or FLAGS
     return ", ".join([case, *(f"{k}={json.dumps(v)}" for k, v in flags.items() if v is not varied[k][0])])
+
+
+def _access(make: Maker, r: Mapping[str, Any], c: Mapping[str, Any], told: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Containers of one path whose parts are had in other ways, each kind once: a note, since every value is there.
+
+    told: what each side offers where that was said already.
+    """
+    left, right = r.get("containers", {}), c.get("containers", {})
+    for path, ours in left.items():
+        theirs, subject = right.get(path, ours), path or "container"
+        if ours != theirs and (ours, theirs) not in told and not make.ignored(subject):
+            told.add((ours, theirs))
+            details = {"reference": ours, "candidate": theirs}
+            yield make.finding("output-access", subject, Verdict.NOTE, details=details)
 
 
 def _one(make: Maker, name: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:

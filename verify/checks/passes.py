@@ -118,8 +118,25 @@ def compared(make: Maker, left: Pass, right: Pass, noise: Pass, arithmetic: str,
         outcome.reason = top.tolerance.reason
     if not found:
         outcome.compared = 0
-        outcome.findings.append(make.finding("empty-output", make.group, Verdict.ERROR))
+        outcome.findings += _nothing(make, left, right, outcome.findings)
     return outcome
+
+
+def _nothing(make: Maker, left: Pass, right: Pass, told: list[Finding]) -> Iterator[Finding]:
+    """Why no tensor of two passes is compared. None where differences say it already: of shape, or of what came out."""
+    tensors = {
+        p: leaf["shape"] for side in (left, right) for p, leaf in side.leaves.items() if leaf["kind"] == "tensor"
+    }
+    kept = {path: shape for path, shape in tensors.items() if not make.ignored(path)}
+    if tensors and not kept:
+        yield make.finding("ignored-output", make.group, Verdict.ERROR, details={"outputs": ", ".join(tensors)})
+    elif any(f.verdict != Verdict.NOTE for f in told):
+        return
+    elif kept and not any(map(math.prod, kept.values())):
+        shown = ", ".join(f"{path} {shape}" for path, shape in kept.items())
+        yield make.finding("no-elements", make.group, Verdict.ERROR, details={"outputs": shown})
+    else:
+        yield make.finding("empty-output", make.group, Verdict.ERROR)
 
 
 def worst(found: list[Value]) -> Value | None:

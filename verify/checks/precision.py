@@ -98,6 +98,7 @@ def arguments(form: str, lifted: bool) -> dict[str, Any]:
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     for name in job.cases(CHECK):
+        judged = False
         for form in _forms(job, name):
             make = Maker(job=job, check=CHECK, group=f"{name} {form}")
             key = job.key(CHECK, name, form)
@@ -107,7 +108,13 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
                 reference.get(job.key(CHECK, name, "fp32/exact")),
                 candidate.get(job.key(CHECK, name, "fp32/exact")),
             )
-            yield _format(make, form, pair, reference.get(exact), function)
+            outcome = _format(make, form, pair, reference.get(exact), function)
+            judged |= form in FORMATS and bool(outcome.compared)
+            if (
+                form in GIVEN and not judged
+            ):  # that both refuse other inputs proves nothing of a model without any error
+                outcome.skipped |= not outcome.findings
+            yield outcome
 
 
 def _format(
@@ -142,17 +149,28 @@ def _format(
     for path in _dtypes(r):
         if path in _dtypes(c) and not make.ignored(path):
             _output(make, outcome, form, path, (r, c, true), both)
-    if not outcome.compared and not outcome.findings and not all(map(make.ignored, _dtypes(r))):
-        outcome.skipped, outcome.reason = True, f"{form} holds none of the reference's own outputs: they overflow"
+    kept = [path for path in _dtypes(r) if not make.ignored(path)]
+    if kept and not outcome.compared and not outcome.findings:
+        outcome.skipped, outcome.reason = True, _nothing(form, [r.values[f"0/{path}"] for path in kept])
     elif not _dtypes(r) and not _dtypes(c):
         outcome.skipped, outcome.reason = True, "there is no floating-point output"
     return outcome
 
 
+def _nothing(form: str, values: list[NDArray[Any]]) -> str:
+    """Why no output is compared. values: the reference's own, in this format."""
+    if not any(array.size for array in values):
+        return "no floating-point output has an element"
+    if not all(np.isfinite(array).all() for array in values):
+        return f"{form} holds none of the reference's own outputs: they overflow"
+    return "no floating-point output has the same shape on both sides"
+
+
 def _dtypes(side: Pass) -> dict[str, str]:
-    """The dtypes of floating outputs, of the first draw."""
+    """The dtypes of floating and complex outputs, of the first draw."""
     leaves = side.section("0").leaves.items()
-    return {p: str(leaf["dtype"]) for p, leaf in leaves if leaf["kind"] == "tensor" and "float" in leaf["dtype"]}
+    tensors = {path: str(leaf["dtype"]) for path, leaf in leaves if leaf["kind"] == "tensor"}
+    return {path: dtype for path, dtype in tensors.items() if "float" in dtype or "complex" in dtype}
 
 
 def _output(

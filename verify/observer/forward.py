@@ -13,7 +13,7 @@ from torch import nn
 from .arithmetic import exact, nudge
 from .build import DTYPES, Builder, Built
 from .faults import Unfit
-from .values import container, describe, flatten, ordered
+from .values import container, containers, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -24,9 +24,9 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
     all).
 
-    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, and
-    arrays: the tensors by path. written: inputs, in the reference's words, that the call changed. shared {path: "an input's" or
-    "a parameter's"}: outputs that lie in the memory of one.
+    Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
+    its parts and those of containers in it are had, and arrays: the tensors by path. written: inputs, in the reference's
+    words, that the call changed. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
     """
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
@@ -40,6 +40,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     return {
         "container": container(output),
         "ordered": ordered(output),
+        "containers": dict(containers(output)),
         "outputs": [{"path": path, **describe(value)} for path, value in leaves],
         "arrays": {path: value for path, value in leaves if isinstance(value, torch.Tensor)},
         "exact": built.exact,

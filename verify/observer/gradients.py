@@ -11,15 +11,18 @@ import torch
 from torch import nn
 
 from ..weights import stream
+from . import matter
 from .arithmetic import exact
 from .build import Builder
 from .faults import Unusable
 from .forward import call, load_inputs, prepared
 from .randomness import Injected
 from .training import training
-from .values import flatten, project
+from .values import dense, flatten, project
 
 PROJECTIONS = 8
+ROUNDING = {True: 1e-9, False: 1e-4}
+"""Gradients below this share of an output's largest may be rounding alone, in exact arithmetic and otherwise."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +33,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
     "input:name": fingerprint or None}}, names in the reference's words, and draws (see
     `Injected`). None: not connected. even, even_draws: fields and draws of a second pass whose draws are even,
-    where the first drew anything and computes nothing again.
+    where the first drew anything and computes nothing again. tried: where `args` names a file with other inputs as
+    redrawn, what no gradient shows to move an output, and whether it does (see `matter.tried`).
     """
     draws = Injected(builder.settings["seed"], builder.settings["path"])
     found = _pass(builder, args, draws)
@@ -39,7 +43,38 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         even = _pass(builder, args, evenly)
         found["even"] = even["fields"]
         found["even_draws"] = evenly.draws
+    if args.get("redrawn"):
+        found["tried"] = _tried(builder, args, found)
     return {**found, "draws": draws.draws}
+
+
+def _tried(builder: Builder, args: dict[str, Any], found: dict[str, Any]) -> dict[str, bool | None]:
+    """What moves an output though the gradients of a pass do not show it. Frozen parameters are first let have gradients, all of
+    them in one pass: there can be many."""
+    shown = _shown(found)
+    frozen = [p for p in prepared(builder, args).model.parameters() if not p.requires_grad]
+    thawed: set[str] = set()
+    if frozen:
+        try:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            draws = Injected(builder.settings["seed"], builder.settings["path"])
+            thawed = _shown(_pass(builder, args, draws)) - shown
+        except Exception:  # a model that relies on their being frozen: they are tried one by one
+            builder.release()
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
+    return dict.fromkeys(thawed, True) | matter.tried(builder, args, shown | thawed)
+
+
+def _shown(found: dict[str, Any]) -> set[str]:
+    """Names of which a pass has gradients that are not zero but for rounding."""
+    names = set()
+    for grads in found["fields"].values():
+        least = ROUNDING[found["exact"]] * max((g[0] for g in grads.values() if g), default=0.0)
+        names |= {name for name, grad in grads.items() if grad and not grad[0] <= least}
+    return names
 
 
 def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, Any]:
@@ -96,13 +131,14 @@ def _gradients(loss: torch.Tensor, leaves: dict[str, torch.Tensor]) -> dict[str,
 
 def losses(output: Any, words: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
     """By output field in the reference's words, the sum of seeded projections of its tensors that take part in
-    training. A field is the first component of a path."""
+    training and hold something. A field is the first component of a path."""
     found: dict[str, torch.Tensor] = {}
     for path, leaf in flatten(output):
-        if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
+        if isinstance(leaf, torch.Tensor) and leaf.requires_grad and leaf.numel():
             # not by torch, whose draws are replaced here: the first tensor of a size would not get what the second does
-            direction = torch.from_numpy(stream(0, f"direction/{leaf.numel()}").random(leaf.numel()) - 0.5)
-            real = torch.view_as_real(leaf).sum(-1) if leaf.is_complex() else leaf
+            whole = dense(leaf)
+            real = torch.view_as_real(whole.resolve_conj()) if whole.is_complex() else whole
+            direction = torch.from_numpy(stream(0, f"direction/{real.numel()}").random(real.numel()) - 0.5)
             loss = real.flatten().double() @ direction.to(leaf.device)
             field = _renamed(path, words).partition(".")[0]
             found[field] = found[field] + loss if field in found else loss
@@ -159,5 +195,5 @@ def _undo(recipe: dict[str, Any], grad: torch.Tensor, found: dict[str, torch.Ten
 
 def fingerprint(grad: torch.Tensor) -> list[float]:
     """[norm, eight seeded random projections], float64."""
-    x = grad.detach().double().flatten().cpu()
+    x = dense(grad.detach()).double().flatten().cpu()
     return [x.norm().item(), *(projection.item() for projection in project(x, PROJECTIONS))]

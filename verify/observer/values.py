@@ -32,26 +32,54 @@ def ordered(output: Any) -> bool:
     return isinstance(output, list | tuple) or hasattr(output, "to_tuple")
 
 
+def access(output: Any) -> str:
+    """How parts of an output are had, in words; empty for a tensor and for what is no container."""
+    if isinstance(output, Mapping):
+        return "keys, attributes and positions" if ordered(output) else "keys"
+    if hasattr(output, "_fields"):
+        return "attributes and positions"
+    if isinstance(output, list | tuple):
+        return f"positions ({'list' if isinstance(output, list) else 'tuple'})"
+    return "attributes" if dataclasses.is_dataclass(output) and not isinstance(output, type) else ""
+
+
+def containers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted paths of nested containers, the outermost's empty, and how their parts are had."""
+    if how := access(value):
+        yield path, how
+        for name, item in _items(value) or []:
+            yield from containers(item, f"{path}.{name}" if path else name)
+
+
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of nested outputs with their dotted paths, in order. Fields that are None are leaves too."""
-    items: list[tuple[str, Any]]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
-    elif isinstance(value, Mapping):
-        items = [(str(k), v) for k, v in value.items()]
-    elif hasattr(value, "_fields"):
-        items = list(zip(value._fields, value, strict=True))
-    elif isinstance(value, list | tuple):
-        items = [(str(i), v) for i, v in enumerate(value)]
-    else:
+    items = _items(value)
+    if items is None:
         yield path or "output", value
         return
     for name, item in items:
         yield from flatten(item, f"{path}.{name}" if path else name)
 
 
+def _items(value: Any) -> list[tuple[str, Any]] | None:
+    """What is in a container, by name; None for a leaf."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return [(str(k), v) for k, v in value.items()]
+    if hasattr(value, "_fields"):
+        return list(zip(value._fields, value, strict=True))
+    return [(str(i), v) for i, v in enumerate(value)] if isinstance(value, list | tuple) else None
+
+
+def dense(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with every element written out, where its layout leaves some out."""
+    return tensor if tensor.layout is torch.strided else tensor.to_dense()
+
+
 def plain(tensor: torch.Tensor) -> torch.Tensor:
     """Values as float64 or int64 (complex as [..., 2]), contiguous, on the CPU, apart from every other tensor."""
+    tensor = dense(tensor)
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     wide = torch.float64 if tensor.is_floating_point() else torch.int64
@@ -79,9 +107,10 @@ def pack(tensors: dict[str, torch.Tensor]) -> int:
 
 
 def describe(value: Any) -> dict[str, Any]:
-    """A leaf without its values: kind, and shape and dtype or the plain value."""
+    """A leaf without its values: kind, and shape and dtype (with a layout that is not the common one) or the plain value."""
     if isinstance(value, torch.Tensor):
-        return {"kind": "tensor", "shape": list(value.shape), "dtype": dtype_name(value)}
+        layout = "" if value.layout is torch.strided else f" {str(value.layout).removeprefix('torch.')}"
+        return {"kind": "tensor", "shape": list(value.shape), "dtype": dtype_name(value) + layout}
     if value is None or isinstance(value, bool | int | float | str):
         return {"kind": "value", "value": value}
     return {"kind": "other", "value": type(value).__name__}

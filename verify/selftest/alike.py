@@ -28,7 +28,7 @@ MULTIPLE = 16.0
 LARGER = 1.25
 """How many times the unchanged candidate's error in a narrow format the changed one's may be."""
 
-HARMLESS = frozenset({"more-precise", "lifted", "not-exact", "all-zero", "not-comparable"})
+HARMLESS = frozenset({"more-precise", "lifted", "not-exact", "all-zero", "not-comparable", "no-effect", "not-tried"})
 """Notes that say nothing of a change."""
 
 PLACES = ("location", "own_location", "frames", "line", "lifted", "note")

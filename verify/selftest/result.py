@@ -81,6 +81,11 @@ class Result(Value):
         return [r for r in self.rewrites if r.status in ("caught", "stopped")]
 
     @property
+    def vacuous(self) -> bool:
+        """Whether no fault moved a value that the checks look at, so that nothing is known of them."""
+        return not self.caught and not self.survived
+
+    @property
     def survived(self) -> list[Seeded]:
         """Those that moved values and were called equal."""
         return [f for f in self.faults if f.status == "survived"]
@@ -104,8 +109,8 @@ class Result(Value):
 
     @property
     def exit_code(self) -> int:
-        """0: every fault that moved a value was caught and no rewrite was; 1: not so; 2: nothing was run."""
-        if not self.run:
+        """0: every fault that moved a value was caught and no rewrite was; 1: not so; 2: none moved any, or none was run."""
+        if self.vacuous:
             return 2
         return int(bool(self.survived or self.false_alarms))
 

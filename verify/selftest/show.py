@@ -67,6 +67,7 @@ def summary(result: Result, language: Language = "en") -> list[str]:
     alarms = {"alarms": len(result.false_alarms), "rewrites": sum(r.ran for r in result.rewrites)}
     cost = {"sites": result.sites, "seconds": result.seconds, "cpu": result.cpu_seconds}
     return [
+        *([label("selftest-vacuous", language)] if result.vacuous else []),
         label("selftest-caught", language, **moved),
         label("selftest-not-run", language, **not_run),
         label("selftest-alarms", language, **alarms),

@@ -59,7 +59,7 @@ def gate_lines(report: Report, language: Language) -> Iterator[str]:
     if told is None:
         return
     torch = " / ".join(dict.fromkeys(str(packages.get("torch")) for packages in told.packages.values()))
-    yield label("selftest", language, torch=torch, **told.model_dump())
+    yield label("selftest" if told.moved else "selftest-nothing", language, torch=torch, **told.model_dump())
     if told.outdated:
         yield label("outdated", language, parts=", ".join(label(part, language) for part in told.outdated))
 

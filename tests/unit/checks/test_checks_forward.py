@@ -143,11 +143,11 @@ def test_the_container_is_compared(compare):
     assert outcome.findings[0].subject == "container"
 
 
-@pytest.mark.parametrize("arrays", [{}, {"h": np.zeros((0, 2))}])
-def test_nothing_compared_is_an_error(compare, arrays):
+@pytest.mark.parametrize(("arrays", "kind"), [({}, "empty-output"), ({"h": np.zeros((0, 2))}, "no-elements")])
+def test_nothing_compared_is_an_error(compare, arrays, kind):
     outcome = compare(arrays, arrays, plain=({"x": 1}, {"x": 1}))
     assert (outcome.verdict, outcome.compared) == ("error", 0)
-    assert outcome.findings[-1].kind == "empty-output"
+    assert outcome.findings[-1].kind == kind
 
 
 def test_ignored_outputs(compare):

@@ -13,7 +13,7 @@ from verify.observer import mended, prints
 from verify.observer.build import Builder
 from verify.observer.modules import fingerprint
 
-TEXT = '''\
+TEXT = """\
 import time
 
 import torch
@@ -34,7 +34,7 @@ class Net(nn.Module):
     def forward(self, x):
         y = self.inner(x) * self.scale
         return moved(y)
-'''
+"""
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def side(tmp_path, request, monkeypatch) -> tuple[Builder, dict[str, object]]:
         "path": str(tmp_path), "role": "candidate", "config": "", "model": f"{name}:Net", "factory": "", "kwargs": {},
         "renames": {"config": {}, "inputs": {}}, "seed": 0, "device": "cpu",
     }  # fmt: skip
-    save_file({"x": torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).double()}, tmp_path / "in.safetensors")
+    save_file(
+        {"x": torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).double()}, tmp_path / "in.safetensors"
+    )
     args = {
         "values": {"width": 4}, "arithmetic": "fp64", "arguments": {}, "inputs": str(tmp_path / "in.safetensors"),
         "recipes": {}, "nudged": False, "seconds": 5.0, "file": f"{name}.py",

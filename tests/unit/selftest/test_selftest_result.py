@@ -40,6 +40,8 @@ def result(*faults: Seeded, rewrites: tuple[Seeded, ...] = ()) -> Result:
         (["caught"], ["stopped"], 1),
         ([], [], 2),
         (["unreached", "equivalent"], [], 2),
+        (["unmoved", "noted"], ["unmoved"], 2),
+        (["unmoved"], ["caught"], 2),
     ],
 )
 def test_the_exit_code(faults, rewrites, code):
@@ -109,7 +111,13 @@ def test_the_sums_name_what_is_not_in_the_share():
     assert "1 of 1 faults that moved a value were caught (100.0%)" in lines
     assert "1 more are no change, 0 more moved none" in lines
     assert "1 more that change no instruction" in lines
-    assert "(–)" in summary(result())[0]
+    assert "(–)" in summary(result())[1]
+
+
+def test_a_selftest_that_moved_nothing_says_so_first():
+    told = summary(result(seeded("unmoved"), seeded("unreached")))
+    assert told[0].startswith("no fault moved a value that these checks look at")
+    assert not [line for line in summary(result(seeded("caught"))) if line.startswith("no fault moved")]
 
 
 def test_a_shadow_shows_all_of_a_folder_with_one_file_changed(tmp_path: Path):
