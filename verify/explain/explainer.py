@@ -274,9 +274,9 @@ class Explainer:
             "reference": self.excerpt("reference", theirs),
             "candidate": self.excerpt("candidate", frame),
         }
-        for path in (*one.match.wrong, *one.match.misplaced):
-            self.places.setdefault(path, found)
-        return found.model_copy(update={**places, "excerpts": excerpts})
+        told = found.model_copy(update={**places, "excerpts": excerpts})
+        self.places |= dict.fromkeys((*one.match.wrong, *one.match.misplaced), told)
+        return told
 
     def _named(self, role: Role, finding: Finding, result: Mapping[str, Any]) -> Mapping[str, Any]:
         """A side's answer with its outputs by the reference's names, without those that the spec ignores."""

@@ -137,7 +137,7 @@ def test_a_change_that_makes_an_endless_loop_ends(side):
 
 
 def test_a_pass_ends_at_the_gate_unless_its_module_gives_what_it_should(side):
-    builder, args = side
+    args = side[1]
     inner = (value(side) - 2) / 3
     change = edit(args, "self.inner(x)", "self.inner(2 * x)", "forward")
     gate = {"path": "inner", "index": 0, "output": fingerprint(inner), "allowed": 1e-12}
