@@ -68,19 +68,33 @@ def _modules(folder: str) -> list[str]:
 def parameters_on_meta() -> Iterator[None]:
     """Within, modules keep their parameters on the meta device (no memory, no initialisation) and buffers real."""
     register = nn.Module.register_parameter
-    seen = WeakIdKeyDictionary()  # a parameter that is registered twice stays one parameter
+    seen = WeakIdKeyDictionary()  # one that another object had to stand for; registered twice it stays one parameter
 
     def register_on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         if parameter is not None and not parameter.is_meta:
             if parameter not in seen:
-                meta = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-                meta.__dict__.update(parameter.__dict__)
-                seen[parameter] = meta
-            parameter = seen[parameter]
+                meta = holding(parameter, parameter.detach().to("meta"))
+                if meta is not parameter:
+                    seen[parameter] = meta
+            parameter = seen.get(parameter, parameter)
         register(module, name, parameter)
 
     with mock.patch.object(nn.Module, "register_parameter", register_on_meta):
         yield
+
+
+def holding(parameter: nn.Parameter, values: torch.Tensor) -> nn.Parameter:
+    """`parameter` with other values of its shape, of any dtype and device: the same object, so that lists, closures and
+    hooks that hold it hold what the model holds. Another object with its hooks and attributes where torch exchanges no
+    values, as with one that its own recurrent layers refer to weakly."""
+    new = values.as_subclass(type(parameter)).requires_grad_(parameter.requires_grad)
+    new.__dict__.update(parameter.__dict__)
+    hooks = parameter._backward_hooks, parameter._post_accumulate_grad_hooks
+    with contextlib.suppress(RuntimeError):
+        torch.utils.swap_tensors(parameter, new)
+        new = parameter
+    new._backward_hooks, new._post_accumulate_grad_hooks = hooks  # they are the values' and not the object's
+    return new
 
 
 @dataclass
@@ -160,7 +174,7 @@ class Builder:
         try:
             with parameters_on_meta():
                 model = self.construct(values)
-            if not any(b.is_meta for b in model.buffers()):
+            if not any(tensor.is_meta for tensor in _computed(model)):
                 return model, ""
             reason = "a buffer was computed from parameters"
         except Unusable:
@@ -258,7 +272,7 @@ class Builder:
                     continue
                 if id(parameter) not in made:
                     full = words[id(parameter)][1]
-                    made[id(parameter)] = self._drawn(parameter, full, casts, recipes.get(full))
+                    made[id(parameter)] = holding(parameter, self._drawn(parameter, full, casts, recipes.get(full)))
                 module._parameters[name] = made[id(parameter)]
             for name, buffer in module._buffers.items():
                 if buffer is None:
@@ -278,13 +292,21 @@ class Builder:
             drawn = compose(seed, {**recipe, "sources": [f"{source}.bias" for source in recipe["sources"]]})
         return buffer.double() + torch.from_numpy(drawn).double().reshape(buffer.shape)
 
-    def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> nn.Parameter:
+    def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> torch.Tensor:
         if not parameter.is_floating_point():
             raise Unusable(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
         seed = self.settings["seed"]
         values = torch.from_numpy(draw(seed, name, parameter.shape) if recipe is None else compose(seed, recipe))
-        values = values.to(self.device, casts.through).to(casts.parameters)
-        return nn.Parameter(values, requires_grad=parameter.requires_grad)
+        return values.to(self.device, casts.through).to(casts.parameters)
+
+
+def _computed(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Buffers, and tensors that modules keep as plain attributes; a weight that torch's weight norm computes anew at each
+    call, and that belongs to a graph, is none."""
+    yield from model.buffers()
+    for module in model.modules():
+        kept = (value for value in vars(module).values() if isinstance(value, torch.Tensor))
+        yield from (tensor for tensor in kept if not tensor.requires_grad and not isinstance(tensor, nn.Parameter))
 
 
 def _unfilled(buffer: torch.Tensor) -> bool:
