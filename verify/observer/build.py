@@ -20,6 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ..weights import compose, draw
 from . import perturb
 from .arithmetic import exact
+from .caches import Caches
 from .faults import ImportFailed, Unresolved, Unusable
 from .origins import Origins
 
@@ -126,6 +127,7 @@ class Builder:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.origins = Origins(settings["path"])
+        self._caches = Caches(settings["path"])
         self._key = ""
         self._built: Built | None = None
         self._outlined: tuple[str, nn.Module, str] | None = None
@@ -159,7 +161,8 @@ class Builder:
         make = self._resolve(key)
         config_class = self.config_class()
         values = self.config_values(values)
-        model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
+        with self._caches.apart():
+            model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
