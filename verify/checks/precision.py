@@ -204,7 +204,12 @@ def _output(
 
 
 def _error(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """Root mean square of the difference over that of the truth; infinite where anything is not finite."""
+    """Root mean square of the difference over that of the truth, but for infinities that both have; infinite where
+    anything else is not finite, or there is nothing else."""
+    rest = ~(np.isinf(true) & (true == found))
+    true, found = true[rest], found[rest]
+    if not true.size:
+        return math.inf
     with np.errstate(all="ignore"):
         size = float(np.sqrt(np.mean(np.square(true))))
         error = float(np.sqrt(np.mean(np.square(found - true))))
