@@ -126,6 +126,9 @@ def _format(
     if form != "fp32" and len(refused) == len(pair):
         reason = f"neither side runs in {form}: {refused[0]} / {refused[1]}"
         return Outcome(name=make.group, skipped=True, reason=reason)
+    if form != "fp32" and form not in GIVEN and refused and pair[1].result is not None:
+        reason = f"the reference does not run in {form}, in which the candidate runs: {refused[0]}"
+        return Outcome(name=make.group, skipped=True, reason=reason)
     for two in (pair, function):
         if two[0].result is None or two[1].result is None:
             return Outcome(name=make.group, findings=list(faults(make, *two)))

@@ -15,6 +15,7 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..weights import compose, draw
@@ -72,7 +73,7 @@ def parameters_on_meta() -> Iterator[None]:
     seen = WeakIdKeyDictionary()  # one that another object had to stand for; registered twice it stays one parameter
 
     def register_on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None and not parameter.is_meta:
+        if parameter is not None and not parameter.is_meta and not is_lazy(parameter):
             if parameter not in seen:
                 meta = holding(parameter, parameter.detach().to("meta"))
                 if meta is not parameter:
@@ -167,6 +168,10 @@ class Builder:
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
         self.made = type(model)
+        if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
+            text = f"parameter {lazy[0]} has no shape before a first call, as torch's Lazy modules have none; give a `factory` "
+            text += "that calls the model once, or modules of known sizes"
+            raise Unusable(text)
         if fault := self.settings.get("fault"):
             perturb.apply(model, fault)
         return model
@@ -297,7 +302,10 @@ class Builder:
 
     def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> torch.Tensor:
         if not parameter.is_floating_point():
-            raise Unusable(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
+            text = f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn"
+            if parameter.is_complex():
+                text += "; keep its real and imaginary part as two parameters, or as one with an axis of two"
+            raise Unusable(text)
         seed = self.settings["seed"]
         values = torch.from_numpy(draw(seed, name, parameter.shape) if recipe is None else compose(seed, recipe))
         return values.to(self.device, casts.through).to(casts.parameters)

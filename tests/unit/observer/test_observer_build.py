@@ -44,6 +44,16 @@ class Whole(nn.Module):
         super().__init__()
         self.n = nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)
 
+class Lazy(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.fc = nn.LazyLinear(4)
+
+class Complex(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.c = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
 class Reads(Model):
     def __init__(self, config):
         super().__init__(config)
@@ -216,6 +226,12 @@ def test_a_factory_is_called_with_values_and_kwargs(builder):
     [
         ("nothing", Unusable, "`candidate.model: unit_toy.model:nothing` gave a str; expected a torch.nn.Module"),
         ("Whole", Unusable, "parameter n is torch.int64; only floating point parameters can be drawn"),
+        ("Lazy", Unusable, "parameter fc.weight has no shape before a first call, as torch's Lazy modules have none"),
+        (
+            "Complex",
+            Unusable,
+            "parameter c is torch.complex128; only floating point parameters can be drawn; keep its real",
+        ),
         ("broken", RuntimeError, "boom"),
     ],
 )
