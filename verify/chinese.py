@@ -131,6 +131,9 @@ FORMS = {
     "every gradient of both sides is zero": "两侧的梯度均为零",
     "no output of either side that has elements has a gradient": "两侧含元素的输出均没有梯度",
     "no gradient was compared": "没有比较任何梯度",
+    "the reference does not run in {form}, in which the candidate runs: {fault}": (
+        "参考实现无法以 {form} 运行，而候选实现可以：{fault}"
+    ),
     "neither side runs in {form}: {one} / {other}": "两侧均无法以 {form} 运行：{one} / {other}",
     "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (
@@ -223,6 +226,14 @@ FORMS = {
     "{model} has no from_pretrained()": "{model} 没有 from_pretrained()",
     "--device cuda: this interpreter's torch sees no CUDA device; use --device cpu or auto": (
         "--device cuda：该解释器的 torch 未发现 CUDA 设备；请用 --device cpu 或 auto"
+    ),
+    "parameter {name} is {dtype}; only floating point parameters can be drawn; keep its real and imaginary part as two "
+    "parameters, or as one with an axis of two": (
+        "参数 {name} 的类型为 {dtype}；只有浮点参数可以抽取；请将其实部与虚部存为两个参数，或存为多一个大小为 2 的轴的参数"
+    ),
+    "parameter {name} has no shape before a first call, as torch's Lazy modules have none; give a `factory` that calls the "
+    "model once, or modules of known sizes": (
+        "参数 {name} 在首次调用前没有形状（torch 的 Lazy 模块如此）；请提供一个先调用一次模型的 `factory`，或使用大小已知的模块"
     ),
     "parameter {name} is {dtype}; only floating point parameters can be drawn": (
         "参数 {name} 的类型为 {dtype}；只能抽取浮点参数"

@@ -16,9 +16,11 @@ MISSING = object()
 class Gap:
     """How far one array lies from another of the same shape.
 
-    relative: largest |candidate - reference| over the root mean square of the reference; of the candidate, where the
-    reference is all zeros, so that it is 1 at least and finite. where: index of that element.
-    different: how many elements are not equal to the bit. finite: whether all elements of both are finite.
+    relative: largest |candidate - reference| over the root mean square of what is finite in the reference; of the
+    candidate, where that is all zeros, so that it is 1 at least and finite. where: index of that element.
+    different: how many elements are not equal to the bit. alike: whether what is not finite is the same on both sides, at
+    the same places. finite: whether, apart from infinities that are alike, all elements of both are finite, and there are
+    some.
     """
 
     relative: float
@@ -27,14 +29,15 @@ class Gap:
     reference: float
     candidate: float
     different: int
+    alike: bool
     finite: bool
 
 
 def gap(reference: NDArray[Any], candidate: NDArray[Any]) -> Gap:
     """Largest difference between arrays of one shape, any numeric dtype, computed in float64.
 
-    Elements that are not finite count as infinitely far apart unless they are the same infinity or both NaN; `finite`
-    then is False all the same. Raises ValueError if shapes differ: broadcasting would hide a missing axis.
+    Elements that are not finite count as infinitely far apart unless they are the same infinity or both NaN; with a NaN
+    `finite` is False all the same. Raises ValueError if shapes differ: broadcasting would hide a missing axis.
     """
     if reference.shape != candidate.shape:
         raise ValueError(f"shapes differ: {reference.shape} and {candidate.shape}")
@@ -49,20 +52,23 @@ def gap(reference: NDArray[Any], candidate: NDArray[Any]) -> Gap:
     distance[same] = 0.0
     where = np.unravel_index(int(np.argmax(distance)), distance.shape)
     worst = float(distance[where])
+    rest = ~(np.isinf(r) & same)
+    ours, others = r[np.isfinite(r)], c[np.isfinite(c)]
     return Gap(
-        relative=0.0 if worst == 0 else _over_rms(worst, r if r.any() else c),
+        relative=0.0 if worst == 0 else _over_rms(worst, ours if ours.any() else others),
         absolute=worst,
         where=tuple(int(i) for i in where),
         reference=float(r[where]),
         candidate=float(c[where]),
         different=int(np.count_nonzero(~same)),
-        finite=bool(np.isfinite(r).all() and np.isfinite(c).all()),
+        alike=bool(same[~(np.isfinite(r) & np.isfinite(c))].all()),
+        finite=bool(rest.any() and np.isfinite(r[rest]).all() and np.isfinite(c[rest]).all()),
     )
 
 
 def _over_rms(worst: float, r: NDArray[np.float64]) -> float:
     """worst over the root mean square of `r`, scaled so that squares neither overflow nor vanish; else infinity."""
-    scale = float(np.max(np.abs(r)))
+    scale = float(np.max(np.abs(r), initial=0.0))
     if not (0 < scale < float("inf")):
         return float("inf")
     return worst / scale / float(np.sqrt(np.mean(np.square(r / scale))))

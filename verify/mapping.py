@@ -173,17 +173,19 @@ def resolve(mapping: MappingSpec, reference: Mapping[str, Shape], candidate: Map
 
 
 def _whole(found: Resolved) -> None:
-    """A parameter that is cut must be used to its last piece, else weights would go unseen."""
-    pieces: dict[str, dict[int, str]] = {}
+    """A parameter that is cut must be used to its last piece, else weights would go unseen. Pieces of several sizes, as of
+    queries, keys and values that share heads, are those of several counts."""
+    pieces: dict[str, dict[tuple[int, int], str]] = {}
     for name, recipe in found.recipes.items():
         if recipe.part is not None:
             for source in recipe.sources:
-                pieces.setdefault(source, {})[recipe.part[0]] = name
+                pieces.setdefault(source, {})[recipe.part] = name
     for source, names in pieces.items():
-        first = next(iter(names.values()))
-        count = found.recipes[first].part[1]  # type: ignore[index]
-        lost = sorted(set(range(count)) - set(names))
+        count = math.lcm(*(of for _, of in names))
+        used = {n for i, of in names for n in range(i * count // of, (i + 1) * count // of)}
+        lost = sorted(set(range(count)) - used)
         if lost:
+            first = next(iter(names.values()))
             found.problems[first] = f"of {source}, cut into {count}, nothing is made of the pieces {lost}"
 
 

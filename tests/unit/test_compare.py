@@ -26,7 +26,8 @@ def pairs(draw, elements=None):
 def test_a_thing_is_no_gap_from_itself(a):
     found = gap(a, a.copy())
     assert (found.relative, found.absolute, found.different) == (0.0, 0.0, 0)
-    assert found.finite == np.isfinite(a).all()
+    assert found.alike
+    assert found.finite == (not np.isnan(a).any() and bool(np.isfinite(a).any()))
 
 
 @given(pairs())
@@ -87,6 +88,22 @@ def test_the_relative_gap_does_not_depend_on_scale(scale):
 def test_zero_nan_and_infinity(r, c, relative, different, finite):
     found = gap(np.array([r]), np.array([c]))
     assert (found.relative, found.different, found.finite) == (relative, different, finite)
+
+
+@pytest.mark.parametrize(
+    ("r", "c", "relative", "alike", "finite"),
+    [
+        ([-math.inf, 3.0, 4.0], [-math.inf, 3.0, 4.0], 0.0, True, True),
+        ([-math.inf, 5.0, 5.0], [-math.inf, 5.0, 5.5], 0.1, True, True),
+        ([-math.inf, 5.0, 5.0], [math.inf, 5.0, 5.0], math.inf, False, False),
+        ([-math.inf, 5.0, 5.0], [5.0, -math.inf, 5.0], math.inf, False, False),
+        ([math.nan, 5.0, 5.0], [math.nan, 5.0, 5.5], 0.1, True, False),
+        ([math.nan, 5.0, math.inf], [math.inf, 5.0, math.nan], math.inf, False, False),
+    ],
+)
+def test_infinities_that_both_have_leave_the_rest_to_decide(r, c, relative, alike, finite):
+    found = gap(np.array(r), np.array(c))
+    assert (found.relative, found.alike, found.finite) == (pytest.approx(relative), alike, finite)
 
 
 def test_the_worst_element_is_shown():

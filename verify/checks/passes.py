@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from verify.checks.base import Maker, Outcome
@@ -24,7 +25,7 @@ from verify.trace import Answer
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """One run of a model. leaves: what is known of each output, by path in the reference's words; values: the tensors
-    among them, float64 or int64."""
+    among them, float64 or int64, and Python's floats, which are rounded as tensors are."""
 
     container: str
     leaves: Mapping[str, Mapping[str, Any]]
@@ -51,10 +52,12 @@ def read(answer: Answer, names: Mapping[str, str] | None = None, *, sections: bo
         section, slash, own = path.partition("/") if sections else ("", "", path)
         return section + slash + renamed(own, names or {})
 
+    leaves = _leaves(result, known)
+    floats = {path: np.array(leaf["value"]) for path, leaf in leaves.items() if _float(leaf)}
     return Pass(
         container=str(result.get("container", "")),
-        leaves=_leaves(result, known),
-        values={known(path): array for path, array in answer.arrays.items()},
+        leaves=leaves,
+        values={known(path): array for path, array in answer.arrays.items()} | floats,
     )
 
 
@@ -84,8 +87,8 @@ class Value:
 
     @property
     def past(self) -> bool:
-        """Finite, and further apart than is allowed."""
-        return self.gap.finite and not self.gap.relative <= self.tolerance.allowed
+        """Further apart than is allowed, in what is finite."""
+        return self.gap.alike and not self.gap.relative <= self.tolerance.allowed
 
     @property
     def bad(self) -> bool:
@@ -94,7 +97,7 @@ class Value:
 
 
 def values(make: Maker, left: Pass, right: Pass, noise: Pass, arithmetic: str) -> list[Value]:
-    """Every tensor of both passes whose shapes agree and that holds something."""
+    """Every tensor of both passes whose shapes agree and that holds something, and every float."""
     return [
         _value(path, left.values[path], right.values[path], noise.values.get(path), make, arithmetic)
         for path in left.leaves
@@ -109,8 +112,8 @@ def compared(make: Maker, left: Pass, right: Pass, noise: Pass, arithmetic: str,
         outcome.findings += make.differences({"container": left.container}, {"container": right.container})
     outcome.findings += contract(make, left.leaves, right.leaves)
     found = values(make, left, right, noise, arithmetic)
-    both = (p for p in left.leaves if p in right.leaves)
-    outcome.compared = len(found) + sum(1 for p in both if left.leaves[p]["kind"] == "value")
+    others = left.leaves.keys() & right.leaves.keys() - {v.path for v in found}
+    outcome.compared = len(found) + sum(1 for p in others if left.leaves[p]["kind"] == "value")
     outcome.findings += _findings(make, found)
     top = worst(found)
     if top is not None:
@@ -141,12 +144,13 @@ def _nothing(make: Maker, left: Pass, right: Pass, told: list[Finding]) -> Itera
 
 def worst(found: list[Value]) -> Value | None:
     """The value that is nearest to its limit or furthest past it; one that decides, where any does."""
-    finite = [v for v in found if v.gap.finite]
-    return max(finite, key=lambda v: (v.bad, v.past, v.ratio), default=None)
+    alike = [v for v in found if v.gap.alike]
+    return max(alike, key=lambda v: (v.bad, v.past, v.ratio), default=None)
 
 
 def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
-    """Which outputs there are, their shapes, dtypes and None-ness. A None that the other side leaves out is the same."""
+    """Which outputs there are, their shapes, dtypes and None-ness. A None that the other side leaves out is the same. How
+    far two floats lie apart is for `values` to say, as of tensors."""
 
     def described(leaf: Mapping[str, Any]) -> str:
         return f"{leaf['shape']} {leaf['dtype']}" if leaf["kind"] == "tensor" else repr(leaf.get("value"))
@@ -160,9 +164,7 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
             yield make.finding("not-comparable", path, Verdict.NOTE, details=details)
             continue
         if a is not None and b is not None and a["kind"] == b["kind"] == "value":
-            same = same_scalar(a["value"], b["value"])
-            if same and isinstance(a["value"], float) and not math.isfinite(a["value"]):  # says nothing about equality
-                yield make.finding("not-finite", path, Verdict.ERROR, details={"side": "both sides"})
+            same = (_float(a) and _float(b)) or same_scalar(a["value"], b["value"])
         else:
             same = a == b
         if same:
@@ -177,14 +179,18 @@ def present(leaf: Mapping[str, Any] | None) -> bool:
     return leaf is not None and not (leaf["kind"] == "value" and leaf.get("value") is None)
 
 
+def _float(leaf: Mapping[str, Any]) -> bool:
+    return leaf["kind"] == "value" and isinstance(leaf.get("value"), float)
+
+
 def opaque(leaf: Mapping[str, Any] | None) -> bool:
     """Whether an output is of a class of which no more than the name is known."""
     return leaf is not None and leaf["kind"] == "other"
 
 
 def _comparable(path: str, left: Pass, right: Pass) -> bool:
-    tensors = left.leaves[path]["kind"] == right.leaves[path]["kind"] == "tensor"
-    present = tensors and path in left.values and path in right.values
+    alike = left.leaves[path]["kind"] == right.leaves[path]["kind"]
+    present = alike and path in left.values and path in right.values
     return present and left.values[path].shape == right.values[path].shape and left.values[path].size > 0
 
 
@@ -202,11 +208,12 @@ def _value(
 
 
 def _findings(make: Maker, found: list[Value]) -> Iterator[Finding]:
-    """One finding for all outputs that differ, about the worst; one for values that are not finite; one for outputs that
-    differ and whose reference is too unstable to say by how much they may."""
+    """One finding for all outputs that differ, about the worst; one for values that are not finite, but for infinities
+    that both sides have at the same places, as masked logits are; one for outputs that differ and whose reference is too
+    unstable to say by how much they may."""
     for value in found:
         if not value.gap.finite:
-            both = value.gap.different == 0
+            both = value.gap.alike
             yield make.finding(
                 "not-finite",
                 value.path,

@@ -133,6 +133,9 @@ def _format(
     if form != "fp32" and len(refused) == len(pair):
         reason = f"neither side runs in {form}: {refused[0]} / {refused[1]}"
         return Outcome(name=make.group, skipped=True, reason=reason)
+    if form != "fp32" and form not in GIVEN and refused and pair[1].result is not None:
+        reason = f"the reference does not run in {form}, in which the candidate runs: {refused[0]}"
+        return Outcome(name=make.group, skipped=True, reason=reason)
     for two in (pair, function):
         if two[0].result is None or two[1].result is None:
             return Outcome(name=make.group, findings=list(faults(make, *two)))
@@ -222,7 +225,12 @@ def _output(
 
 
 def _error(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """Root mean square of the difference over that of the truth; infinite where anything is not finite."""
+    """Root mean square of the difference over that of the truth, but for infinities that both have; infinite where
+    anything else is not finite, or there is nothing else."""
+    rest = ~(np.isinf(true) & (true == found))
+    true, found = true[rest], found[rest]
+    if not true.size:
+        return math.inf
     with np.errstate(all="ignore"):
         size = float(np.sqrt(np.mean(np.square(true))))
         error = float(np.sqrt(np.mean(np.square(found - true))))

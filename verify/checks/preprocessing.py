@@ -78,12 +78,12 @@ def _image(make: Maker, reference: Trace, candidate: Trace) -> Outcome:
     if a.shape != b.shape or not a.size or make.ignored("pixels"):
         return outcome
     found = gap(a, b)
-    largest = float(np.max(np.abs(a.astype(np.float64))))
+    largest = float(np.max(np.abs(a[np.isfinite(a)].astype(np.float64)), initial=0.0))
     outcome.compared, outcome.measured = a.size, found.absolute
     outcome.allowed = ROUNDINGS * 2.0**-23 * largest if left["dtype"].startswith(("float", "bfloat")) else 0.0
     outcome.reason = f"{ROUNDINGS} roundings of float32" if outcome.allowed else "whole numbers are equal or not"
     if not found.finite:
-        both = found.different == 0
+        both = found.alike
         details = {"side": "both sides" if both else "one side"}
         verdict = Verdict.ERROR if both else Verdict.DIFFERENT
         outcome.findings.append(make.finding("not-finite", "pixels", verdict, details=details))

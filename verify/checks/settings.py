@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from verify.checks import structure
+from verify.checks import forward, structure
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.mapping import rename
 from verify.messages import say
@@ -35,6 +35,8 @@ An output shows where one of them is wrong."""
 
 CONTAINERS = frozenset({"ModuleList", "ModuleDict", "Sequential"})
 """Classes that compute nothing of their own."""
+BESIDE = frozenset({"padding", "padding_mode", "count_include_pad"})
+"""Settings whose work may be done beside their module, as by `F.pad`. Any pass through it shows where it is not done."""
 
 SIZES = frozenset({"in_features", "out_features", "in_channels", "out_channels", "num_features", "num_channels"}) | {
     "num_embeddings", "embedding_dim", "normalized_shape", "num_parameters"
@@ -57,6 +59,25 @@ def plan(job: Job) -> list[Ask]:
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    for outcome in _compared(job, reference, candidate):
+        if any(map(_beside, outcome.findings)) and _same_function(job, reference, candidate):
+            notes = {"verdict": Verdict.NOTE}
+            outcome.findings = [f.model_copy(update=notes) if _beside(f) else f for f in outcome.findings]
+        yield outcome
+
+
+def _beside(finding: Finding) -> bool:
+    """Whether it is about a setting, or an item of one, whose work may be done beside its module."""
+    return next((name for name in reversed(finding.subject.split(".")) if not name.isdigit()), "") in BESIDE
+
+
+def _same_function(job: Job, reference: Trace, candidate: Trace) -> bool:
+    """Whether `forward` ran, and every case of it is equal."""
+    outcomes = list(forward.compare(job, reference, candidate))
+    return bool(outcomes) and all(outcome.verdict == Verdict.EQUAL for outcome in outcomes)
+
+
+def _compared(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     r, c = reference.get(job.key("settings")), candidate.get(job.key("settings"))
     make = Maker(job=job, check="settings", group="modules")
     outcome = Outcome(name="modules")

@@ -18,7 +18,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-NARROW = frozenset({torch.float32, torch.float16, torch.bfloat16})
+WIDE = {
+    **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64),
+    **dict.fromkeys((torch.complex64, torch.complex32), torch.complex128),
+}
+"""What a narrower type becomes."""
 
 
 @dataclass
@@ -35,24 +39,24 @@ class _LiftOperations(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if kwargs.get("dtype") in NARROW:
-            kwargs = {**kwargs, "dtype": torch.float64}
+        if kwargs.get("dtype") in WIDE:
+            kwargs = {**kwargs, "dtype": WIDE[kwargs["dtype"]]}
             self.lifted.count += 1
         if not func._schema.is_mutable and (_has_narrow(args) or _has_narrow(kwargs.values())):
             args, kwargs = tree_map_only(torch.Tensor, self._widen, (args, kwargs))
         return func(*args, **kwargs)
 
     def _widen(self, tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.dtype in NARROW:
+        if tensor.dtype in WIDE:
             self.lifted.count += 1
-            return tensor.double()
+            return tensor.to(WIDE[tensor.dtype])
         return tensor
 
 
 def _has_narrow(values: Iterable[Any]) -> bool:
     """Whether a narrower float tensor is among an operation's arguments. Most have none, and this runs for each one."""
     return any(
-        value.dtype in NARROW
+        value.dtype in WIDE
         if isinstance(value, torch.Tensor)
         else isinstance(value, list | tuple) and _has_narrow(value)
         for value in values
@@ -67,8 +71,8 @@ class _LiftLiterals(TorchFunctionMode):  # type: ignore[misc]
         self._lifted = lifted
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if kwargs and func in (torch.tensor, torch.as_tensor) and kwargs.get("dtype") in NARROW:
-            kwargs = {**kwargs, "dtype": torch.float64}
+        if kwargs and func in (torch.tensor, torch.as_tensor) and kwargs.get("dtype") in WIDE:
+            kwargs = {**kwargs, "dtype": WIDE[kwargs["dtype"]]}
             self._lifted.count += 1
         return func(*args, **(kwargs or {}))
 

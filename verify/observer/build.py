@@ -15,11 +15,13 @@ from unittest import mock
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..weights import compose, draw
 from . import perturb
 from .arithmetic import exact
+from .caches import Caches
 from .faults import ImportFailed, Unresolved, Unusable
 from .origins import Origins
 
@@ -68,19 +70,33 @@ def _modules(folder: str) -> list[str]:
 def parameters_on_meta() -> Iterator[None]:
     """Within, modules keep their parameters on the meta device (no memory, no initialisation) and buffers real."""
     register = nn.Module.register_parameter
-    seen = WeakIdKeyDictionary()  # a parameter that is registered twice stays one parameter
+    seen = WeakIdKeyDictionary()  # one that another object had to stand for; registered twice it stays one parameter
 
     def register_on_meta(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None and not parameter.is_meta:
+        if parameter is not None and not parameter.is_meta and not is_lazy(parameter):
             if parameter not in seen:
-                meta = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-                meta.__dict__.update(parameter.__dict__)
-                seen[parameter] = meta
-            parameter = seen[parameter]
+                meta = holding(parameter, parameter.detach().to("meta"))
+                if meta is not parameter:
+                    seen[parameter] = meta
+            parameter = seen.get(parameter, parameter)
         register(module, name, parameter)
 
     with mock.patch.object(nn.Module, "register_parameter", register_on_meta):
         yield
+
+
+def holding(parameter: nn.Parameter, values: torch.Tensor) -> nn.Parameter:
+    """`parameter` with other values of its shape, of any dtype and device: the same object, so that lists, closures and
+    hooks that hold it hold what the model holds. Another object with its hooks and attributes where torch exchanges no
+    values, as with one that its own recurrent layers refer to weakly."""
+    new = values.as_subclass(type(parameter)).requires_grad_(parameter.requires_grad)
+    new.__dict__.update(parameter.__dict__)
+    hooks = parameter._backward_hooks, parameter._post_accumulate_grad_hooks
+    with contextlib.suppress(RuntimeError):
+        torch.utils.swap_tensors(parameter, new)
+        new = parameter
+    new._backward_hooks, new._post_accumulate_grad_hooks = hooks  # they are the values' and not the object's
+    return new
 
 
 @dataclass
@@ -114,6 +130,7 @@ class Builder:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.origins = Origins(settings["path"])
+        self._caches = Caches(settings["path"])
         self._key = ""
         self._built: Built | None = None
         self._outlined: tuple[str, nn.Module, str] | None = None
@@ -147,11 +164,16 @@ class Builder:
         make = self._resolve(key)
         config_class = self.config_class()
         values = self.config_values(values)
-        model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
+        with self._caches.apart():
+            model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
         self.made = type(model)
+        if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
+            text = f"parameter {lazy[0]} has no shape before a first call, as torch's Lazy modules have none; give a `factory` "
+            text += "that calls the model once, or modules of known sizes"
+            raise Unusable(text)
         if fault := self.settings.get("fault"):
             perturb.apply(model, fault)
         return model
@@ -162,7 +184,7 @@ class Builder:
         try:
             with parameters_on_meta():
                 model = self.construct(values)
-            if not any(b.is_meta for b in model.buffers()):
+            if not any(tensor.is_meta for tensor in _computed(model)):
                 return model, ""
             reason = "a buffer was computed from parameters"
         except Unusable:
@@ -283,10 +305,12 @@ class Builder:
                     continue
                 if id(parameter) not in made:
                     full = words[id(parameter)][1]
-                    drawn = (held or {}).get(full)
-                    if drawn is None or drawn.shape != parameter.shape:
-                        drawn = self._drawn(parameter, full, casts, recipes.get(full))
-                    made[id(parameter)] = drawn
+                    known = (held or {}).get(full)
+                    if known is not None and known.shape == parameter.shape:
+                        values = known.detach()
+                    else:
+                        values = self._drawn(parameter, full, casts, recipes.get(full))
+                    made[id(parameter)] = holding(parameter, values)
                 module._parameters[name] = made[id(parameter)]
             for name, buffer in module._buffers.items():
                 if buffer is None:
@@ -306,13 +330,24 @@ class Builder:
             drawn = compose(seed, {**recipe, "sources": [f"{source}.bias" for source in recipe["sources"]]})
         return buffer.double() + torch.from_numpy(drawn).double().reshape(buffer.shape)
 
-    def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> nn.Parameter:
+    def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> torch.Tensor:
         if not parameter.is_floating_point():
-            raise Unusable(f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn")
+            text = f"parameter {name} is {parameter.dtype}; only floating point parameters can be drawn"
+            if parameter.is_complex():
+                text += "; keep its real and imaginary part as two parameters, or as one with an axis of two"
+            raise Unusable(text)
         seed = self.settings["seed"]
         values = torch.from_numpy(draw(seed, name, parameter.shape) if recipe is None else compose(seed, recipe))
-        values = values.to(self.device, casts.through).to(casts.parameters)
-        return nn.Parameter(values, requires_grad=parameter.requires_grad)
+        return values.to(self.device, casts.through).to(casts.parameters)
+
+
+def _computed(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Buffers, and tensors that modules keep as plain attributes; a weight that torch's weight norm computes anew at each
+    call, and that belongs to a graph, is none."""
+    yield from model.buffers()
+    for module in model.modules():
+        kept = (value for value in vars(module).values() if isinstance(value, torch.Tensor))
+        yield from (tensor for tensor in kept if not tensor.requires_grad and not isinstance(tensor, nn.Parameter))
 
 
 def _unfilled(buffer: torch.Tensor) -> bool:

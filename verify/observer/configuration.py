@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import operator
@@ -20,7 +21,7 @@ OTHER_AUTO = "AutoModelForImageClassification"
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args: values (explicit configuration values of the variant).
+    """args: values (explicit configuration values of the variant). Those that have no default are given throughout.
 
     own_equality: whether the class says itself what is equal; what a library's base class says changes with its version.
     Every other part is a flat or nested JSON value; a part that raises is {"raised": "Type: message"} and is compared as
@@ -30,13 +31,17 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     values = builder.config_values(args["values"])
     if config_class is None:
         return {"absent": True}
-    defaults = config_class()
+    needed = {p.name for p in inspect.signature(config_class).parameters.values() if p.default is p.empty}
+    given = {name: value for name, value in values.items() if name in needed}
     return {
         "arguments": _arguments(config_class),
-        "defaults": _attempt(lambda: _dictionary(defaults)),
+        "defaults": _attempt(lambda: _dictionary(config_class(**given))),
         "explicit": _attempt(lambda: _dictionary(config_class(**values))),
         "attributes": _attempt(lambda: _attributes(config_class(**values))),
-        "probes": {name: _attempt(partial(_probe, config_class, name, value)) for name, value in _probes(config_class)},
+        "probes": {
+            name: _attempt(partial(_probe, partial(config_class, **given), name, value))
+            for name, value in _probes(config_class)
+        },
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
         "equality": _attempt(lambda: _equality(config_class, values)),
@@ -73,7 +78,8 @@ def _raised(error: Exception) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON values as they are; containers by element; anything else by type and text, without memory addresses."""
+    """JSON values as they are; containers by element, and configurations within one by field, whatever their class is
+    called; anything else by type and text, without memory addresses."""
     if isinstance(value, str | int | float | bool | None):
         return value
     if isinstance(value, dict):
@@ -82,6 +88,10 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, set | frozenset):
         return sorted((_plain(v) for v in value), key=repr)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"fields": {f.name: _plain(getattr(value, f.name, None)) for f in dataclasses.fields(value)}}
+    if callable(getattr(value, "to_dict", None)) and not isinstance(value, type):
+        return {"fields": _plain(value.to_dict())}
     text = str(value)
     return f"<{type(value).__name__}>" if " at 0x" in text else f"<{type(value).__name__} {text}>"
 
@@ -204,7 +214,7 @@ def _probes(config_class: Any) -> list[tuple[str, Any]]:
     return probes
 
 
-def _probe(config_class: Any, name: str, value: Any) -> Any:
+def _probe(config_class: Callable[..., Any], name: str, value: Any) -> Any:
     """What differs from the defaults when one argument is set."""
     defaults, changed = _dictionary(config_class()), _dictionary(config_class(**{name: value}))
     return {k: v for k, v in changed.items() if k not in defaults or defaults[k] != v}

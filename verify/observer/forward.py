@@ -12,6 +12,7 @@ from torch import nn
 
 from .arithmetic import exact, nudge
 from .build import DTYPES, Builder, Built
+from .calls import repeatable
 from .faults import Unfit
 from .values import container, containers, describe, flatten, ordered
 
@@ -22,17 +23,21 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
     arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
-    all).
+    all), again (the second call in a row, see `calls`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
     its parts and those of containers in it are had, and arrays: the tensors by path. written: inputs, in the reference's
     words, that the call changed. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
     """
     built = prepared(builder, args)
-    inputs = load_inputs(args, built, builder)
-    given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-    with torch.no_grad(), exact(built.exact) as lifted:
-        output = call(builder, built.model, inputs)
+
+    def run() -> Any:
+        inputs = load_inputs(args, built, builder)
+        given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+        with torch.no_grad(), exact(built.exact) as lifted:
+            return call(builder, built.model, inputs), lifted, inputs, given
+
+    output, lifted, inputs, given = repeatable(builder, built.model, run, again=args.get("again", False))
     written = [name for name, value in given.items() if not torch.equal(value, inputs[name])]
     ours = {theirs: name for name, theirs in builder.settings["renames"]["inputs"].items()}
     leaves = list(flatten(output))
@@ -55,13 +60,14 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
     """The model's output. Raises Unfit where a case of the spec gives the reference arguments that it does not take: the
     reference says what a case may be, so that is the spec's mistake and no difference."""
+    ordered, named = placed(model, inputs)
     try:
-        return model(**inputs)
+        return model(*ordered, **named)
     except TypeError as error:
         if builder.settings["role"] == "reference":
             arguments = inspect.signature(model.forward)
             try:
-                arguments.bind(**inputs)
+                arguments.bind(*ordered, **named)
             except TypeError as unfit:
                 raise Unfit(_unfit(arguments, inputs, unfit)) from error
         raise
@@ -90,6 +96,21 @@ def _unfit(arguments: inspect.Signature, inputs: dict[str, Any], error: TypeErro
     if unknown:
         return f"gives {', '.join(f'`{name}`' for name in unknown)}, which the reference's forward{arguments} does not take"
     return f"does not fit the reference's forward{arguments}: {error}"
+
+
+def placed(model: nn.Module, inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """What a model takes by place and what by name. `*xs` gets what is given under its name item by item, a tensor along
+    its first axis, and what stands before it must then come by place too."""
+    known = inspect.signature(model.forward).parameters.values()
+    star = next((p.name for p in known if p.kind is p.VAR_POSITIONAL and p.name in inputs), None)
+    ordered, named = list[Any](), dict(inputs)
+    for p in known:
+        if p.name == star:
+            return [*ordered, *named.pop(p.name)], named
+        if p.name not in named or (p.kind is not p.POSITIONAL_ONLY and star is None):
+            break
+        ordered.append(named.pop(p.name))
+    return ordered, named
 
 
 def _told(model: nn.Module, key: str) -> Any:

@@ -84,10 +84,9 @@ def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, 
     watched = {f"input:{n}": t for n, t in inputs.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
     for tensor in watched.values():
         tensor.requires_grad_(True)
-    parameters = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
-    leaves = {**parameters, **watched}
     theirs = builder.settings["role"] == "candidate"
     recipes = (args.get("recipes") or {}) if theirs else {}
+    leaves = {**_parameters(built.model, recipes), **watched}
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
     with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact) as lifted, draws:
         sums = losses(call(builder, built.model, inputs), args["words"] if theirs else [])
@@ -97,6 +96,16 @@ def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, 
         named = _in_reference_words(found, recipes, names)
         fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
     return {"fields": fields, "exact": built.exact, "lifted": lifted.count + built.lifted, "note": built.note}
+
+
+def _parameters(model: nn.Module, recipes: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """What is trained, by name. A shared one goes by the name by which it is drawn, see `Builder`: of a head that one side
+    makes a module of, and the other an operation, both sides know that name only."""
+    names: dict[int, tuple[str, str]] = {}
+    for full, parameter in model.named_parameters(remove_duplicate=False):
+        word = recipes[full]["sources"][0] if full in recipes else full
+        names[id(parameter)] = min(names.get(id(parameter), (word, full)), (word, full))
+    return {names[id(p)][1]: p for p in model.parameters() if p.requires_grad}
 
 
 @contextlib.contextmanager
@@ -123,7 +132,8 @@ def _gradients(loss: torch.Tensor, leaves: dict[str, torch.Tensor]) -> dict[str,
     for leaf in leaves.values():
         leaf.grad = None
     torch.autograd.backward([loss], retain_graph=True)
-    found = {name: leaf.grad for name, leaf in leaves.items()}
+    # An embedding may give a sparse one, which has no projections.
+    found = {n: g.to_dense() if (g := leaf.grad) is not None and g.is_sparse else g for n, leaf in leaves.items()}
     for leaf in leaves.values():
         leaf.grad = None
     return found

@@ -9,6 +9,7 @@ import torch
 
 from .arithmetic import exact
 from .build import DTYPES, Builder, Built
+from .calls import repeatable
 from .faults import Unusable
 from .forward import call, load_inputs
 from .values import container, describe, flatten, ordered
@@ -30,10 +31,14 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = built_in(builder, args)
     leaves = []
     for draw in range(args["draws"]):
-        inputs = drawn(builder, built, args, draw)
-        try:
+
+        def run(draw: int = draw) -> Any:
+            inputs = drawn(builder, built, args, draw)
             with torch.no_grad(), exact(built.exact), casting(builder, args):
-                output = call(builder, built.model, inputs)
+                return call(builder, built.model, inputs)
+
+        try:
+            output = repeatable(builder, built.model, run)
         except RuntimeError as error:
             if UNSUPPORTED.search(str(error)):
                 raise Unusable(f"{args['format']} on {builder.device.type}: {error}") from error

@@ -11,6 +11,7 @@ from torch import nn
 
 from .arithmetic import exact
 from .build import Builder
+from .calls import repeatable
 from .forward import call, load_inputs, prepared
 from .randomness import Injected
 from .values import container, describe, flatten, ordered
@@ -36,12 +37,17 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         counts.append(lifted.count)
         return output
 
-    leaves = [(f"before/{path}", leaf) for path, leaf in flatten(run())]
+    def evaluated() -> Any:
+        return repeatable(builder, model, run)
+
+    leaves = [(f"before/{path}", leaf) for path, leaf in flatten(evaluated())]
     injected = Injected(builder.settings["seed"], builder.settings["path"])
-    output, sections = _trained(model, run, injected)
+    output, sections = _trained(model, run, evaluated, injected)
     even = Injected(builder.settings["seed"], builder.settings["path"], even=True)
     if injected.draws:
-        sections.update({f"even-{section}": found for section, found in _trained(model, run, even)[1].items()})
+        sections.update(
+            {f"even-{section}": found for section, found in _trained(model, run, evaluated, even)[1].items()}
+        )
     for section, found in sections.items():
         leaves += [(f"{section}/{path}", leaf) for path, leaf in found]
     return {
@@ -58,7 +64,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trained(
-    model: nn.Module, run: Callable[[], Any], injected: Injected
+    model: nn.Module, run: Callable[[], Any], evaluated: Callable[[], Any], injected: Injected
 ) -> tuple[Any, dict[str, list[tuple[str, Any]]]]:
     """The output of a pass in train mode, and by section what it and the eval pass after it leave."""
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -67,7 +73,7 @@ def _trained(
             output = run()
         changed = [(n, b.clone()) for n, b in model.named_buffers() if n not in kept or not same(b, kept[n])]
         model.eval()
-        after = run()
+        after = evaluated()
     return output, {"train": list(flatten(output)), "buffer": changed, "after": list(flatten(after))}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from unit_builders import arrays_of, job_of, trace_of
@@ -102,12 +104,43 @@ def test_whole_numbers_are_equal_or_not(compare, other):
         ([2.0, 1.0], [np.inf, 1.0], "different"),
         ([np.inf, 1.0], [-np.inf, 1.0], "different"),
         ([np.nan, 1.0], [np.nan, 1.5], "different"),
+        ([np.nan, 1.0], [np.nan, 1.0 + 1e-15], "error"),
+        ([np.inf, -np.inf], [np.inf, -np.inf], "error"),
     ],
 )
 def test_what_is_not_finite_is_never_equal(compare, r, c, verdict):
     outcome = compare({"h": OUT, "n": np.array(r)}, {"h": OUT, "n": np.array(c)})
     assert outcome.verdict == verdict
     assert outcome.findings[0].kind == "not-finite"
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [([1.0, -np.inf], "equal"), ([1.0 + 1e-15, -np.inf], "equal"), ([1.001, -np.inf], "different")],
+)
+def test_infinities_of_both_sides_are_equal_and_the_rest_decides(compare, other, verdict):
+    outcome = compare({"h": OUT, "masked": np.array([1.0, -np.inf])}, {"h": OUT, "masked": np.array(other)})
+    assert (outcome.verdict, outcome.compared) == (verdict, 2)
+    assert [f.kind for f in outcome.findings] == ["output-values"] * (verdict == "different")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        (0.3, 0.1 + 0.2, "equal"),
+        (0.3, 0.3000001, "different"),
+        (0.0, 1e-9, "different"),
+        (1.0, 1, "different"),
+        (1.0, math.nan, "different"),
+        (math.nan, math.nan, "error"),
+        (math.inf, math.inf, "error"),
+    ],
+)
+def test_floats_are_compared_as_tensors_are(compare, ours, theirs, verdict):
+    outcome = compare({"h": OUT}, {"h": OUT}, plain=({"loss": ours}, {"loss": theirs}))
+    assert outcome.verdict == verdict
+    assert {f.subject for f in outcome.findings} <= {"loss"}
+    assert outcome.compared == 2
 
 
 def test_outputs_on_one_side_and_shapes(compare):

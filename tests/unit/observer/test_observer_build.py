@@ -14,6 +14,7 @@ from verify.observer.faults import ImportFailed, Unresolved, Unusable
 from verify.weights import draw
 
 SOURCE = """
+import functools
 import torch
 from torch import nn
 
@@ -43,10 +44,36 @@ class Whole(nn.Module):
         super().__init__()
         self.n = nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)
 
+class Lazy(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.fc = nn.LazyLinear(4)
+
+class Complex(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.c = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
 class Reads(Model):
     def __init__(self, config):
         super().__init__(config)
         self.first = self.fc.weight[0, 0].item()
+
+class Holds(Model):
+    def __init__(self, config):
+        super().__init__(config)
+        self.held = [self.fc.weight, self.norm.weight, self.frozen]
+        self.scaled = functools.partial(torch.mul, other=self.norm.weight)
+        self.norm.weight.register_hook(lambda grad: 3 * grad)
+        self.norm.weight.register_post_accumulate_grad_hook(lambda weight: setattr(weight, "seen", weight.seen + 1))
+        self.norm.weight.seen = 0
+        self.cells = nn.LSTM(2, 2)
+        self.cells.weight_hh_l0.register_hook(lambda grad: 3 * grad)
+
+class Keeps(Model):
+    def __init__(self, config):
+        super().__init__(config)
+        self.kept = torch.ones_like(self.fc.weight)
 
 def make(width=4, extra=0):
     return Model(Config(width), scale=extra)
@@ -123,7 +150,9 @@ def test_an_outline_has_parameters_on_meta_and_real_buffers(builder):
     assert nn.Linear(2, 2).weight.device.type == "cpu"
 
 
-@pytest.mark.parametrize(("name", "told"), [("Copies", "a buffer was computed"), ("Reads", "item")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("Copies", "a buffer was computed"), ("Keeps", "a buffer was computed"), ("Reads", "item")]
+)
 def test_a_model_that_reads_its_parameters_is_built_with_real_ones(builder, name, told):
     model, note = builder(name).outline({})
     assert not any(p.is_meta for p in model.parameters())
@@ -146,6 +175,32 @@ def test_a_built_model_holds_drawn_weights(builder, arithmetic, dtype):
     assert model.count.dtype == torch.int64
     if arithmetic == "fp64":
         assert model.table.tolist() == [0.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_holds_a_parameter_holds_what_the_model_holds(builder, native):
+    model = builder("Holds").built({"width": 4}, "fp32" if native else "fp64", native=native).model
+    for held, own in zip(model.held, (model.tied.weight, model.norm.weight, model.frozen), strict=True):
+        assert held is own
+    weight = model.norm.weight
+    assert isinstance(weight, nn.Parameter)
+    assert weight.requires_grad
+    drawn = torch.from_numpy(draw(0, "norm.weight", weight.shape)).to(weight.dtype)
+    assert torch.equal(model.scaled(torch.ones(4, dtype=weight.dtype)), drawn)
+
+
+def test_hooks_of_parameters_stay(builder):
+    model = builder("Holds").built({"width": 4}, "fp64").model
+    model.norm.weight.sum().backward()
+    assert model.norm.weight.grad.tolist() == [3.0] * 4
+    assert model.norm.weight.seen == 1
+    cells = model.cells  # torch refers to these weakly
+    cells(torch.ones(3, 2, dtype=torch.float64))[0].sum().backward()
+    hooked, recurrent = cells.weight_hh_l0.grad.clone(), cells.weight_hh_l0
+    cells.zero_grad()
+    recurrent._backward_hooks.clear()
+    cells(torch.ones(3, 2, dtype=torch.float64))[0].sum().backward()
+    assert torch.allclose(hooked, 3 * recurrent.grad)
 
 
 def test_one_model_is_held_at_a_time(builder):
@@ -171,6 +226,12 @@ def test_a_factory_is_called_with_values_and_kwargs(builder):
     [
         ("nothing", Unusable, "`candidate.model: unit_toy.model:nothing` gave a str; expected a torch.nn.Module"),
         ("Whole", Unusable, "parameter n is torch.int64; only floating point parameters can be drawn"),
+        ("Lazy", Unusable, "parameter fc.weight has no shape before a first call, as torch's Lazy modules have none"),
+        (
+            "Complex",
+            Unusable,
+            "parameter c is torch.complex128; only floating point parameters can be drawn; keep its real",
+        ),
         ("broken", RuntimeError, "boom"),
     ],
 )

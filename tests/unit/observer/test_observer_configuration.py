@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +63,33 @@ def test_a_plain_class():
     assert found["attributes"]["kind"] == "toy"
     assert "method" not in found["attributes"]
     assert found["probes"] == {"width": {"width": 24}, "rate": {"rate": 1.125}, "flag": {"flag": False}}
+
+
+@dataclass
+class Needs:
+    width: int
+    depth: int = 2
+    inner: object = field(default_factory=lambda: Inner())
+
+
+@dataclass
+class Inner:
+    heads: int = 4
+
+
+def test_an_argument_without_a_default_is_given_the_variants_value():
+    found = observed(Needs, width=8, depth=3)
+    assert found["defaults"] == {"width": 8, "depth": 2, "inner": {"fields": {"heads": 4}}}
+    assert found["probes"] == {"depth": {"depth": 20}}
+    assert set(observed(Needs)["defaults"]) == {"raised"}
+
+
+def test_a_configuration_within_one_is_told_by_its_fields_whatever_its_class_is_called():
+    other = make_dataclass("Other", [("heads", int, 4)])
+    assert _plain(Inner()) == _plain(other()) == {"fields": {"heads": 4}}
+    assert _plain(Inner(8)) != _plain(Inner())
+    assert _plain({"heads": 4}) != _plain(Inner())
+    assert _plain(SimpleNamespace(to_dict=lambda: {"heads": 4})) == _plain(Inner())
 
 
 def test_a_value_that_is_refused_is_told_as_such():
