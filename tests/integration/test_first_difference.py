@@ -496,3 +496,25 @@ def test_an_order_that_was_left_out_is_named_where_the_index_was_made(localise):
     """
     candidate = body.replace("order = order.sort(dim=1).values", "pass").replace("indices", "indices  # here")
     assert localise(source(body), source(candidate)).confidence == "aligned"
+
+
+MASKED = """
+def forward(self, x):
+    query, key = self.first(x), self.second(x)
+    scores = query @ key.transpose(1, 2) / 4
+    band = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
+    scores = scores.masked_fill(~band, MASK)
+    return scores.softmax(-1) @ x
+"""
+
+
+@pytest.mark.parametrize("mask", ['float("-inf")', "torch.finfo(x.dtype).min"])
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(".tril()", ".tril(1)"), ("key.transpose(1, 2) / 4", "key.transpose(1, 2) / 5")]
+)
+def test_a_mask_hides_neither_itself_nor_what_it_masks(localise, right, wrong, mask):
+    reference = MASKED.replace("MASK", 'float("-inf")')
+    lines = [f"{text}  # here" if wrong in text else text for text in reference.replace(right, wrong).splitlines()]
+    candidate = "\n".join(lines).replace('float("-inf")', mask)
+    found = localise(source(reference), source(candidate))
+    assert found.candidate.name == "Model.forward"

@@ -39,11 +39,38 @@ def test_prints_made_together_are_those_made_alone(shape, dtype):
         assert bound == alone_bound
 
 
-def test_what_is_not_finite_stays_what_it_is():
-    waiting, value = prints.Waiting(), torch.tensor([[1.0, math.nan], [math.inf, 2.0]], dtype=torch.float64)
-    waiting.add(7, value, sketched=True)
-    waiting.make()
-    assert [math.isnan(x) for x in waiting.vectors[7]] == [math.isnan(x) for x in prints.vector(value)]
+MASKS = [-math.inf, torch.finfo(torch.float64).min, torch.finfo(torch.float32).min, math.inf, math.nan]
+
+
+@pytest.mark.parametrize("masked", MASKS, ids=str)
+@pytest.mark.parametrize("shape", [(4, 5), (300, 400)], ids=str)
+def test_what_is_masked_hides_nothing_and_where_it_is_still_tells(shape, masked):
+    torch.manual_seed(1)
+    scores = torch.randn(shape, dtype=torch.float64)
+    band = torch.ones(shape, dtype=torch.bool).tril()
+    value = scores.masked_fill(~band, masked)
+    found = prints.vector(value)
+    assert all(map(math.isfinite, found))
+    moved, other = scores.masked_fill(~band.roll(1, 0), masked), (scores * 1.01).masked_fill(~band, masked)
+    for apart in (prints.vector(moved), prints.vector(other)):
+        assert max(abs(a - b) for a, b in zip(found, apart, strict=True)) > 1e-6 * found[0]
+    assert prints.of_view(value.T, value, found) == pytest.approx(prints.vector(value.T), rel=1e-9)
+    if value.numel() <= prints.SMALL:
+        waiting = prints.Waiting()
+        waiting.add(0, value, sketched=False)
+        waiting.add(1, scores, sketched=False)
+        waiting.make()
+        assert waiting.vectors[0] == pytest.approx(found, rel=1e-12)
+        assert waiting.vectors[1] == pytest.approx(prints.vector(scores), rel=1e-12)
+
+
+def test_one_mask_is_another_of_the_same_places_and_signs():
+    band = torch.ones(6, 7, dtype=torch.bool).tril()
+    lowest, infinite, upper = (
+        torch.zeros(6, 7).masked_fill(~band, v) for v in (torch.finfo().min, -math.inf, math.inf)
+    )
+    assert prints.vector(lowest) == pytest.approx(prints.vector(infinite), rel=1e-12)
+    assert prints.vector(lowest) != pytest.approx(prints.vector(upper), rel=1e-3)
 
 
 def test_a_value_is_kept_as_it_was_when_it_came():

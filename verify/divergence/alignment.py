@@ -16,6 +16,8 @@ from verify.divergence.graph import AXES, PROJECTIONS, SUMS, Graph, Value
 FEWEST_ELEMENTS = 8
 CONTAINED = 0.9
 ROWS = 512
+HUGE = 1e30
+"""Size from which on elements stand for infinity, as in masks; see `observer/prints.py`."""
 
 
 class Level(IntEnum):

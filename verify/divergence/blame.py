@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.divergence.alignment import Level
+from verify.divergence.alignment import HUGE, Level
 from verify.divergence.graph import PARTS, TURNS, VIEWS, Graph, Operation
 from verify.divergence.repair import Repair, Workshop
 from verify.divergence.suspects import Suspects
@@ -30,6 +30,8 @@ SELECTORS = frozenset(
      "split_with_sizes", "sort", "rot90", "take", "take_along_dim", "repeat_interleave"}
 )  # fmt: skip
 """Operations that choose or order what they are given."""
+LOGIC = frozenset({"bitwise_and", "bitwise_or", "bitwise_not", "logical_and", "logical_or", "logical_not"})
+"""Operations that make masks of masks."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Blame:
         options = [b.reshape(a.shape)]
         if tuple(n for n in a.shape if n != 1) != tuple(n for n in b.shape if n != 1):
             options += [np.ascontiguousarray(b.transpose(p)).reshape(a.shape) for p in layouts(b.shape, a.shape)]
-        return min(options, key=lambda o: float(np.abs(o - a).sum()))
+        return min(options, key=lambda o: _distance(o, a))
 
     def _backwards(
         self, operation: Operation, number: int, private: list[int], expected: Array | None, reference_value: int | None
@@ -195,7 +197,7 @@ class Blame:
 
     def _elsewhere(self, number: int, expected: Array) -> int | None:
         """Another value that the candidate has at hand and that is what this one should be."""
-        if expected.size < 2 or len(np.unique(expected)) < 2:
+        if expected.size < 2 or len(np.unique(expected)) < 2 or _flags(self.mine[number]):
             return None
         behind = self.match.candidate.behind(number)
         for other, array in self.mine.items():
@@ -297,12 +299,25 @@ def steps(graph: Graph, found: Suspects, operation: Operation) -> list[Operation
 
 
 def same(a: Array, b: Array) -> bool:
+    """Whether elements agree, but for those that are no number in `a`. What is HUGE stands for infinity: of it the signs
+    count."""
     if a.size != b.size:
         return False
-    x, y = a.ravel(), b.reshape(a.shape).ravel()
-    fine = np.isfinite(x)
-    scale = float(np.abs(y[np.isfinite(y)]).max(initial=0.0)) or 1.0
-    return bool((np.abs(x[fine] - y[fine]) <= CLOSE * scale).all())
+    x, y = a.astype(np.float64, copy=False).ravel(), b.reshape(a.shape).ravel()
+    with np.errstate(invalid="ignore"):
+        masked, other = np.abs(x) > HUGE, np.abs(y) > HUGE
+        if not (other[masked].all() and ((x > 0) == (y > 0))[masked].all()):
+            return False
+        fine = ~masked & ~np.isnan(x)
+        scale = float(np.abs(y[~other & ~np.isnan(y)]).max(initial=0.0)) or 1.0
+        return bool((np.abs(x[fine] - y[fine]) <= CLOSE * scale).all())
+
+
+def _distance(a: Array, b: Array) -> float:
+    """Of what is no mask."""
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b)
+        return float(apart[apart < HUGE].sum())
 
 
 def _contains(whole: Array, part: Array) -> bool:
@@ -335,7 +350,39 @@ def _inverse(operation: Operation, slot: int, expected: Array, mine: Mapping[int
             return _arithmetic(short, inputs, scalars, expected, mine)
         if short == "expand":
             return {inputs[0]: _reduced(expected, mine[inputs[0]].shape)}
+        if short in ("masked_fill", *LOGIC):
+            return _unmasked(operation, expected.astype(np.float64), [mine[n] for n in inputs])
     return None
+
+
+def _unmasked(operation: Operation, expected: Array, given: list[Array]) -> dict[int, Array] | None:
+    """The same of what masks, and of what makes masks: 1 where they should hold, 0 where not."""
+    inputs = operation.inputs
+    if operation.short in ("bitwise_not", "logical_not") and _flags(given[0]):
+        return {inputs[0]: 1 - expected}
+    if len(given) != 2 or inputs[0] == inputs[1]:
+        return None
+    a, b = given
+    if operation.short == "masked_fill":
+        numbers = [s for s in operation.scalars if isinstance(s, int | float)]
+        if len(numbers) != 1:
+            return None
+        filled = [np.abs(x) > HUGE if abs(numbers[0]) > HUGE else x == numbers[0] for x in (expected, a)]
+        mask = np.where(filled[1], np.nan, filled[0])
+        kept = np.where(b, np.nan, expected)
+        return {inputs[0]: _reduced(kept, a.shape, infinite=True), inputs[1]: _reduced(mask, b.shape)}
+    if not _flags(a) or not _flags(b):
+        return None
+    decides = operation.short.endswith("or")  # the value of one operand that makes the other one not matter
+    return {
+        inputs[0]: _reduced(np.where(b == decides, np.nan, expected), a.shape),
+        inputs[1]: _reduced(np.where(a == decides, np.nan, expected), b.shape),
+    }
+
+
+def _flags(array: Array) -> bool:
+    """Whether a captured value is of truth values."""
+    return array.dtype.kind != "f" and bool(((array == 0) | (array == 1)).all())
 
 
 def _repeats(expected: Array, part: Array) -> bool:
@@ -385,16 +432,22 @@ def _arithmetic(
     if len(inputs) != 2 or numbers:
         return None
     a, b = mine[inputs[0]], mine[inputs[1]]
+    masks = short in ("add", "sub")
+    if masks:  # so that what is masked by one number is masked by another
+        expected, a, b = (np.where(np.abs(x) > HUGE, np.sign(x) * np.inf, x) for x in (expected, a, b))
     left = {"add": expected - b, "sub": expected + b, "mul": expected / b, "div": expected * b}[short]
     right = {"add": expected - a, "sub": a - expected, "mul": expected / a, "div": a / expected}[short]
     if inputs[0] == inputs[1]:
         return None
-    return {inputs[0]: _reduced(left, a.shape), inputs[1]: _reduced(right, b.shape)}
+    return {inputs[0]: _reduced(left, a.shape, infinite=masks), inputs[1]: _reduced(right, b.shape, infinite=masks)}
 
 
-def _reduced(array: Array, shape: tuple[int, ...]) -> Array:
-    """One value for each element that was broadcast: the median over what it was broadcast to; NaN of NaN alone."""
-    found = np.where(np.isfinite(array), array, np.nan)
+def _reduced(array: Array, shape: tuple[int, ...], *, infinite: bool = False) -> Array:
+    """One value for each element that was broadcast: the median over what it was broadcast to; NaN of NaN alone.
+
+    infinite: whether infinity is a value too, and not what a division by nothing left.
+    """
+    found = array if infinite else np.where(np.isfinite(array), array, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         for _ in range(found.ndim - len(shape)):

@@ -93,7 +93,7 @@ class Workshop:
             made = self._replay.after(edit.changed, target, edit.start)
         except Opaque:
             return False
-        whole = made.size == expected.size and bool(np.isfinite(made).all())
+        whole = made.size == expected.size and not np.isnan(made).any()
         return whole and self._close(made, expected.reshape(made.shape))
 
     def _exchanges(self) -> Iterator[_Edit]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.divergence.alignment import Known, near
+from verify.divergence.alignment import HUGE, Known, near
 from verify.divergence.graph import Graph
 
 
@@ -131,9 +131,11 @@ def shared_names(
 
 
 def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Cosine of two arrays of one size."""
+    """Cosine of two arrays of one size, without what is masked in either."""
     x, y = a.reshape(-1).astype(np.float64), b.reshape(-1).astype(np.float64)
     with np.errstate(all="ignore"):
+        kept = (np.abs(x) < HUGE) & (np.abs(y) < HUGE)
+        x, y = x[kept], y[kept]
         scale = float(np.linalg.norm(x) * np.linalg.norm(y))
         found = float(x @ y) / scale if scale > 0 else 0.0
     return found if np.isfinite(found) else 0.0

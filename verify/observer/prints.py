@@ -26,6 +26,10 @@ SMALL = 2**16
 """Elements of a value whose prints are made with those of others of its shape: one by one, calls would cost the most."""
 MOST_WAITING = 2**23
 """Bytes of copies that wait for that."""
+HUGE = 1e30
+"""Size from which on elements stand for minus or plus infinity, as masks use them, and say nothing by their size."""
+MASKED, UNDEFINED = 1.618033988749895, 2.718281828459045
+"""What such an element, and one that is no number, counts as in a print: so many times the largest other element."""
 
 
 @lru_cache(maxsize=4)
@@ -38,9 +42,15 @@ def _signs(device: torch.device) -> torch.Tensor:
 def vector(tensor: torch.Tensor) -> list[float]:
     """WHOLE numbers: norm, Σx, Σ|x|, Σx³ (scaled to the norm), four projections, a marginal for each axis.
 
-    The marginal of an axis is a projection of the sums over all others; axes of size one have none.
+    The marginal of an axis is a projection of the sums over all others; axes of size one have none. Elements that are
+    HUGE or no numbers count as MASKED and UNDEFINED: which elements are masked, and all others, still tell.
     """
     x = tensor.detach().to(torch.float64)
+    found = _vector(x)
+    return found if found[0] < HUGE else _vector(_tamed(x[None])[0])
+
+
+def _vector(x: torch.Tensor) -> list[float]:
     flat = x.reshape(-1)
     if not flat.numel():
         return [0.0] * WHOLE
@@ -99,8 +109,24 @@ def _vectors(stacked: torch.Tensor) -> list[list[float]]:
         [flat for _ in wide] if len(wide) < 2 else [stacked.sum([a for a in every if a != axis]) for axis in wide]
     )
     projected = [flat @ signs[:, : flat.shape[1]].T, *((m @ signs[0, : m.shape[1]])[:, None] for m in marginals)]
-    table = torch.cat([torch.stack(sums, 1), *projected], 1)
-    return [row + [0.0] * (WHOLE - len(row)) for row in table.tolist()]
+    table = torch.cat([torch.stack(sums, 1), *projected], 1).tolist()
+    strange = [place for place, row in enumerate(table) if not row[0] < HUGE]
+    if strange:
+        for place, row in zip(strange, _vectors(_tamed(stacked[strange])), strict=True):
+            table[place] = row
+    return [row + [0.0] * (WHOLE - len(row)) for row in table]
+
+
+def _tamed(stacked: torch.Tensor) -> torch.Tensor:
+    """Several tensors of one shape, [K, ...] float64, with MASKED and UNDEFINED in the place of what is HUGE or no number.
+
+    They are on the scale of the other elements, so that neither hides the other.
+    """
+    huge, undefined = stacked.abs() > HUGE, stacked.isnan()
+    kept = torch.where(huge | undefined, torch.zeros_like(stacked), stacked)
+    largest = kept.reshape(len(kept), -1).abs().amax(1)
+    largest = torch.where(largest == 0, torch.ones_like(largest), largest).view(-1, *[1] * (stacked.ndim - 1))
+    return torch.where(huge, stacked.sign() * MASKED * largest, torch.where(undefined, UNDEFINED * largest, kept))
 
 
 def of_view(tensor: torch.Tensor, before: torch.Tensor, vector_before: list[float]) -> list[float]:
@@ -108,6 +134,8 @@ def of_view(tensor: torch.Tensor, before: torch.Tensor, vector_before: list[floa
     if not tensor.numel():
         return vector_before
     x = tensor.detach().to(torch.float64)
+    if not torch.linalg.vector_norm(x, torch.inf) < HUGE:
+        return vector(tensor)
     signs = _signs(x.device)
     start = 4 + PROJECTIONS
     if tensor.is_contiguous() and before.is_contiguous():
