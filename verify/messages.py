@@ -395,6 +395,13 @@ LABELS: dict[str, Text] = {
     "no-divergence": Text("no place is known where the implementations part", "未知两个实现的分歧位置"),
     "other-faults": Text("independent faults after it", "其后的独立错误"),
     "outputs-apart": Text("largest difference by output", "各输出的最大差异"),
+    "gradients-apart": Text(
+        "difference of gradients, relative to the largest of the output", "梯度的差异（相对于该输出的最大梯度）"
+    ),
+    "errors-apart": Text(
+        "rounding error as a multiple of the reference's, median of the draws",
+        "舍入误差与参考实现之比（各次抽样的中位数）",
+    ),
     "layers": Text("relative difference by layer (estimated)", "各层的相对差异（估计值）"),
     "same-model": Text("the two implementations are the same model", "两个实现是同一个模型"),
     "nothing-found": Text(

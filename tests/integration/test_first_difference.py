@@ -170,6 +170,24 @@ class Inner(nn.Module):
     assert any("compiled" in hint for hint in found.hints)
 
 
+@pytest.mark.parametrize("traced", ["torch.jit.trace(Inner(), torch.randn(2, 5, width))", "torch.jit.script(Inner())"])
+def test_a_traced_or_scripted_module_is_what_it_was_made_of(compared, traced):
+    text = """
+
+class Inner(nn.Module):
+    def forward(self, x):
+        return torch.tanh(x) * 2.0 + torch.exp(-x * x) / 3
+"""
+    body = "def forward(self, x):\n    return self.second(self.inner(self.first(x)))\n"
+
+    def whole(made: str) -> str:
+        init = LINEARS + f"    self.inner = {made}\n"
+        return source(body, init).replace("\n\nclass Model", f"{text}\n\nclass Model")
+
+    report = compared(whole("Inner()"), whole(traced), checks=("forward",))
+    assert report.verdict == "equal"
+
+
 def test_a_model_that_does_not_repeat_itself_is_not_blamed(localise):
     candidate = PLAIN.replace("torch.tanh(y)", "torch.tanh(y) + torch.rand_like(y)  # here")
     found = localise(source(PLAIN), source(candidate))

@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from . import dispatched
+
 WIDE = {
     **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64),
     **dict.fromkeys((torch.complex64, torch.complex32), torch.complex128),
@@ -44,7 +46,7 @@ class _LiftOperations(TorchDispatchMode):  # type: ignore[misc]
             self.lifted.count += 1
         if not func._schema.is_mutable and (_has_narrow(args) or _has_narrow(kwargs.values())):
             args, kwargs = tree_map_only(torch.Tensor, self._widen, (args, kwargs))
-        return func(*args, **kwargs)
+        return dispatched.run(func, args, kwargs)
 
     def _widen(self, tensor: torch.Tensor) -> torch.Tensor:
         if tensor.dtype in WIDE:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from . import dispatched
+
 COMPARISONS = ("lt", "le", "gt", "ge")
 NEGATIONS = ("bitwise_not", "logical_not", "rsub")
 COPIES = ("_to_copy", "clone")
@@ -51,7 +53,7 @@ class Masks:
             return copied
         place = next((i for i, m in enumerate(self._unused) if any(a is m.tensor for a in args)), None)
         if place is None:
-            return func(*args, **kwargs)
+            return dispatched.run(func, args, kwargs)
         mask = self._unused.pop(place)
         if name in (*NEGATIONS, *COPIES) and args[0] is mask.tensor:
             made = (func(m, *args[1:], **kwargs) for m in mask)

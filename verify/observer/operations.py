@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from . import prints
+from . import dispatched, prints
 from .arithmetic import exact
 from .build import Builder
 from .forward import call, load_inputs, prepared
@@ -285,7 +285,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         kwargs = kwargs or {}
         if len(self._operations) >= MOST_OPERATIONS:
             self.cut = True
-            return func(*args, **kwargs)
+            return dispatched.run(func, args, kwargs)
         tensors = list(_tensors((args, kwargs)))
         if "lift" in func._schema.name:  # a literal, whose address may have been another's
             for tensor in tensors:
@@ -299,7 +299,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         written = _written(func, args, kwargs) if func._schema.is_mutable else []
         if written:
             self.before_write(written)
-        output = func(*args, **kwargs)
+        output = dispatched.run(func, args, kwargs)
         if draws and _generators() != before:
             self.random = index
         output = self._replaced_views(output, written)

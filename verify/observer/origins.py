@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from . import locate
+from . import dispatched, locate
 from .frames import OWN, frame_of, kind_of
 
 MOST_FRAMES = 12
@@ -32,7 +32,7 @@ class _Writes(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.is_mutable and args and isinstance(args[0], torch.Tensor):
             self.last[args[0]] = self._stack()
-        return func(*args, **(kwargs or {}))
+        return dispatched.run(func, args, kwargs)
 
 
 class Origins:

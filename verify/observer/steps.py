@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from . import locate
+from . import dispatched, locate
 from .build import Builder
 from .frames import OWN, kind_of
 from .initialisation import digest
@@ -46,7 +46,7 @@ class _Written(TorchDispatchMode):  # type: ignore[misc]
         if func._schema.is_mutable and args and isinstance(args[0], torch.Tensor) and not args[0].is_meta:
             storage = args[0].untyped_storage()
             self._last[storage.data_ptr()] = storage, locate.of_caller(self._root)
-        return func(*args, **(kwargs or {}))
+        return dispatched.run(func, args, kwargs)
 
     def by(self, tensor: torch.Tensor) -> Place:
         """The line that wrote a tensor last."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from verify.messages import SIDES, Language, label, say, translated
-from verify.report import Divergence, Line, Location, Report, Skipped
+from verify.report import Divergence, Line, Location, Report, Skipped, Verdict
 from verify.sinks.text import number
+
+APART = {"gradients": "gradients-apart", "precision": "errors-apart"}
+"""What a check's figures are, where they are no differences of outputs."""
 
 
 def not_done(item: Skipped, language: Language) -> str:
@@ -63,7 +66,7 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),
         ("hint", [translated(hint, language) for hint in found.hints]),
-        ("outputs-apart", list(_differences(found, report, language))),
+        (APART.get(found.check, "outputs-apart"), list(_differences(found, report, language))),
         ("layers", list(_layers(found))),
     ):
         if lines:
@@ -76,9 +79,10 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
 
 
 def _differences(found: Divergence, report: Report, language: Language) -> Iterator[str]:
-    """The figures of the case's findings."""
+    """What was measured of the case, where it is a number. Notes, and what is different by itself, have none."""
     for finding in report.findings:
-        if (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case):
+        here = (finding.check, finding.variant, finding.case) == (found.check, found.variant, found.case)
+        if here and finding.verdict != Verdict.NOTE and isinstance(finding.measured, float):
             yield f"{finding.subject}: {number(finding.measured)} ({label('allowed', language)} {number(finding.allowed)})"
 
 
