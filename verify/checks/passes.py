@@ -132,7 +132,9 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
     """Which outputs there are, their shapes, dtypes and None-ness. A None that the other side leaves out is the same."""
 
     def described(leaf: Mapping[str, Any]) -> str:
-        return f"{leaf['shape']} {leaf['dtype']}" if leaf["kind"] == "tensor" else repr(leaf.get("value"))
+        if leaf["kind"] != "tensor":
+            return repr(leaf.get("value"))
+        return " ".join(filter(None, (str(leaf["shape"]), leaf["dtype"], leaf.get("class"))))
 
     for path in [*left, *(p for p in right if p not in left)]:
         a, b = left.get(path), right.get(path)
