@@ -115,6 +115,7 @@ class Forward(Form):
     exact: bool = True
     lifted: Count = 0
     note: str = ""
+    advanced: list[Name] = []
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from .advance import NOTHING, advanced
 from .arithmetic import exact, nudge
 from .build import DTYPES, Builder, Built
 from .faults import Unfit
@@ -20,11 +21,16 @@ NUDGE_SEED = 20_011
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
     arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
-    all).
+    all), advanced (with other values in saved flags and counters, see `advance`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, and
-    arrays: the tensors by path.
+    arrays: the tensors by path. advanced: names of the flags and counters; where there are none, nothing has run.
     """
+    with advanced(builder, args) as moved:
+        return {**NOTHING} if moved == [] else {**_observed(builder, args), "advanced": moved or []}
+
+
+def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     inputs = load_inputs(args, built, builder)
     with torch.no_grad(), exact(built.exact) as lifted:
