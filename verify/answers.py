@@ -118,6 +118,7 @@ class Forward(Form):
     note: str = ""
     written: list[Name] = []
     shared: dict[Name, Name] = {}
+    advanced: list[Name] = []
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:

@@ -135,6 +135,13 @@ FORMS = {
         "参考实现无法以 {form} 运行，而候选实现可以：{fault}"
     ),
     "neither side runs in {form}: {one} / {other}": "两侧均无法以 {form} 运行：{one} / {other}",
+    "with other values in saved flags and counters not every pass runs, as where they are indices: {fault}": (
+        "保存的标志与计数器取其他值时并非每次运行都能完成（例如它们是索引）：{fault}"
+    ),
+    "saved flags and counters are not the same: {reference} in the reference, {candidate} in the candidate": (
+        "保存的标志与计数器不一致：参考实现为 {reference}，候选实现为 {candidate}"
+    ),
+    "with other values in {buffers} outputs cannot be judged: {why}": "{buffers} 取其他值时无法判定输出：{why}",
     "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"

@@ -91,6 +91,12 @@ FINDINGS: dict[str, Text] = {
         "{bad} of {count} outputs differ, worst {subject} at {where}: {candidate}, the reference has {reference}",
         "{count} 个输出中有 {bad} 个不同，最大差异为 {subject} 的 {where}：{candidate}，参考为 {reference}",
     ),
+    "state-values": Text(
+        "with other values in the saved flags and counters {buffers} {bad} of {count} outputs differ, worst {subject} at "
+        "{where}: {candidate}, the reference has {reference}",
+        "当保存的标志与计数器 {buffers} 取其他值时，{count} 个输出中有 {bad} 个不同，最大差异为 {subject} 的 {where}：{candidate}，"
+        "参考为 {reference}",
+    ),
     "not-finite": Text("{side} has NaN or infinity in {subject}", "{side} 的 {subject} 含有 NaN 或无穷"),
     "unstable": Text(
         "{bad} of {count} outputs differ, worst {subject}, and cannot be judged: {why}",

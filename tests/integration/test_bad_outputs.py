@@ -26,6 +26,11 @@ class Parts:
     nothing: None = None
 
 
+class Cache:
+    def __init__(self, k):
+        self.k, self.layers, self._seen = k, [{"k": k, "dtype": k.dtype}], 1
+
+
 class Model(nn.Module):
     def __init__(self, width=4):
         super().__init__()
@@ -49,6 +54,9 @@ class Model(nn.Module):
             "wide": y[:1].expand(3, -1, -1),
             "number": 3.5,
             "text": "word",
+            "cache": Cache(y * 6),
+            "array": y.detach().cpu().numpy(),
+            "distribution": torch.distributions.Normal(y * 7, 1.0, validate_args=False),
         }
 """
 
@@ -91,7 +99,9 @@ def test_every_check_answers_to_every_kind_of_output(compare):
     }  # fmt: skip
     assert all(s.reason for s in report.skipped)
     compared = {(g.check, g.name): g.compared for c in report.checks for g in c.groups}
-    assert compared["forward", "one"] == 16, "12 tensors that hold something, a number, a word and two times nothing"
+    assert compared["forward", "one"] == 26, (
+        "17 tensors that hold something, seven numbers and words, and two times nothing"
+    )
     told = {s.case: s.reason for s in report.skipped if s.check == "precision"}
     assert "neither side runs in bf16" in told["one bf16"], "torch makes no complex numbers of bfloat16"
 
@@ -117,6 +127,12 @@ def test_every_check_answers_to_every_kind_of_output(compare):
         ("y[:1].expand(3, -1, -1)", "y[1:].expand(3, -1, -1)", "wide"),
         ("3.5", "3.6", "number"),
         ('"word"', '"work"', "text"),
+        ("Cache(y * 6)", "Cache(y * 6.1)", "cache.k"),
+        ('{"k": k, ', '{"k": -k, ', "cache.layers.0.k"),
+        ('"k": k, "dtype"', '"key": k, "dtype"', "cache.layers.0.k"),
+        (".cpu().numpy()", ".cpu().numpy() + 1", "array"),
+        (".cpu().numpy()", "", "array"),
+        ("1.0, validate", "2.0, validate", "distribution.scale"),
     ],
 )
 def test_a_fault_in_one_kind_of_output_is_found_there(compare, old, new, subject):
@@ -271,6 +287,20 @@ def test_the_parts_of_a_fused_parameter_are_shown_to_matter_apart(compare, fused
     rules = {"parameters": [{"candidate": "qk", "reference": ["q", "k"]}]}
     report = compare(*edits, both=both, mapping=rules, checks=["gradients"])
     assert {f.subject: f.verdict.value for f in report.findings if f.kind == "no-effect"} == told
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("self._seen = k,", "self._count = k,"),
+        ("class Cache:", "class Cache:\n    __slots__ = ('_seen', 'k', 'layers')\n"),
+        ('"distribution": torch', '"distribution": (lambda d: (d.stddev, d)[1])(torch'),
+    ],
+)
+def test_how_an_object_keeps_what_it_holds_is_no_difference(compare, old, new):
+    more = (("validate_args=False)", "validate_args=False))"),) if "lambda" in new else ()
+    report = compare((old, new), *more, checks=QUICK)
+    assert report.verdict == Verdict.EQUAL, report.findings
 
 
 def test_a_candidate_without_gradients_is_found_by_gradients_alone(compare):

@@ -27,9 +27,9 @@ CHECKS = {
 def compare(duo):
     """The report on a candidate with this code in its constructor and at the end of its forward, of one check."""
 
-    def run_it(check: str, init: str = "pass", end: str = "pass", both: str = "") -> Report:
+    def run_it(check: str, init: str = "pass", end: str = "pass", both: str = "", both_end: str = "pass") -> Report:
         common = f"self.drop, self.norm = nn.Dropout(0.25), nn.BatchNorm1d(config.width)\n{both}"
-        for side, more, last in (("left", "pass", "pass"), ("right", init, end)):
+        for side, more, last in (("left", "pass", both_end), ("right", init, end)):
             duo.write(side, head=HEAD, init=f"{common}\n{more}")
             file = duo.folder / side / "model.py"
             text = file.read_text().replace("width=4):", 'width=4, backend="one"):\n        self.backend = backend')
@@ -76,6 +76,58 @@ def test_each_is_found_by_its_check_and_passes_forward(compare, check, kind, ini
     report = compare(check, init, end)
     assert report.verdict == Verdict.DIFFERENT, report.findings
     assert kind in {f.kind for f in report.findings}, report.findings
+
+
+# A rate that warms up in its first steps, a teacher that follows, a count of steps that is no buffer.
+STEPS = """
+self.register_buffer("mean", torch.zeros(config.width))
+self.register_buffer("count", torch.tensor(0))
+self.teacher = nn.Linear(config.width, config.width).requires_grad_(False)
+self.steps = 0
+"""
+STEP = """
+if self.training:
+    self.count += 1
+    self.steps += 1
+    n = self.count.item()
+    self.mean.lerp_(y.mean(0), 1 - min(0.99, (1 + n) / (10 + n)))
+    with torch.no_grad():
+        self.teacher.weight.lerp_(self.linear.weight, 0.01)
+y = self.teacher(y - self.mean) / (1 + self.steps)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "groups"),
+    [
+        ("0.99, ", "0.5, ", {"one other state"}),
+        ("min(0.99, (1 + n) / (10 + n))", "2 / 11", {"one later", "one later buffers"}),
+        ("weight, 0.01", "weight, 0.001", {"one", "one buffers", "one later", "one later buffers", "one after"}),
+        ("(1 + self.steps)", "(1 + max(self.steps - 1, 0))", {"one", "one later", "one after"}),
+    ],
+)
+def test_what_further_steps_change_is_compared(compare, old, new, groups):
+    assert compare("forward", both=STEPS, end=STEP.replace(old, new), both_end=STEP).verdict == Verdict.EQUAL
+    report = compare("training", both=STEPS, end=STEP.replace(old, new), both_end=STEP)
+    assert {f.case for f in report.findings if f.verdict == Verdict.DIFFERENT and f.case.startswith("one")} == groups
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("", ""), ("lerp_(self.linear.weight, 0.01)", "mul_(0.99).add_(self.linear.weight, alpha=0.01)")],
+)
+def test_further_steps_that_change_alike_are_equal(compare, old, new):
+    report = compare("training", both=STEPS, end=STEP.replace(old, new), both_end=STEP)
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {g.name for c in report.checks for g in c.groups} >= {"one later", "one later buffers", "one other state"}
+
+
+def test_outputs_that_depend_on_the_steps_of_both_sides_are_a_note(compare):
+    steps = "self.steps = 0"
+    end = "self.steps += self.training\ny = y / (1 + self.steps)"
+    report = compare("training", both=f"{steps}\nself.norm = nn.Identity()", end=end, both_end=end)
+    assert report.verdict == Verdict.EQUAL, report.findings
+    assert {f.kind for f in report.findings} == {"eval-changed"}
 
 
 def test_a_parameter_that_moves_nothing_is_a_note_on_both_sides_and_a_finding_on_one(compare):

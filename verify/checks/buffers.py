@@ -68,9 +68,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     yield outcome
 
 
-def in_reference_words(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> dict[str, str]:
-    """The reference's names of those buffers of the candidate that are no more than renamed, from `structure`."""
-    shapes = (structure.shapes(side, "buffers") for side in (r, c))
+def in_reference_words(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], group: str = "buffers") -> dict[str, str]:
+    """The reference's names of those buffers of the candidate, or parameters, that are no more than renamed, from
+    `structure`."""
+    shapes = (structure.shapes(side, group) for side in (r, c))
     recipes = mapping.resolve(job.spec.mapping, *shapes).recipes
     return {name: recipe.sources[0] for name, recipe in recipes.items() if recipe.plain}
 

@@ -14,12 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verify.checks.base import Maker, Outcome
+from verify.checks.base import Job, Maker, Outcome
 from verify.compare import Gap, gap, same_scalar
 from verify.mapping import renamed
 from verify.report import Finding, Verdict
 from verify.tolerance import Tolerance, from_response
-from verify.trace import Answer
+from verify.trace import Answer, Ask, Trace
+
+Three = tuple[Answer, Answer, Answer]
+"""The reference's and the candidate's answer, and the reference's when its inputs and weights move by one ulp."""
+
+STATE = "other state"
+"""Of the group, and of the asks, of a pass with other values in saved flags and counters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +159,9 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
     far two floats lie apart is for `values` to say, as of tensors."""
 
     def described(leaf: Mapping[str, Any]) -> str:
-        return f"{leaf['shape']} {leaf['dtype']}" if leaf["kind"] == "tensor" else repr(leaf.get("value"))
+        if leaf["kind"] != "tensor":
+            return repr(leaf.get("value"))
+        return " ".join(filter(None, (str(leaf["shape"]), leaf["dtype"], leaf.get("class"))))
 
     for path in [*left, *(p for p in right if p not in left)]:
         a, b = left.get(path), right.get(path)
@@ -240,3 +248,60 @@ def _findings(make: Maker, found: list[Value]) -> Iterator[Finding]:
         yield make.finding(
             "output-values", top.path, details=details, measured=top.gap.relative, allowed=top.tolerance.allowed
         )
+
+
+def state_asks(job: Job, check: str) -> list[Ask]:
+    """The first case of a check once more, with other values in saved flags and counters than a fresh model has."""
+    asks = []
+    for case in job.cases(check)[:1]:
+        asks.append(job.ask(check, check, case, STATE, advanced=True))
+        asks.append(job.ask(check, check, case, f"{STATE} noise", sides=("reference",), advanced=True, nudged=True))
+    return asks
+
+
+def of_state(
+    job: Job, check: str, reference: Trace, candidate: Trace, judge: Callable[[Maker, str, Three], Outcome]
+) -> Iterator[Outcome]:
+    """What the answers to `state_asks` show; nothing where neither side has such buffers. judge: as without them."""
+    for case in job.cases(check)[:1]:
+        keys = [job.key(check, case, kind) for kind in (STATE, f"{STATE} noise")]
+        answers = reference.get(keys[0]), candidate.get(keys[0]), reference.get(keys[1])
+        names = [(answer.result or {}).get("advanced") for answer in answers]
+        asked = any(answer.fault is None or answer.fault.kind != "not-run" for answer in answers)
+        if asked and (any(names) or any(answer.fault for answer in answers)):
+            make = Maker(job=job, check=check, group=f"{case} {STATE}")
+            fault = next((answer.fault for answer in answers if answer.fault), None)
+            yield _of_state(make, names, fault) or _told_of_state(judge(make, case, answers), make, names[0] or [])
+
+
+def _of_state(make: Maker, names: list[Any], fault: Any) -> Outcome | None:
+    """Why a pass with other flags and counters is not compared, if it is not."""
+    if fault is not None:
+        reason = (
+            f"with other values in saved flags and counters not every pass runs, as where they are indices: {fault}"
+        )
+    elif names[0] != names[1]:
+        told = [", ".join(side) or "none" for side in names[:2]]
+        reason = f"saved flags and counters are not the same: {told[0]} in the reference, {told[1]} in the candidate"
+    else:
+        return None
+    return Outcome(name=make.group, skipped=True, reason=reason)
+
+
+def _told_of_state(outcome: Outcome, make: Maker, names: list[str]) -> Outcome:
+    """What such a pass decides. What it leaves open proves nothing: the values may be none that a model can have."""
+    told = ", ".join(names)
+    serious = [f for f in outcome.findings if f.verdict != Verdict.NOTE]
+    outcome.findings = [f for f in serious if f.verdict == Verdict.DIFFERENT]
+    if serious and not outcome.findings:
+        reason = f"with other values in {told} outputs cannot be judged: {serious[0].message}"
+        return Outcome(name=make.group, skipped=True, reason=reason)
+    outcome.findings = [
+        make.finding(
+            "state-values", f.subject, details={**f.details, "buffers": told}, measured=f.measured, allowed=f.allowed
+        )
+        if f.kind == "output-values"
+        else f
+        for f in outcome.findings
+    ]
+    return outcome

@@ -5,6 +5,9 @@ that the comparison is as sharp as that of `forward`. Which draws there are is c
 probabilities. Where outputs agree another number of draws is a note. Where the sides draw as many numbers in other pieces,
 which attention head by head does, or mask the same tensors in another order, they cannot be given the same masks; the pass
 is then one that drops nothing.
+
+Further passes in train mode, which drop nothing, show what changes from step to step: a rate that warms up, a teacher that
+follows. And the first case runs once more with other values in saved flags and counters, as in `forward`.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from verify.checks.base import Job, Maker, Outcome, location, unanswered
 from verify.checks.passes import Pass
 from verify.mapping import inverse
 from verify.report import Verdict
-from verify.trace import Answer, Ask, Trace
+from verify.trace import BOTH, Answer, Ask, Trace
 
-SUMMARY = "train mode with the same random draws: outputs, buffers that it changes, the eval pass after it"
+SUMMARY = "train mode with the same random draws: outputs, what it changes, the eval pass after it, further steps"
 RUNS_CASES = True
 
 CHECK = "training"
@@ -44,12 +47,16 @@ def plan(job: Job) -> list[Ask]:
     for name in job.cases(CHECK):
         asks.append(job.ask("training", CHECK, name))
         asks.append(job.ask("training", CHECK, name, "noise", sides=("reference",), nudged=True))
-    return asks
+    return [*asks, *passes.state_asks(job, CHECK)]
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     structures = [trace.get(job.key("structure")).result or {} for trace in (reference, candidate)]
-    names = buffers.in_reference_words(job, structures[0], structures[1])
+    names = {
+        own: word
+        for group in structure.GROUPS
+        for own, word in buffers.in_reference_words(job, structures[0], structures[1], group).items()
+    }
     for name in job.cases(CHECK):
         key = job.key(CHECK, name)
         r, c, noise = reference.get(key), candidate.get(key), reference.get(job.key(CHECK, name, "noise"))
@@ -57,11 +64,26 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         if lacking := unanswered(make, r, c, noise):
             yield Outcome(name=name, findings=lacking)
             continue
-        yield from _case(job, name, (r, c, noise), names)
+        outcomes = list(_case(job, name, name, (r, c, noise), names))
+        yield from outcomes
+        if name == job.cases(CHECK)[0] and not any(o.verdict in (Verdict.DIFFERENT, Verdict.ERROR) for o in outcomes):
+            yield from passes.of_state(
+                job,
+                CHECK,
+                reference,
+                candidate,
+                lambda make, case, three: _whole(make, list(_case(job, case, make.group, three, names))),
+            )
 
 
-def _case(job: Job, name: str, answers: tuple[Answer, Answer, Answer], names: Mapping[str, str]) -> Iterator[Outcome]:
-    """names: what the reference calls the candidate's buffers."""
+def _whole(make: Maker, outcomes: list[Outcome]) -> Outcome:
+    """Several outcomes of one pass as one."""
+    found = [finding for outcome in outcomes for finding in outcome.findings]
+    return Outcome(name=make.group, compared=sum(outcome.compared for outcome in outcomes), findings=found)
+
+
+def _case(job: Job, name: str, group: str, answers: passes.Three, names: Mapping[str, str]) -> Iterator[Outcome]:
+    """group: what the outcomes are called by. names: what the reference calls the candidate's buffers and parameters."""
     theirs = inverse(job.spec.mapping.outputs)
     arithmetic = job.scenes[CHECK, name].case.arithmetic
     r, c, noise = answers
@@ -73,20 +95,27 @@ def _case(job: Job, name: str, answers: tuple[Answer, Answer, Answer], names: Ma
 
     masks = other_masks(answers[0], answers[1])
     form = "even-" if masks else ""
-    outcome = against(Maker(job=job, check=CHECK, group=name), f"{form}train")
-    _draws(Maker(job=job, check=CHECK, group=name), outcome, answers)
+    outcome = against(Maker(job=job, check=CHECK, group=group), f"{form}train")
+    _draws(Maker(job=job, check=CHECK, group=group), outcome, answers)
     yield outcome
     if masks:
-        yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
-    section = f"{form}buffer"
-    ours, others = left.section(section), passes.read(c, names, sections=True).section(section)
-    if ours.leaves or others.leaves:
-        make = Maker(job=job, check=CHECK, group=f"{name} buffers")
-        # buffers are in no container: that of the outputs is the first group's
-        yield passes.compared(make, ours, others, moved.section(section), arithmetic, mapped=True)
-    after = against(Maker(job=job, check=CHECK, group=f"{name} after"), f"{form}after")
-    _restored(Maker(job=job, check=CHECK, group=f"{name} after"), after, (left, right, moved), arithmetic)
+        yield Outcome(name=f"{group} masks", skipped=True, reason=masks)
+    named = passes.read(c, names, sections=True)
+
+    def left_behind(section: str, title: str) -> Iterator[Outcome]:
+        ours, others = left.section(section), named.section(section)
+        if ours.leaves or others.leaves:
+            make = Maker(job=job, check=CHECK, group=f"{group} {title}")
+            # buffers are in no container: that of the outputs is the first group's
+            yield passes.compared(make, ours, others, moved.section(section), arithmetic, mapped=True)
+
+    yield from left_behind(f"{form}buffer", "buffers")
+    make = Maker(job=job, check=CHECK, group=f"{group} after")
+    after = against(make, f"{form}after")
+    _restored(make, after, (left, right, moved), arithmetic)
     yield after
+    yield against(Maker(job=job, check=CHECK, group=f"{group} later"), "later")
+    yield from left_behind("later-buffer", "later buffers")
 
 
 def _counted(answer: Answer) -> Counter[Draw]:
@@ -188,8 +217,10 @@ def _told(draws: Counter[Draw]) -> str:
 
 
 def _restored(make: Maker, outcome: Outcome, sides: Sequence[Pass], arithmetic: str) -> None:
-    """Whether each side's eval pass after training is the one before it, where training changed no buffer."""
-    for name, side in zip(("reference", "candidate"), sides[:2], strict=True):
+    """Whether each side's eval pass after training is the one before it, where training changed no buffer. A note where
+    neither is: outputs may depend on a count of steps, and the passes after it are compared with each other."""
+    changed = []
+    for name, side in zip(BOTH, sides[:2], strict=True):
         if side.section("buffer").leaves:
             continue
         before, after = side.section("before"), side.section("after")
@@ -197,13 +228,15 @@ def _restored(make: Maker, outcome: Outcome, sides: Sequence[Pass], arithmetic: 
         outcome.compared += len(found)
         top = passes.worst(found)
         if top is not None and top.bad:
-            details = {"side": name, "bad": sum(v.bad for v in found), "count": len(found)}
-            outcome.findings.append(
-                make.finding(
-                    "eval-changed",
-                    top.path,
-                    details=details,
-                    measured=top.gap.relative,
-                    allowed=top.tolerance.allowed,
-                )
+            changed.append((name, top, {"bad": sum(v.bad for v in found), "count": len(found)}))
+    for name, top, counts in changed:
+        outcome.findings.append(
+            make.finding(
+                "eval-changed",
+                top.path,
+                Verdict.NOTE if len(changed) == len(BOTH) else Verdict.DIFFERENT,
+                details={"side": name, **counts},
+                measured=top.gap.relative,
+                allowed=top.tolerance.allowed,
             )
+        )

@@ -7,6 +7,7 @@ import difflib
 import gc
 import importlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -291,8 +292,8 @@ class Builder:
         """Gives every parameter its drawn values, shared ones once, and moves buffers. held: parameters that are drawn.
 
         A shared one is drawn by the first of its names in alphabetical order of the reference's words: the order of
-        definitions must not matter. A saved buffer that is all zeros or all ones is a statistic that training has not
-        filled yet, and would hide whether it is used: it is drawn too.
+        definitions must not matter. A saved buffer that holds one value throughout is one that training or its user has
+        not filled yet, and would hide whether it is used: it is drawn too.
         """
         words: dict[int, tuple[str, str]] = {}
         for full, parameter in model.named_parameters(remove_duplicate=False):
@@ -322,13 +323,19 @@ class Builder:
                 module._buffers[name] = buffer.to(device=self.device, dtype=target)
 
     def _statistic(self, buffer: torch.Tensor, name: str, recipe: Any) -> torch.Tensor:
-        """Drawn values for a statistic: around zero where it is zero, positive around one where it is one."""
+        """Drawn values for a constant: around zero where it is zero, else of its sign and between about half of it and one
+        and a half times as much. A single one may be a share or a count: it is not below zero, nor larger than it was."""
         seed = self.settings["seed"]
         if recipe is None:
             drawn = draw(seed, f"{name}.bias", buffer.shape)
         else:
             drawn = compose(seed, {**recipe, "sources": [f"{source}.bias" for source in recipe["sources"]]})
-        return buffer.double() + torch.from_numpy(drawn).double().reshape(buffer.shape)
+        change = torch.from_numpy(drawn).double().reshape(buffer.shape).to(buffer.device)
+        held = buffer.double()
+        single = buffer.numel() == 1
+        return torch.where(
+            held == 0, change.abs() if single else change, held * (1 + (-change.abs() if single else change))
+        )
 
     def _drawn(self, parameter: nn.Parameter, name: str, casts: _Casts, recipe: Any) -> torch.Tensor:
         if not parameter.is_floating_point():
@@ -351,14 +358,12 @@ def _computed(model: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _unfilled(buffer: torch.Tensor) -> bool:
-    """Whether a buffer holds what statistics start from: zeros alone or ones alone, and more than a counter."""
-    return (
-        buffer.is_floating_point()
-        and buffer.ndim > 0
-        and buffer.numel() > 0
-        and bool((buffer == buffer.flatten()[0]).all())
-        and buffer.flatten()[0].item() in (0.0, 1.0)
-    )
+    """Whether a buffer holds one finite value throughout. A single whole number past one may be a size: it stays."""
+    if not buffer.is_floating_point() or buffer.numel() == 0 or buffer.is_meta:
+        return False
+    first = buffer.flatten()[0].item()
+    size = buffer.numel() == 1 and first not in (0.0, 1.0) and float(first).is_integer()
+    return math.isfinite(first) and not size and bool((buffer == first).all())
 
 
 def _device(name: str) -> torch.device:

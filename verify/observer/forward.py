@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from .advance import NOTHING, advanced
 from .arithmetic import exact, nudge
 from .build import DTYPES, Builder, Built
 from .calls import repeatable
@@ -23,12 +24,19 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
     arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
-    all), again (the second call in a row, see `calls`).
+    all), again (the second call in a row, see `calls`), advanced (with other values in saved flags and counters, see
+    `advance`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
     its parts and those of containers in it are had, and arrays: the tensors by path. written: inputs, in the reference's
     words, that the call changed. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
+    advanced: names of the flags and counters; where there are none, nothing has run.
     """
+    with advanced(builder, args) as moved:
+        return {**NOTHING} if moved == [] else {**_observed(builder, args), "advanced": moved or []}
+
+
+def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
 
     def run() -> Any:

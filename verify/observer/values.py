@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import enum
 import os
+import sys
 import tempfile
+import types
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
+from torch import nn
 
 SMALL = 2**18
 """Up to this many elements the patterns of `project` are kept for the next tensor of that size."""
+
+DEEPEST, MOST = 12, 4096
+"""So deep are objects in an output looked into, and at so many of their attributes."""
+
+CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+LEAVES = (*CODE, torch.Tensor, nn.Module, np.ndarray, np.generic, enum.Enum, torch.Generator)
+"""What holds no outputs of its own, or is one."""
 
 
 def container(output: Any) -> str:
@@ -47,29 +60,90 @@ def containers(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Dotted paths of nested containers, the outermost's empty, and how their parts are had."""
     if how := access(value):
         yield path, how
-        for name, item in _items(value) or []:
+        for name, item in _items(value, [MOST]) or []:
             yield from containers(item, f"{path}.{name}" if path else name)
 
 
+class Array(torch.Tensor):  # type: ignore[misc]
+    """A numpy array of an output: its values as a tensor, and described as what it is."""
+
+
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested outputs with their dotted paths, in order. Fields that are None are leaves too."""
-    items = _items(value)
+    """Leaves of nested outputs with their dotted paths, in order. Fields that are None are leaves too.
+
+    Of a plain object, such as a cache or a distribution, the attributes; see `_attributes`. One of which nothing can be
+    read, that holds itself, or that lies deeper or is larger than DEEPEST and MOST allow, is a leaf.
+    """
+    yield from _leaves(value, path, (), [MOST])
+
+
+def _leaves(value: Any, path: str, inside: tuple[int, ...], left: list[int]) -> Iterator[tuple[str, Any]]:
+    """inside: ids of what encloses the value. left: how many attributes of objects may still be looked at."""
+    items = None if id(value) in inside else _items(value, left if len(inside) < DEEPEST else [0])
     if items is None:
-        yield path or "output", value
+        yield path or "output", _leaf(value)
         return
     for name, item in items:
-        yield from flatten(item, f"{path}.{name}" if path else name)
+        yield from _leaves(item, f"{path}.{name}" if path else name, (*inside, id(value)), left)
 
 
-def _items(value: Any) -> list[tuple[str, Any]] | None:
-    """What is in a container, by name; None for a leaf."""
+def _items(value: Any, left: list[int]) -> list[tuple[str, Any]] | None:
+    """What a value holds, by name; None of a leaf."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
     if isinstance(value, Mapping):
         return [(str(k), v) for k, v in value.items()]
     if hasattr(value, "_fields"):
         return list(zip(value._fields, value, strict=True))
-    return [(str(i), v) for i, v in enumerate(value)] if isinstance(value, list | tuple) else None
+    if isinstance(value, list | tuple):
+        return [(str(i), v) for i, v in enumerate(value)]
+    found = _attributes(value)
+    if len(found) > left[0]:
+        return None
+    left[0] -= len(found)
+    return found or None
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    """What a plain object holds, in alphabetical order, read without running its code: private attributes only where
+    the class is an installed one, since of their own each side may have others. Neither functions nor classes, nor what
+    is kept of a property that was computed once: whether anybody asked for it is no part of the object."""
+    if isinstance(value, LEAVES):
+        return []
+    kind = type(value)
+    own = getattr(value, "__dict__", None)
+    held = {n: v for n, v in own.items() if not hasattr(getattr(kind, n, None), "__get__")} if type(own) is dict else {}
+    for base in kind.__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            with contextlib.suppress(AttributeError):
+                held[name] = object.__getattribute__(value, name)
+    installed = not _users(kind)
+    return [
+        (name, held[name])
+        for name in sorted(held)
+        if (installed or not name.startswith("_")) and not isinstance(held[name], CODE)
+    ]
+
+
+def _users(kind: type) -> bool:
+    """Whether a class is of no installed package."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return kind.__module__ != "builtins" and not {"site-packages", "dist-packages"} & set(file.split(os.sep))
+
+
+def _leaf(value: Any) -> Any:
+    """A leaf as a tensor or a plain value, where it is an array, a number or a name in another dress."""
+    if isinstance(value, np.ndarray):
+        with contextlib.suppress(TypeError):  # torch has no such dtype
+            return torch.from_numpy(np.array(value)).as_subclass(Array)
+    if isinstance(value, np.generic) and not isinstance(value, float):
+        return _leaf(value.item())
+    if isinstance(value, complex):
+        return torch.tensor(value, dtype=torch.complex128)
+    if isinstance(value, enum.Enum):
+        return value.name
+    return str(value) if isinstance(value, torch.dtype | torch.device) else value
 
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
@@ -107,10 +181,12 @@ def pack(tensors: dict[str, torch.Tensor]) -> int:
 
 
 def describe(value: Any) -> dict[str, Any]:
-    """A leaf without its values: kind, and shape and dtype (with a layout that is not the common one) or the plain value."""
+    """A leaf without its values: kind, and shape and dtype (with a layout that is not the common one) or the plain value;
+    and the class, if it is no tensor."""
     if isinstance(value, torch.Tensor):
         layout = "" if value.layout is torch.strided else f" {str(value.layout).removeprefix('torch.')}"
-        return {"kind": "tensor", "shape": list(value.shape), "dtype": dtype_name(value) + layout}
+        found = {"kind": "tensor", "shape": list(value.shape), "dtype": dtype_name(value) + layout}
+        return {**found, "class": "ndarray"} if isinstance(value, Array) else found
     if value is None or isinstance(value, bool | int | float | str):
         return {"kind": "value", "value": value}
     return {"kind": "other", "value": type(value).__name__}

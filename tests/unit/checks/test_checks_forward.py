@@ -47,7 +47,8 @@ def compare():
 
 def test_the_plan_asks_the_reference_for_its_noise():
     asks = {a.key: a for a in forward.plan(job_of())}
-    assert set(asks) == {"v/forward/image", "v/forward/image/noise"}
+    state = {"v/forward/image/other state", "v/forward/image/other state noise"}
+    assert set(asks) == {"v/forward/image", "v/forward/image/noise", *state}
     plain, noise = asks["v/forward/image"], asks["v/forward/image/noise"]
     assert (plain.args["nudged"], noise.args["nudged"], noise.sides) == (False, True, ("reference",))
     assert plain.group == noise.group
