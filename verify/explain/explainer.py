@@ -212,7 +212,7 @@ class Explainer:
             return self._told_by_mend(finding, module, rounds[0], mend, culprits[0] if culprits else None)
         told: list[Divergence] = []
         for culprit, explained in roots(rounds[: len(culprits)], culprits):
-            told.append(self._told(finding, module, culprit, origins["candidate"], explained[0]))
+            told.append(self._told(finding, None if told else module, culprit, origins, explained[0]))
             for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
@@ -322,10 +322,16 @@ class Explainer:
         return str(file)
 
     def _told(
-        self, finding: Finding, module: Divergence | None, culprit: Culprit, origins: Mapping[str, Any], one: Round
+        self,
+        finding: Finding,
+        module: Divergence | None,
+        culprit: Culprit,
+        origins: Mapping[Role, Mapping[str, Any]],
+        one: Round,
     ) -> Divergence:
+        """What is said of one fault. module: the first that differs, which is no further fault's."""
         operation, counterpart = culprit.operation, culprit.counterpart
-        compiled = _compiled(operation, origins)
+        compiled = _compiled(operation, origins["candidate"])
         details = {
             "candidate_place": place_of(culprit.candidate),
             "reference_place": place_of(culprit.reference),

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from verify.messages import Language, check_name, label, say, translated
+from verify.messages import SIDES, Language, check_name, label, say, translated
 from verify.report import CheckResult, Divergence, Finding, Line, Location, Report, Verdict
-from verify.sinks.divergence import calls, excerpt, how_sure, not_done, story
+from verify.sinks.divergence import excerpt, marked, not_done, story, sure
 from verify.sinks.markdown import gate_lines, headline
 from verify.sinks.text import clean, number
 
@@ -134,14 +134,16 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})",
     )
     put(console, f"  {escape(clean(say(first.kind, first.details, language)))}")
-    sure = " · ".join(part for part in (how_sure(first, language), calls(first, language)) if part)
-    put(console, f"  [dim]{escape(sure)}[/dim]")
+    put(console, f"  [dim]{escape(sure(first, language))}[/dim]")
     for role, location in (("reference", first.reference), ("candidate", first.candidate)):
         put(console, f"  {label(role, language)} {place(location)}")
         _source(first.excerpts.get(role, []), console, "    ")
     for other in first.others:
         text = say(other.kind, other.details, language)
         put(console, f"  {label('other-faults', language)}: {escape(clean(text))}")
+        put(console, f"    [dim]{escape(sure(other, language))}[/dim]")
+        for role in SIDES:
+            _source(marked(other, role), console, "    ")
     for hint in first.hints:
         put(console, f"  {label('hint', language)}: {escape(clean(translated(hint, language)))}")
 
