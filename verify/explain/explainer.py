@@ -346,6 +346,7 @@ class Explainer:
                 "where": str(list(gap.where)),
                 "reference_value": repr(gap.reference),
                 "candidate_value": repr(gap.candidate),
+                **_compared(one),
             }
         known = culprit.candidate is not None and compiled is None
         found = self.entry(
@@ -451,6 +452,21 @@ def _gate(mine: Mapping[str, Any], theirs: Mapping[str, Any], allowed: float) ->
     if not same or not given or not wanted or given[0]["shape"] != wanted[0]["shape"]:
         return None
     return {"path": mine["path"], "index": mine["index"], "output": wanted[0], "allowed": allowed}
+
+
+def _compared(one: Round) -> dict[str, str]:
+    """What the values that a trial exchanged are: made by which operation, where, of which shape; by side."""
+    if one.best is None:
+        return {}
+    numbers = dict(zip(("candidate", "reference"), one.best.trial.primary, strict=True))
+    graphs = {"candidate": one.match.candidate, "reference": one.match.reference}
+    told: dict[str, str] = {"shape": str(list(graphs["candidate"].values[numbers["candidate"]].shape))}
+    for role, number in numbers.items():
+        maker, leaf = graphs[role].producer(number), graphs[role].values[number].leaf
+        told[f"{role}_made"] = (
+            f"{maker.short} at {place_of(maker.frame)}" if maker else leaf.replace(":", " ", 1) or "?"
+        )
+    return told
 
 
 def _told_mend(mend: Mended) -> str:

@@ -60,11 +60,10 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
     if {"where", "reference_value", "candidate_value"} <= found.details.keys():
         details = found.details
         yield ""
-        yield (
-            f"{label('values', language)} {details['where']}: "
-            f"{label('reference', language)} {details['reference_value']}, "
-            f"{label('candidate', language)} {details['candidate_value']}"
-        )
+        yield label("values-of" if "shape" in details else "values", language, **details)
+        for role in SIDES:
+            made = f" ({details[f'{role}_made']})" if f"{role}_made" in details else ""
+            yield f"  {label(role, language)} {details[f'{role}_value']}{made}"
     for title, lines in (
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),

@@ -77,3 +77,21 @@ def test_a_further_fault_has_its_lines_and_how_sure_it_is(name):
 
 def test_markdown_tells_which_call_it_is():
     assert "call 3 / 5" in renderings(report_with([finding_of()], call=2, calls=5))["markdown"]
+
+
+def test_values_are_of_something():
+    values = {"where": "[0, 1]", "reference_value": "1.5", "candidate_value": "-2.0"}
+    found = full_report().first_divergence.details | values
+    made = {
+        "shape": "[2, 3]",
+        "reference_made": "tanh at net.py:9 in forward",
+        "candidate_made": "sin at new.py:3 in f",
+    }
+    for language, head in (
+        ("en", "values at [0, 1] of [2, 3]\n  reference 1.5 (tanh"),
+        ("zh", "形状 [2, 3] 中 [0, 1] 处"),
+    ):
+        text = told(full_report(), language, details=found | made)
+        assert head in text
+        assert "-2.0 (sin at new.py:3 in f)" in text
+    assert "values at [0, 1]\n  reference 1.5\n  candidate -2.0\n" in told(full_report(), details=found) + "\n"
