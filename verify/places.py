@@ -12,13 +12,15 @@ from pathlib import Path, PurePosixPath
 from verify.messages import say
 from verify.report import Divergence, Finding, Location
 
-FRAME = re.compile(r"(^|[ (]at | > )([^\n>:]+\.py)(?=:\d+ in )")
+FRAME = re.compile(r"(^|[ (]at | > )((?:(?![ (]at )[^\n>:])+\.py)(?=:\d+ in )")
 """A file in a stack as text, "net.py:3 in forward > layer.py:7 in forward"."""
 PLACES = {
     "reference": "reference",
     "candidate": "candidate",
     "reference_place": "reference",
     "candidate_place": "candidate",
+    "reference_made": "reference",
+    "candidate_made": "candidate",
 }
 """Details that hold a stack of one side. `fault` and `place` hold one of the side that `side` names."""
 

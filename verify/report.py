@@ -102,6 +102,14 @@ class Location(Value):
         return f"{self.path or self.file}:{self.line}"
 
 
+class Line(Value):
+    """A line of source."""
+
+    number: int
+    text: str
+    marked: bool = False
+
+
 class Finding(Value):
     """One thing that differs, could not be decided, or is worth a note."""
 
@@ -117,6 +125,9 @@ class Finding(Value):
     allowed: float | str | None = None
     reference: Location | None = None
     candidate: Location | None = None
+    excerpts: dict[str, list[Line]] = Field(
+        default_factory=dict, description="By side: the source around its place. Of the first findings alone."
+    )
 
     @computed_field(description="The message in Chinese.")  # type: ignore[prop-decorator]
     @property
@@ -157,14 +168,6 @@ class CheckResult(Value):
     @property
     def reason_zh(self) -> str:
         return chinese(self.reason)
-
-
-class Line(Value):
-    """A line of source."""
-
-    number: int
-    text: str
-    marked: bool = False
 
 
 class LayerError(Value):

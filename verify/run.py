@@ -13,6 +13,7 @@ from verify import __version__, code, pair, scenes
 from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
 from verify.divergence.search import Unanswered
+from verify.divergence.sources import Sources
 from verify.explain import OF_VALUES, Explainer
 from verify.explain import gradients as of_gradients
 from verify.explain import precision as of_precision
@@ -22,7 +23,7 @@ from verify.idle import Idle
 from verify.interrupt import describe
 from verify.pair import Progress
 from verify.places import Places
-from verify.report import CheckResult, Divergence, Finding, Group, Report, Skipped, Verdict, worst
+from verify.report import CheckResult, Divergence, Finding, Group, Line, Report, Skipped, Verdict, worst
 from verify.side import Servers, Side
 from verify.spec import CaseSpec, Spec, SpecError, unknown
 from verify.trace import BOTH, Ask, Role, Trace
@@ -30,6 +31,8 @@ from verify.trace import BOTH, Ask, Role, Trace
 MOST_EXPLAINED = 3
 """Cases for which the first diverging module or operation is sought."""
 
+MOST_EXCERPTS = 50
+"""Findings whose source is told."""
 
 EXPLAINED = (of_training, of_gradients, of_precision)
 """What explains findings that are not about values of outputs, where those agree."""
@@ -147,7 +150,7 @@ def run(
         sides={role: pair.title(pair.side_spec(spec, role)) for role in BOTH},
         seconds=round(time.perf_counter() - started, 3),
         checks=results,
-        findings=[places.finding(f) for f in sorted(tally.findings, key=lambda f: -f.verdict.weight)],
+        findings=_with_source(places, sorted(tally.findings, key=lambda f: -f.verdict.weight)),
         first_divergence=places.divergence(tally.divergences[0]) if tally.divergences else None,
         skipped=tally.skipped,
         environment=tally.environment,
@@ -156,6 +159,22 @@ def run(
     if interrupted is not None:
         raise Interrupted(report, *interrupted)
     return report
+
+
+def _with_source(places: Places, findings: list[Finding]) -> list[Finding]:
+    """The findings with their places as one opens them, the first ones with the source there."""
+    sources = {role: Sources(places.base / folder) for role, folder in places.folders.items()}
+    told, left = [], MOST_EXCERPTS
+    for finding in map(places.finding, findings):
+        here = {"reference": finding.reference, "candidate": finding.candidate} if left else {}
+        excerpts = {
+            role: [Line(number=n, text=text, marked=n == at.line) for n, text in lines]
+            for role, at in here.items()
+            if at and at.path and (lines := sources[role].excerpt(at.file, at.line))
+        }
+        left -= bool(excerpts)
+        told.append(finding.model_copy(update={"excerpts": excerpts}) if excerpts else finding)
+    return told
 
 
 def _chosen(spec: Spec, options: Options) -> tuple[list[str], list[str], dict[str, CaseSpec]]:

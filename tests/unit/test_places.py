@@ -86,11 +86,13 @@ def test_a_divergence_and_those_after_it_are_told_where_to_open_them(places):
     place = Location(file="net.py", line=4, name="f")
     details = {
         "candidate_place": "net.py:4 in f", "reference_place": "net.py:5 in f", "operation": "mul", "counterpart": "mul",
-        "relative": "1",
+        "relative": "1", "reference_made": "mul at net.py:5 in f",
     }  # fmt: skip
+    flow = ["  mul([2]) at net.py:4 in f"]
     one = Divergence(
         check="forward", variant="v", case="c", subject="", confidence="aligned", kind="first-differs", message="",
         details=details, reference=place, candidate=place, module=place, callers=[place],
+        flow=flow,
     )  # fmt: skip
     found = places.divergence(one.model_copy(update={"others": [one]}))
     for told in (found, found.others[0]):
@@ -98,3 +100,5 @@ def test_a_divergence_and_those_after_it_are_told_where_to_open_them(places):
         assert told.reference.at == "training/net.py:4"
         assert "computed at published/net.py:4 in f" in told.message
         assert "computes it at training/net.py:5 in f" in told.message
+        assert told.details["reference_made"] == "mul at training/net.py:5 in f"
+        assert told.flow == ["  mul([2]) at published/net.py:4 in f"]

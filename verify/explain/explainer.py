@@ -213,7 +213,7 @@ class Explainer:
             return self._told_by_mend(finding, module, rounds[0], mend, culprits[0] if culprits else None)
         told: list[Divergence] = []
         for culprit, explained in roots(rounds[: len(culprits)], culprits):
-            told.append(self._told(finding, module, culprit, origins["candidate"], explained[0]))
+            told.append(self._told(finding, None if told else module, culprit, origins, explained[0]))
             for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
@@ -323,10 +323,16 @@ class Explainer:
         return str(file)
 
     def _told(
-        self, finding: Finding, module: Divergence | None, culprit: Culprit, origins: Mapping[str, Any], one: Round
+        self,
+        finding: Finding,
+        module: Divergence | None,
+        culprit: Culprit,
+        origins: Mapping[Role, Mapping[str, Any]],
+        one: Round,
     ) -> Divergence:
+        """What is said of one fault. module: the first that differs, which is no further fault's."""
         operation, counterpart = culprit.operation, culprit.counterpart
-        compiled = _compiled(operation, origins)
+        compiled = _compiled(operation, origins["candidate"])
         details = {
             "candidate_place": place_of(culprit.candidate),
             "reference_place": place_of(culprit.reference),
@@ -341,6 +347,7 @@ class Explainer:
                 "where": str(list(gap.where)),
                 "reference_value": repr(gap.reference),
                 "candidate_value": repr(gap.candidate),
+                **_compared(one),
             }
         known = culprit.candidate is not None and compiled is None
         found = self.entry(
@@ -446,6 +453,21 @@ def _gate(mine: Mapping[str, Any], theirs: Mapping[str, Any], allowed: float) ->
     if not same or not given or not wanted or given[0]["shape"] != wanted[0]["shape"]:
         return None
     return {"path": mine["path"], "index": mine["index"], "output": wanted[0], "allowed": allowed}
+
+
+def _compared(one: Round) -> dict[str, str]:
+    """What the values that a trial exchanged are: made by which operation, where, of which shape; by side."""
+    if one.best is None:
+        return {}
+    numbers = dict(zip(("candidate", "reference"), one.best.trial.primary, strict=True))
+    graphs = {"candidate": one.match.candidate, "reference": one.match.reference}
+    told: dict[str, str] = {"shape": str(list(graphs["candidate"].values[numbers["candidate"]].shape))}
+    for role, number in numbers.items():
+        maker, leaf = graphs[role].producer(number), graphs[role].values[number].leaf
+        told[f"{role}_made"] = (
+            f"{maker.short} at {place_of(maker.frame)}" if maker else leaf.replace(":", " ", 1) or "?"
+        )
+    return told
 
 
 def _told_mend(mend: Mended) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from rich.console import Console
@@ -9,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from verify.messages import Language, check_name, label, say, translated
-from verify.report import CheckResult, Divergence, Finding, Location, Report, Verdict
-from verify.sinks.divergence import calls, excerpt, how_sure, not_done, story
+from verify.messages import SIDES, Language, check_name, label, say, translated
+from verify.report import CheckResult, Divergence, Finding, Line, Location, Report, Verdict
+from verify.sinks.divergence import excerpt, marked, not_done, story, sure
 from verify.sinks.markdown import gate_lines, headline
 from verify.sinks.text import clean, number
 
@@ -22,6 +23,8 @@ STYLES = {
     Verdict.SKIPPED: "dim",
     Verdict.NOTE: "cyan",
 }
+SOURCE = re.compile(r"[> ] +\d+ ")
+"""How a line of source begins in a story."""
 MOST_FINDINGS = 12
 MOST_OF_A_CHECK = 3
 """Findings of a check that come before those of others are left out."""
@@ -131,35 +134,52 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})",
     )
     put(console, f"  {escape(clean(say(first.kind, first.details, language)))}")
-    sure = " · ".join(part for part in (how_sure(first, language), calls(first, language)) if part)
-    put(console, f"  [dim]{escape(sure)}[/dim]")
+    put(console, f"  [dim]{escape(sure(first, language))}[/dim]")
     for role, location in (("reference", first.reference), ("candidate", first.candidate)):
         put(console, f"  {label(role, language)} {place(location)}")
-        for line in first.excerpts.get(role, []):
-            text = escape(clean("".join(excerpt([line]))))
-            put(console, f"    [bold]{text}[/bold]" if line.marked else f"    [dim]{text}[/dim]")
+        _source(first.excerpts.get(role, []), console, "    ")
     for other in first.others:
         text = say(other.kind, other.details, language)
         put(console, f"  {label('other-faults', language)}: {escape(clean(text))}")
+        put(console, f"    [dim]{escape(sure(other, language))}[/dim]")
+        for role in SIDES:
+            _source(marked(other, role), console, "    ")
     for hint in first.hints:
         put(console, f"  {label('hint', language)}: {escape(clean(translated(hint, language)))}")
 
 
+def _source(lines: list[Line], console: Console, indent: str = "") -> None:
+    """Source, its marked line in bold. A line stays one, however narrow the console is: the terminal breaks it, a file
+    does not."""
+    for line in lines:
+        text = escape(clean("".join(excerpt([line]))))
+        style = "bold" if line.marked else "dim"
+        console.print(f"{indent}[{style}]{text}[/{style}]", emoji=False, soft_wrap=True)
+
+
 def explain_finding(report: Report, index: int, console: Console, language: Language = "en") -> None:
-    """One finding, and the whole story of the run's first divergence, which may be of another case."""
-    if index < len(report.findings):
-        _finding(report.findings[index], console, language)
-    first = report.first_divergence
+    """One finding with the source at its place, and the whole story of the run's first divergence, which may be of another
+    case and which tells that source itself where it is of this one."""
+    shown, first = report.findings[index : index + 1], report.first_divergence
+    for finding in shown:
+        _finding(finding, console, language)
+        for role, location in (("reference", finding.reference), ("candidate", finding.candidate)):
+            lines = finding.excerpts.get(role, [])
+            if lines and (first is None or location not in (first.reference, first.candidate)):
+                put(console, f"\n{label(role, language)} {place(location)}")
+                _source(lines, console)
     if first is None:
-        put(console, label("no-divergence", language))
+        if not any(finding.reference or finding.candidate for finding in shown):
+            put(console, label("no-divergence", language))
         return
     put(console, "")
     if not any(_of_one_case(finding, first) for finding in report.findings[index : index + 1]):
-        place = f"{first.check} {first.variant}/{first.case}"
-        put(console, escape(clean(label("elsewhere", language, place=place))))
+        other = f"{first.check} {first.variant}/{first.case}"
+        put(console, escape(clean(label("elsewhere", language, place=other))))
     for line in story(first, report, language):
         text = escape(clean(line))
-        put(console, f"[bold]{text}[/bold]" if line.startswith(">") else text)
+        marked = f"[bold]{text}[/bold]" if line.startswith(">") else text
+        console.print(marked, emoji=False, soft_wrap=bool(SOURCE.match(line)))
 
 
 def _of_one_case(finding: Finding, found: Divergence) -> bool:

@@ -36,6 +36,16 @@ def how_sure(found: Divergence, language: Language) -> str:
     return label(found.confidence, language)
 
 
+def sure(found: Divergence, language: Language) -> str:
+    """The confidence, and which call it is where there are several."""
+    return " · ".join(part for part in (how_sure(found, language), calls(found, language)) if part)
+
+
+def marked(found: Divergence, role: str) -> list[Line]:
+    """The line itself of a side's excerpt."""
+    return [line for line in found.excerpts.get(role, []) if line.marked]
+
+
 def calls(found: Divergence, language: Language) -> str:
     """Which call of the line it is, where there are several."""
     if found.call is None or not found.calls or found.calls < 2:
@@ -46,22 +56,14 @@ def calls(found: Divergence, language: Language) -> str:
 def story(found: Divergence, report: Report, language: Language) -> Iterator[str]:
     """All that is known of one divergence: the sentence, both sources, values, callers, data flow, hints, and the
     difference of each output of the case."""
-    yield say(found.kind, found.details, language)
-    yield how_sure(found, language)
-    if text := calls(found, language):
-        yield text
-    for role, location in zip(SIDES, (found.reference, found.candidate), strict=True):
-        yield ""
-        yield f"{label(role, language)} {place(location)}"
-        yield from excerpt(found.excerpts.get(role, []))
+    yield from _heart(found, language)
     if {"where", "reference_value", "candidate_value"} <= found.details.keys():
         details = found.details
         yield ""
-        yield (
-            f"{label('values', language)} {details['where']}: "
-            f"{label('reference', language)} {details['reference_value']}, "
-            f"{label('candidate', language)} {details['candidate_value']}"
-        )
+        yield label("values-of" if "shape" in details else "values", language, **details)
+        for role in SIDES:
+            made = f" ({details[f'{role}_made']})" if f"{role}_made" in details else ""
+            yield f"  {label(role, language)} {details[f'{role}_value']}{made}"
     for title, lines in (
         ("called-from", [place(c) for c in found.callers]),
         ("flow", found.flow),
@@ -75,7 +77,18 @@ def story(found: Divergence, report: Report, language: Language) -> Iterator[str
             yield from (f"  {part}" for line in lines for part in line.splitlines())
     for other in found.others:
         yield ""
-        yield f"{label('other-faults', language)}: {say(other.kind, other.details, language)}"
+        yield label("other-faults", language)
+        yield from _heart(other, language)
+
+
+def _heart(found: Divergence, language: Language) -> Iterator[str]:
+    """The sentence, how sure it is, and both sources."""
+    yield say(found.kind, found.details, language)
+    yield sure(found, language)
+    for role, location in zip(SIDES, (found.reference, found.candidate), strict=True):
+        yield ""
+        yield f"{label(role, language)} {place(location)}"
+        yield from excerpt(found.excerpts.get(role, []))
 
 
 def _differences(found: Divergence, report: Report, language: Language) -> Iterator[str]:

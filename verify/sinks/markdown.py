@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from verify.messages import Language, check_name, label, say, translated
+from verify.messages import SIDES, Language, check_name, label, say, translated
 from verify.report import Divergence, Finding, Location, Report, Verdict
-from verify.sinks.divergence import excerpt, how_sure, not_done
+from verify.sinks.divergence import excerpt, marked, not_done, sure
 from verify.sinks.files import save
 from verify.sinks.text import clean, number, one_line
 
@@ -91,16 +91,24 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
 def _divergence(found: Divergence, language: Language) -> Iterator[str]:
     yield escape(say(found.kind, found.details, language))
     yield ""
-    yield escape(how_sure(found, language))
+    yield escape(sure(found, language))
     for role, place in (("reference", found.reference), ("candidate", found.candidate)):
         yield from ("", f"- {label(role, language)}: {_place(place)}")
         lines = list(excerpt(found.excerpts.get(role, [])))
-        if lines:
-            yield ""
-            yield from (f"      {clean(line)}" for line in lines)  # an indented block: nothing in it is markdown
+        yield from _block(lines)
     yield from (f"- {label('hint', language)}: {escape(translated(hint, language))}" for hint in found.hints)
     for other in found.others:
-        yield f"- {label('other-faults', language)}: {escape(say(other.kind, other.details, language))}"
+        text = f"{say(other.kind, other.details, language)} ({sure(other, language)})"
+        yield f"- {label('other-faults', language)}: {escape(text)}"
+        yield from _block([line for role in SIDES for line in excerpt(marked(other, role))])
+
+
+def _block(lines: list[str]) -> Iterator[str]:
+    """Code below an item of a list: indented, so that nothing in it is markdown."""
+    if lines:
+        yield ""
+        yield from ("      " + clean(line).replace("\n", "\\n") for line in lines)
+        yield ""
 
 
 def _findings(report: Report, language: Language) -> Iterator[str]:

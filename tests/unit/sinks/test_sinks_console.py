@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from unit_builders import HOSTILE, finding_of, full_report, group_of, report_of
 
-from verify.report import Location, Skipped, Verdict
+from verify.report import Line, Location, Skipped, Verdict
 from verify.sinks import alignment, console
 from verify.sinks.progress import Progress
 from verify.sinks.text import clean
@@ -317,3 +317,34 @@ def test_progress_off_a_terminal_is_a_line_for_each_check_of_each_side():
     lines = [line.split("s  ")[1] for line in printed(run).splitlines()]
     steps = ["环境", "base/forward", "base/gradients", "image：定位首个分歧"]
     assert lines == [f"{side} {step}" for side in ("参考实现", "候选实现") for step in steps]
+
+
+LONG = [Line(number=8, text="def forward(self):"), Line(number=9, text=f"    return self.{'x' * 300}", marked=True)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_source_is_not_broken(width):
+    first = full_report().first_divergence.model_copy(update={"excerpts": {"candidate": LONG}})
+    report = full_report().model_copy(update={"first_divergence": first})
+    for text in (shown(report, width), printed(lambda c: console.explain_finding(report, 0, c), width)):
+        assert f">     9     return self.{'x' * 300}\n" in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_a_finding_is_explained_with_the_source_at_its_place(language):
+    """One of structure has no divergence, and is no less explained."""
+    made = finding_of(check="structure", excerpts={"candidate": LONG})
+    report = report_of([made, finding_of(reference=None, candidate=None)], [group_of(Verdict.DIFFERENT)])
+    placed, bare = (printed(lambda c, n=n: console.explain_finding(report, n, c, language)) for n in (0, 1))
+    assert ">     9     return self." in placed
+    for text in ("no place is known", "未知两个实现"):
+        assert text not in placed
+    assert ("no place is known" in bare) == (language != "zh")
+
+
+def test_source_is_told_once():
+    place = Location(file="hub/model.py", line=9, name="Layer")
+    first = full_report().first_divergence.model_copy(update={"excerpts": {"candidate": LONG}, "candidate": place})
+    report = report_of([finding_of(candidate=place, excerpts={"candidate": LONG})], [group_of(Verdict.DIFFERENT)])
+    report = report.model_copy(update={"first_divergence": first})
+    assert printed(lambda c: console.explain_finding(report, 0, c)).count("return self.") == 1

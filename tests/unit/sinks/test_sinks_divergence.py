@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 from unit_builders import finding_of, full_report, group_of, report_of
 
-from verify.report import Report, Verdict
+from verify.report import Line, Report, Verdict
+from verify.sinks import console, markdown
 from verify.sinks.divergence import story
 
 
@@ -39,3 +43,55 @@ def test_figures_of_other_checks_are_called_what_they_are(check, en, zh):
     assert en in told(report)
     assert zh in told(report, "zh")
     assert "largest difference by output" not in told(report)
+
+
+FURTHER = full_report("further").first_divergence.model_copy(
+    update={
+        "confidence": "aligned",
+        "call": 2,
+        "calls": 5,
+        "excerpts": {
+            "reference": [Line(number=8, text="a = 1"), Line(number=9, text="b = two(a)", marked=True)],
+            "candidate": [Line(number=4, text="b = three(a)", marked=True)],
+        },
+    }
+)
+
+
+def renderings(report: Report) -> dict[str, str]:
+    texts = {"markdown": markdown.render(report), "story": told(report)}
+    for name, render in (("console", lambda c: console.show(report, c)),):
+        out = Console(file=io.StringIO(), width=200)
+        render(out)
+        texts[name] = out.file.getvalue()
+    return texts
+
+
+@pytest.mark.parametrize("name", ["markdown", "story", "console"])
+def test_a_further_fault_has_its_lines_and_how_sure_it_is(name):
+    text = renderings(report_with([finding_of()], others=[FURTHER]))[name].split("further", 1)[1]
+    for part in ("aligned by value, not confirmed", "call 3 / 5", ">     9 b = two(a)", ">     4 b = three(a)"):
+        assert part in text
+    assert ("a = 1" in text) == (name == "story")
+
+
+def test_markdown_tells_which_call_it_is():
+    assert "call 3 / 5" in renderings(report_with([finding_of()], call=2, calls=5))["markdown"]
+
+
+def test_values_are_of_something():
+    values = {"where": "[0, 1]", "reference_value": "1.5", "candidate_value": "-2.0"}
+    found = full_report().first_divergence.details | values
+    made = {
+        "shape": "[2, 3]",
+        "reference_made": "tanh at net.py:9 in forward",
+        "candidate_made": "sin at new.py:3 in f",
+    }
+    for language, head in (
+        ("en", "values at [0, 1] of [2, 3]\n  reference 1.5 (tanh"),
+        ("zh", "形状 [2, 3] 中 [0, 1] 处"),
+    ):
+        text = told(full_report(), language, details=found | made)
+        assert head in text
+        assert "-2.0 (sin at new.py:3 in f)" in text
+    assert "values at [0, 1]\n  reference 1.5\n  candidate -2.0\n" in told(full_report(), details=found) + "\n"
