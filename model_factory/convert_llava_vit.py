@@ -19,7 +19,7 @@ sys.path[:] = [str(ROOT), *(p for p in sys.path if p and Path(p).resolve() != RO
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from model_factory.publishing.errors import PublishError  # noqa: E402
+from model_factory.publishing.errors import OptionError, PublishError, scrub  # noqa: E402
 from verify import spec as specs  # noqa: E402
 
 app = App(
@@ -66,22 +66,21 @@ def main(
     ema
         Take the averaged weights of a checkpoint that also has others.
     """
-    from model_factory.publishing import checkpoint, convert  # torch, after options were checked
+    from model_factory.publishing import checkpoint, convert, staging  # torch, after options were checked
 
+    shard = staging.shard_size(max_shard_size)
     found = specs.load(spec_file or specs.PRESET)
     base = ROOT if spec_file is None else spec_file.resolve().parent
     variant = model_name if spec_file else model_name.removeprefix("hf_llava_vit_").removesuffix("_ln")
     if variant not in found.variants:
-        raise PublishError(f"there is no variant {model_name!r}; known: {', '.join(found.variants)}")
+        raise OptionError(f"there is no variant {model_name!r}; known: {', '.join(found.variants)}")
     source = checkpoint.load(weight_path, ema=ema)
     for note in source.notes:
         errors.print(note, markup=False)
     names = convert.names_of(found, base, found.variants[variant])
     if names.same:
         errors.print("the two models have the same names and shapes")
-    count = convert.convert(
-        source, names, to, output_dir.absolute(), shard=max_shard_size, prefix=prefix, progress=errors.print
-    )
+    count = convert.convert(source, names, to, output_dir.absolute(), shard=shard, prefix=prefix, progress=errors.print)
     print(f"{output_dir}: {count} tensors, exact")
     return 0
 
@@ -90,11 +89,11 @@ def run(arguments: list[str]) -> int:
     """The whole program, with errors as messages."""
     try:
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
-    except CycloptsError as error:
-        errors.print(f"error: {error}\n--help shows the options", markup=False, style="bold red")
+    except (CycloptsError, OptionError) as error:
+        errors.print(scrub(f"error: {error}\n--help shows the options"), markup=False, style="bold red")
         return 2
     except (PublishError, specs.SpecError) as error:
-        errors.print(f"error: {error}", markup=False, style="bold red")
+        errors.print(scrub(f"error: {error}"), markup=False, style="bold red")
         return 1
 
 

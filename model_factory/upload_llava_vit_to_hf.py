@@ -4,7 +4,8 @@
     python model_factory/upload_llava_vit_to_hf.py --model_name hf_llava_vit_large_ln --weight_path checkpoint.pth \
         --repo_id user/name
 
-Exit code 0: published, or staged and verified with --dry_run; 1: stopped, with the reason; 2: wrong options.
+Exit code 0: published, or staged and verified with --dry_run; 1: stopped, with the reason; 2: wrong options; 130: Ctrl-C;
+143: SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT), *(p for p in sys.path if p and Path(p).resolve() != ROOT / "model_factory")]
 
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # large files go by LFS, which the tests know; 0 takes Xet
+
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.prompt import Confirm  # noqa: E402
 
 from model_factory.publishing import hub  # noqa: E402
-from model_factory.publishing.errors import PublishError, scrub, some  # noqa: E402
+from model_factory.publishing.errors import OptionError, PublishError, hide, scrub, some  # noqa: E402
 from model_factory.registry import VARIANTS  # noqa: E402
+from verify import interrupt  # noqa: E402
 
 if TYPE_CHECKING:
     from model_factory.publishing.checkpoint import Checkpoint
@@ -44,15 +49,16 @@ app = App(
     default_parameter=Parameter(name_transform=lambda name: name, negative=""),
     version_flags=[],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 
 
 class Steps:
     """Tells on standard error which step runs, what it found and how long it took."""
 
-    def __init__(self, count: int, secrets: tuple[str | None, ...]) -> None:
+    def __init__(self, count: int) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.count, self.done, self.secrets = count, 0, secrets
+        self.count, self.done = count, 0
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -66,7 +72,7 @@ class Steps:
         self.say(f"      {text}")
 
     def say(self, text: str, style: str | None = None) -> None:
-        self.console.print(scrub(text, *self.secrets), style=style, markup=False)
+        self.console.print(scrub(text), style=style, markup=False)
 
 
 @app.default
@@ -122,58 +128,117 @@ def main(
         Publish without proof that the folder is what was trained. For emergencies.
     """
     if not dry_run and repo_id is None:
-        raise PublishError("--repo_id is needed, unless with --dry_run")
+        raise OptionError("--repo_id is needed, unless with --dry_run")
     if model_name not in VARIANTS:
-        raise PublishError(f"there is no model {model_name!r}; registered:{some(list(VARIANTS))}")
+        raise OptionError(f"there is no model {model_name!r}; registered:{some(list(VARIANTS))}")
     if repo_id is not None:
         hub.check_repo_id(repo_id)
+    if revision is not None:
+        hub.check_branch(revision)
+    from model_factory.publishing import staging  # torch, after what is quick to check
+
+    job = Job(
+        model_name=model_name,
+        weights=weight_path.absolute(),
+        ema=ema,
+        repo_id=repo_id,
+        revision=None if revision == "main" else revision,
+        dtype=dtype,
+        shard=staging.shard_size(max_shard_size),
+        kept=output_dir.resolve() if output_dir is not None else None,
+        verified=not skip_verification,
+    )
+    if job.kept is not None:
+        check_places(job, job.kept)
+    steps = Steps(3 if dry_run else 5)
     target = None
     if not dry_run and repo_id is not None:
-        target = hub.Target(repo_id=repo_id, token=hub.find_token(token), private=private or None, revision=revision)
-    steps = Steps(3 if dry_run else 5, (token, target.token if target else None, os.environ.get("HF_TOKEN")))
-    with contextlib.ExitStack() as stack:
-        if target is not None:
-            hub.look(target)  # a token that is not valid, now and not after an hour
-        if output_dir is None:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="llavavit-upload-"))
-        folder = output_dir.absolute() if output_dir is not None else Path(scratch) / "staged"
-        prepare(steps, model_name, weight_path, folder, repo_id, dtype, max_shard_size, ema, skip_verification)
-        if target is None:
-            steps.say(f"dry run: nothing was uploaded{f'; {folder} is what would be' if output_dir else ''}")
-            return 0
-        published = publish(
-            steps, target, folder, commit_message or DEFAULT_MESSAGE.format(model_name=model_name), force
+        target = hub.Target(
+            repo_id=repo_id, token=hub.find_token(token), private=private or None, revision=revision, tell=steps.note
         )
-    verb = "published" if published.changed else "already published"
-    print(f"{verb}: {published.url}")
+        hub.look(target)  # a token that is not valid, now and not after an hour
+    published = go(steps, job, target, commit_message or DEFAULT_MESSAGE.format(model_name=model_name), force)
+    if published is None:
+        place = f"; {job.kept} is what would be" if job.kept else ""
+        steps.say(f"dry run: nothing was uploaded{place}")
+        if job.kept and repo_id is None:
+            steps.note("its card names no repository; --repo_id says which to name")
+    else:
+        print(f"{'published' if published.changed else 'already published'}: {published.url}")
     return 0
 
 
-def prepare(
-    steps: Steps,
-    model_name: str,
-    weight_path: Path,
-    folder: Path,
-    repo_id: str | None,
-    dtype: str | None,
-    max_shard_size: str,
-    ema: bool,
-    skip_verification: bool,
-) -> None:
-    """Everything that happens on this machine: load, stage, verify."""
-    with steps.step(f"load {weight_path}"):
-        from model_factory.publishing import checkpoint, gate, models, staging  # torch, after options were checked
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is staged, and where. kept: the folder of --output_dir; None for a temporary one. revision: None for main."""
 
-        found: Checkpoint = checkpoint.load(weight_path, ema=ema)
+    model_name: str
+    weights: Path
+    ema: bool
+    repo_id: str | None
+    revision: str | None
+    dtype: str | None
+    shard: int
+    kept: Path | None
+    verified: bool
+
+
+def check_places(job: Job, kept: Path) -> None:
+    """Raises OptionError where the folder cannot be written, or holds the checkpoint."""
+    from model_factory.publishing import staging
+
+    if kept in (job.weights.resolve(), job.weights.resolve().parent):
+        raise OptionError(f"--output_dir {kept}: the checkpoint is there; name another folder")
+    staging.check_place(kept)
+    if job.verified:
+        staging.check_place(unverified(kept))
+
+
+def unverified(folder: Path) -> Path:
+    """Where a folder is until it is verified: one that is not must not look like one to publish."""
+    return folder.with_name(f"{folder.name}-unverified")
+
+
+def go(steps: Steps, job: Job, target: hub.Target | None, message: str, force: bool) -> hub.Published | None:
+    """All steps; with no target those that touch no network, and None."""
+    from model_factory.publishing import staging
+
+    with contextlib.ExitStack() as stack:
+        if job.kept is None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="llavavit-upload-"))
+        last = job.kept or Path(scratch) / "staged"
+        fresh = unverified(last) if job.verified else last
+        plan = stage(steps, job, fresh)
+        try:
+            agreed = look(steps, target, fresh, force) if target else None
+            verify(steps, job, fresh, plan.dtype_name)
+        except PublishError as error:
+            if job.kept is None or not job.verified:
+                raise
+            raise PublishError(
+                f"{error}\n{fresh} is what was staged, to look at: not verified, so not to publish"
+            ) from None
+        if fresh != last:
+            staging.replace(last, fresh)
+        return send(steps, target, replace(agreed, folder=last), message) if target and agreed else None
+
+
+def stage(steps: Steps, job: Job, folder: Path) -> Plan:
+    """Reads the checkpoint and writes the folder. Returns how."""
+    with steps.step(f"load {job.weights}"):
+        from model_factory.publishing import checkpoint, models, staging
+
+        found: Checkpoint = checkpoint.load(job.weights, ema=job.ema)
         for note in found.notes:
             steps.note(note)
-        models.check(found, model_name)
-        steps.note(f"{len(found.tensors)} entries, {found.bytes / 1e9:.2f} GB, all that {model_name} has")
+        models.check(found, job.model_name)
+        steps.note(f"{len(found.tensors)} entries, {found.bytes / 1e9:.2f} GB, all that {job.model_name} has")
         plan: Plan = staging.Plan(
-            model_name=model_name,
-            source=repo_id or "path/to/this/folder",
-            dtype=models.published_dtype(found, dtype),
-            shard=max_shard_size,
+            model_name=job.model_name,
+            source=job.repo_id or "path/to/this/folder",
+            revision=job.revision if job.repo_id else None,
+            dtype=models.published_dtype(found, job.dtype),
+            shard=job.shard,
         )
         for other in found.dtypes:
             if other != plan.dtype:
@@ -181,16 +246,22 @@ def prepare(
     with steps.step(f"stage {folder}"):
         for file in staging.stage(found, plan, folder, steps.note):
             steps.note(f"{file.name}: {file.stat().st_size:,} bytes")
-        del found
-    if skip_verification:
+    return plan
+
+
+def verify(steps: Steps, job: Job, folder: Path, dtype: str) -> None:
+    """Raises PublishError unless the folder is what was trained."""
+    if not job.verified:
         with steps.step("verify: SKIPPED"):
             steps.say("WARNING: --skip_verification: nobody has shown that this folder is what was trained", "bold red")
         return
     with steps.step("verify"):
+        from model_factory.publishing import gate
+
         steps.note("the code of both models, weights in generic position")
-        steps.note(f"{gate.check_code(model_name)} things compared, none differs")
+        steps.note(f"{gate.check_code(job.model_name)} things compared, none differs")
         request = gate.Request(
-            model_name=model_name, checkpoint=weight_path, ema=ema, folder=folder, dtype=plan.dtype_name
+            model_name=job.model_name, checkpoint=job.weights, ema=job.ema, folder=folder, dtype=dtype
         )
         result = gate.verify(request, steps.note)
         steps.note(
@@ -199,43 +270,66 @@ def prepare(
         )
 
 
-def publish(steps: Steps, target: hub.Target, folder: Path, message: str, force: bool) -> hub.Published:
-    """Everything that happens on the Hub."""
+@dataclass(frozen=True, kw_only=True)
+class Agreed:
+    """What goes to the Hub: the files of a folder, on top of a state, and what is removed with them."""
+
+    folder: Path
+    files: dict[str, hub.Local]
+    state: hub.State
+    stale: list[str]
+
+
+def look(steps: Steps, target: hub.Target, folder: Path, force: bool) -> Agreed:
+    """What is at the Hub; asks whether other content there may be replaced. Raises PublishError where not."""
 
     def confirm(question: str) -> bool:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        return Confirm.ask(scrub(question, *steps.secrets), console=steps.console, default=False)
+        return Confirm.ask(scrub(question), console=steps.console, default=False)
 
     with steps.step(f"look at {target.repo_id}"):
         files, state = hub.hashed(folder), hub.look(target)
         steps.note(f"{len(state.files)} files there" if state.head else "nothing there yet")
+        if state.head and not state.branch:
+            steps.note(f"no branch {target.branch} yet; it begins with what main holds")
         stale = hub.settle(target, state, files, force=force, confirm=confirm)
+    return Agreed(folder=folder, files=files, state=state, stale=stale)
+
+
+def send(steps: Steps, target: hub.Target, agreed: Agreed, message: str) -> hub.Published:
+    """Uploads what was agreed on, from where the folder is now, and reads it back."""
+    files = {name: replace(file, path=agreed.folder / name) for name, file in agreed.files.items()}
     with steps.step("upload and read back"):
-        return hub.upload(target, state, files, stale, message, steps.note)
+        return hub.upload(target, agreed.state, files, agreed.stale, message, steps.note)
 
 
 def run(arguments: list[str]) -> int:
     """The whole program: options, steps, and every error as a message without tokens."""
-    secrets = [os.environ.get("HF_TOKEN")]
+    hide(*hub.tokens_here())
     for index, word in enumerate(arguments):
-        secrets.append(word.partition("=")[2] if word.startswith("--token=") else None)
-        secrets.append(arguments[index + 1] if word == "--token" and index + 1 < len(arguments) else None)
+        hide(word.partition("=")[2] if word.startswith("--token=") else None)
+        hide(arguments[index + 1] if word == "--token" and index + 1 < len(arguments) else None)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
-    except CycloptsError as error:
-        errors.print(scrub(f"error: {error}\n--help shows the options", *secrets), markup=False, style="bold red")
+    except (CycloptsError, OptionError) as error:
+        errors.print(scrub(f"error: {error}\n--help shows the options"), markup=False, style="bold red")
         return 2
     except PublishError as error:
-        errors.print(scrub(f"error: {error}", *secrets), markup=False, style="bold red")
-    except KeyboardInterrupt:
-        errors.print("interrupted; a repository changes in one commit or not at all", markup=False)
-        return 130
+        errors.print(scrub(f"error: {error}"), markup=False, style="bold red")
+    except KeyboardInterrupt as stopped:
+        what, code = interrupt.describe(stopped)
+        errors.print(
+            f"{what}; a repository changes in one commit or not at all. One that was new may be there, empty",
+            markup=False,
+        )
+        return code
     except Exception:
-        errors.print(scrub(traceback.format_exc(), *secrets), markup=False)
+        errors.print(scrub(traceback.format_exc()), markup=False)
     return 1
 
 
 if __name__ == "__main__":
+    interrupt.heed_termination()
     sys.exit(run(sys.argv[1:]))

@@ -8,7 +8,8 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-EXAMPLE = """# Loads the model and encodes one image and one short video. Run: python example.py [FOLDER OR REPOSITORY]
+EXAMPLE = """# Loads the model and encodes one image and one short video.
+# Run: python example.py [FOLDER], or python example.py REPOSITORY [REVISION]
 import json
 import sys
 from pathlib import Path
@@ -17,14 +18,15 @@ import torch
 from transformers import AutoModel
 
 source = sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).resolve().parent)
-model = AutoModel.from_pretrained(source, trust_remote_code=True, dtype="auto").eval()
+revision = sys.argv[2] if len(sys.argv) > 2 else None
+model = AutoModel.from_pretrained(source, revision=revision or "main", trust_remote_code=True, dtype="auto").eval()
 
 if Path(source).is_dir():
     settings = Path(source, "preprocessor_config.json")
 else:
     from huggingface_hub import hf_hub_download
 
-    settings = Path(hf_hub_download(source, "preprocessor_config.json"))
+    settings = Path(hf_hub_download(source, "preprocessor_config.json", revision=revision))
 settings = json.loads(settings.read_text())
 mean = torch.tensor(settings["image_mean"]).view(1, 3, 1, 1)
 std = torch.tensor(settings["image_std"]).view(1, 3, 1, 1)
@@ -67,7 +69,7 @@ Needs `torch` and `transformers` 4.57 or newer. The code of the model is in this
 import torch
 from transformers import AutoModel
 
-model = AutoModel.from_pretrained("{source}", trust_remote_code=True, dtype="auto").eval()
+model = AutoModel.from_pretrained("{source}", {revision}trust_remote_code=True, dtype="auto").eval()
 pixel_values = torch.rand(1, 3, {side}, {side})  # an RGB image, scaled to 0 … 1
 mean, std = torch.tensor({mean}), torch.tensor({std})
 pixel_values = (pixel_values - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
@@ -88,8 +90,17 @@ def example() -> str:
     return EXAMPLE
 
 
-def card(config: Any, title: str, source: str, parameters: int, dtype: str, preprocessor: dict[str, Any]) -> str:
-    """README.md of a repository. title: the variant. source: what AutoModel is given. parameters: how many numbers."""
+def card(
+    config: Any,
+    title: str,
+    source: str,
+    revision: str | None,
+    parameters: int,
+    dtype: str,
+    preprocessor: dict[str, Any],
+) -> str:
+    """README.md of a repository. title: the variant. source, revision: what AutoModel is given. parameters: how many
+    numbers."""
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="image-feature-extraction",
@@ -105,6 +116,7 @@ def card(config: Any, title: str, source: str, parameters: int, dtype: str, prep
         },
         title=title,
         source=source,
+        revision="" if revision is None else f'revision="{revision}", ',
         parameters=parameters,
         dtype=dtype,
         side=side,

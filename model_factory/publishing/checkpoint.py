@@ -23,8 +23,17 @@ from torch import Tensor, nn
 
 from .errors import PublishError, some
 
-PLAIN_KEYS = ("model", "state_dict", "model_state_dict", "module")
-EMA_KEYS = ("ema", "model_ema", "ema_model", "ema_state_dict", "state_dict_ema", "model_ema_state_dict", "shadow")
+PLAIN_KEYS = ("model", "state_dict", "model_state_dict", "module", "params")
+EMA_KEYS = (
+    "ema",
+    "model_ema",
+    "ema_model",
+    "ema_state_dict",
+    "state_dict_ema",
+    "model_ema_state_dict",
+    "shadow",
+    "params_ema",
+)
 PREFIXES = ("module.", "_orig_mod.", "model.", "ema_model.", "ema.")
 """Wrappers put these before every name: DDP and AveragedModel, torch.compile, trainers, EMA classes."""
 WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -66,6 +75,14 @@ def load(path: Path, *, ema: bool = False) -> Checkpoint:
     found = _read(_resolved(path))
     state = _unwrapped(found, path, ema, notes)
     return Checkpoint(tensors=_plain_names(state, path, notes), notes=tuple(notes))
+
+
+def entries(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a file or folder that holds nothing else, by its name there. Raises PublishError."""
+    found = _read(_resolved(path))
+    if not _is_state(found):
+        raise PublishError(f"{path}: {_described(found)}")
+    return {str(name): tensor for name, tensor in found.items()}
 
 
 def _resolved(path: Path) -> Path:

@@ -162,7 +162,7 @@ def convert(
     with staging.whole(folder) as fresh:
         staging.write_weights(named, None, shard, fresh, progress)
         progress("back again, to compare")
-        written = {name.removeprefix(prefix): tensor for name, tensor in checkpoint.load(fresh).tensors.items()}
+        written = {name.removeprefix(prefix): tensor for name, tensor in checkpoint.entries(fresh).items()}
         back = Converted(written, names, "training" if to == "hub" else "hub")
         changed = [name for name, tensor in source.tensors.items() if not identical(tensor, back[name])]
         if changed:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,10 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from verify import cases, side, spec
+from verify import cases, interrupt, side, spec
 from verify import run as verifier
 from verify.compare import gap, ulps
-from verify.report import Verdict
+from verify.report import Report, Verdict
 from verify.spec import Spec
 from verify.tolerance import FLOAT32_EPS, from_response
 
@@ -34,8 +35,8 @@ from .errors import PublishError, scrub, some
 ROOT = Path(__file__).resolve().parents[2]
 CASES = ("image", "video-5-frames", "visible-per-row", "hidden-states-attentions")
 """Of the preset's, one of each kind of input, in the variant's own width and depth."""
-CODE_CHECKS = ("configuration", "signature", "structure", "settings", "buffers", "source", "forward")
 CODE_DEPTH = 2
+TERMINATED = 128 + signal.SIGTERM
 SEED = 0
 
 Progress = Callable[[str], None]
@@ -66,17 +67,29 @@ class Verified:
 
 
 def check_code(model_name: str) -> int:
-    """Runs llavavit-verify on the variant with two layers. Returns how much it compared; PublishError unless equal."""
+    """Runs every check of llavavit-verify on the variant with two layers. Returns how much it compared; PublishError
+    unless equal."""
     variant = model_name.removeprefix("hf_llava_vit_").removesuffix("_ln")
-    options = verifier.Options(variants=(variant,), depth=CODE_DEPTH, checks=CODE_CHECKS, seed=SEED)
-    report = verifier.run(spec.load(spec.PRESET), ROOT, options)
+    options = verifier.Options(variants=(variant,), depth=CODE_DEPTH, seed=SEED)
+    try:
+        report = verifier.run(spec.load(spec.PRESET), ROOT, options)
+    except verifier.Interrupted as stopped:  # which keeps a report that nobody here would read
+        raise (interrupt.Terminated if stopped.exit_code == TERMINATED else KeyboardInterrupt) from None
     if report.verdict != Verdict.EQUAL:
-        found = [f"{f.check} {f.case} {f.subject}: {f.kind}".replace("  ", " ") for f in report.findings]
-        told = some(found, 20) or f" {report.verdict.value}"
-        raise PublishError(
-            f"llavavit/ and the training model are not the same:{told}\n`llavavit-verify --variant {variant}` tells more"
-        )
+        apart, undecided = (_findings(report, verdict) for verdict in (Verdict.DIFFERENT, Verdict.ERROR))
+        parts = [f"llavavit/ and the training model are not the same:{some(apart, 20)}"] if apart else []
+        if undecided or not apart:
+            told = some(undecided, 20) or f" {report.verdict.value}"
+            parts.append(f"whether llavavit/ and the training model are the same could not be decided:{told}")
+        command = f"llavavit-verify --variant {variant} --depth {CODE_DEPTH} --seed {SEED}"
+        raise PublishError("\n".join([*parts, f"Nothing is published; `{command}` tells more"]))
     return sum(check.compared for check in report.checks)
+
+
+def _findings(report: Report, verdict: Verdict) -> list[str]:
+    """What a report found with this verdict; notes are neither differences nor doubts."""
+    found = (f for f in report.findings if f.verdict == verdict)
+    return [f"{f.check} {f.case} {f.subject}: {f.message}".replace("  ", " ") for f in found]
 
 
 def verify(request: Request, progress: Progress = lambda what: None) -> Verified:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import tempfile
 import time
@@ -18,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token, hf_hub_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from .errors import PublishError, scrub, some
+from .errors import OptionError, PublishError, hide, scrub, some
 
 GIT_ATTRIBUTES = ".gitattributes"
 """The Hub puts this into every new repository."""
@@ -33,10 +34,21 @@ LOADED = re.compile(
 )
 """Files that loading may look at. Left over from other weights they would be mixed with the new ones, so the commit
 that replaces those removes them."""
+NO_BRANCH = (
+    (r"^$", "is empty"),
+    (r"^[0-9a-f]{40}$", "is the id of a commit"),
+    (r"[\x00-\x20\x7f~^:?*\[\\]", "holds a blank or one of ~ ^ : ? * [ \\"),
+    (r"\.\.|@\{|//|^@$", "holds .., @{ or //"),
+    (r"^[-/]|[/.]$", "begins with - or /, or ends with / or ."),
+    (r"(?:^|/)\.|\.lock(?:/|$)", "has a part that begins with . or ends with .lock"),
+)
 MOST_TRIES = 4
 LONGEST_WAIT = 300.0
 CHUNK = 2**20
 NOTHING = "Nothing was published"
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+CONNECTIONS = {"requests", "urllib3", "httpx", "httpcore", "ssl", "socket"}
+"""Packages whose errors tell of the way to the Hub and not of the Hub."""
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -45,13 +57,15 @@ Confirm = Callable[[str], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to. private: None leaves the visibility of a repository that exists. revision: a branch, "main" by default."""
+    """Where to. private: None leaves the visibility of a repository that exists. revision: a branch, "main" by default.
+    tell: what is waited for, and how long."""
 
     repo_id: str
     token: str = field(repr=False)
     private: bool | None = None
     revision: str | None = None
     endpoint: str | None = None
+    tell: Progress = field(default=lambda what: None, repr=False, compare=False)
 
     @property
     def branch(self) -> str:
@@ -60,7 +74,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """commit: the id that now holds the folder. changed: False where it did before, so that no commit was made."""
+    """commit: the id that now holds the folder. changed: False where the branch did before, so that nothing was made."""
 
     url: str
     commit: str
@@ -79,50 +93,72 @@ class Local:
 
 @dataclass(kw_only=True)
 class State:
-    """What is at the branch now. head: its commit, None where there is no such repository or branch."""
+    """What is at the branch now. exists, branch: whether the repository and the branch are there. head, files: of the
+    branch; where it is missing those of main, which it will begin with; None and nothing where the repository is missing.
+    """
 
     exists: bool = False
+    branch: bool = False
     head: str | None = None
     private: bool | None = None
     files: dict[str, RepoFile] = field(default_factory=dict)
 
 
 def check_repo_id(repo_id: str) -> None:
-    """Raises PublishError unless it is "namespace/name" as the Hub allows it."""
+    """Raises OptionError unless it is "namespace/name" as the Hub allows it."""
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise PublishError(f"--repo_id {repo_id!r} is no repository id: {error}") from None
+        raise OptionError(f"--repo_id {repo_id!r} is no repository id: {error}") from None
     if not re.fullmatch(r"[^/]+/[^/]+", repo_id):
-        raise PublishError(
-            f"--repo_id {repo_id!r} is no repository id; expected NAMESPACE/NAME, such as user/{repo_id}"
+        raise OptionError(f"--repo_id {repo_id!r} is no repository id; expected NAMESPACE/NAME, such as user/{repo_id}")
+
+
+def check_branch(name: str) -> None:
+    """Raises OptionError unless git takes it as the name of a branch; a commit's id is none that can be committed to."""
+    bad = next((what for pattern, what in NO_BRANCH if re.search(pattern, name)), None)
+    if bad:
+        raise OptionError(
+            f"--revision {name!r} cannot be the name of a branch: it {bad}; expected one such as v2 or trial"
         )
+
+
+def tokens_here() -> list[str]:
+    """Every token that this environment holds, whether it is used or not. Asks nobody."""
+    found = [os.environ.get(name, "") for name in TOKEN_VARIABLES]
+    with contextlib.suppress(OSError, ValueError):
+        found.append(Path(constants.HF_TOKEN_PATH).read_text(encoding="utf-8"))
+    return found
 
 
 def find_token(given: str | None) -> str:
     """The token that was given, of HF_TOKEN, or of the stored login. Raises PublishError where there is none."""
     found = given or get_token()
+    hide(found)
     if not found:
         raise PublishError("no token: set HF_TOKEN, log in once with `hf auth login`, or pass --token")
     if not re.fullmatch(r"[\x21-\x7e]+", found):  # a header would not take it, and the error would show it
-        raise PublishError("the token holds a blank or a character that no token has; copy it again")
+        raise OptionError("the token holds a blank or a character that no token has; copy it again")
     return found
 
 
 def look(target: Target) -> State:
-    """What the repository holds, with no change to anything. Raises PublishError for a token that is not valid."""
+    """What the repository holds, with no change to anything. Raises PublishError for a token that is not valid or may
+    only read, and for a public repository where a private one was asked for."""
     api = _api(target)
     with told(target, "looking at the repository"):
-        _patiently(api.whoami)
+        _check_role(target, _patiently(target, api.whoami))
         state = State()
         try:
-            state.private = _patiently(lambda: api.repo_info(target.repo_id)).private
-            state.exists = True
-            info = _patiently(lambda: api.repo_info(target.repo_id, revision=target.branch))
-        except (RepositoryNotFoundError, RevisionNotFoundError):
+            info = _patiently(target, lambda: api.repo_info(target.repo_id))
+        except RepositoryNotFoundError:
             return state
+        state.exists, state.private = True, info.private
+        with contextlib.suppress(RevisionNotFoundError):
+            info = _patiently(target, lambda: api.repo_info(target.repo_id, revision=target.branch))
+            state.branch = True
         state.head = info.sha
-        tree = _patiently(lambda: list(api.list_repo_tree(target.repo_id, recursive=True, revision=info.sha)))
+        tree = _patiently(target, lambda: list(api.list_repo_tree(target.repo_id, recursive=True, revision=info.sha)))
         state.files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
     if target.private and state.private is False:
         raise PublishError(
@@ -130,6 +166,14 @@ def look(target: Target) -> State:
             "choose another --repo_id"
         )
     return state
+
+
+def _check_role(target: Target, who: dict[str, Any]) -> None:
+    """Tokens with rights by repository have another role; what those may do is seen when they do it."""
+    if ((who.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
+        raise PublishError(
+            f"this token may not write to {target.repo_id}: it was made for reading; make one with write access. {NOTHING}"
+        )
 
 
 def hashed(folder: Path) -> dict[str, Local]:
@@ -161,7 +205,8 @@ def settle(target: Target, state: State, files: dict[str, Local], *, force: bool
     unknown = sorted(n for n in state.files if n not in files and n not in stale and n != GIT_ATTRIBUTES)
     lines = [f"{n} (replaced)" for n in other] + [f"{n} (removed)" for n in stale] + [f"{n} (kept)" for n in unknown]
     if lines and (other or stale or not any(n in state.files for n in files)) and not force:
-        question = f"{target.repo_id} ({target.branch}) holds other content:{some(lines, 30)}\n"
+        where = target.branch if state.branch else f"main, which {target.branch} would begin with"
+        question = f"{target.repo_id} ({where}) holds other content:{some(lines, 30)}\n"
         if not confirm(question + "Publish over it?"):
             raise PublishError(f"{question}{NOTHING}. --force publishes over it; another --repo_id leaves it alone")
     return stale
@@ -171,24 +216,67 @@ def upload(
     target: Target, state: State, files: dict[str, Local], stale: list[str], message: str, progress: Progress
 ) -> Published:
     """One commit with all files, on top of `state`; then reads it back. Raises PublishError."""
+    whole = bool(state.head) and not stale and all(same(local, state.files.get(n)) for n, local in files.items())
+    made: list[str] = []
+    try:
+        commit = state.head if whole and state.branch else None
+        if commit is None:
+            with told(target, "creating the repository"):
+                head = _prepared(target, state, made)
+            commit = head if whole else _sent(target, head, files, stale, message, progress)
+        else:
+            progress("already there; nothing to transfer")
+    except PublishError as error:
+        if not made:
+            raise
+        raise PublishError(f"{error}\nLeft there: {' and '.join(made)}; the same command fills it") from None
+    progress("reading back")
+    read_back(target, commit, files, stale)
+    url = f"{_api(target).endpoint}/{target.repo_id}/tree/{commit}"
+    return Published(url=url, commit=commit, changed=not (whole and state.branch))
+
+
+def _prepared(target: Target, state: State, made: list[str]) -> str:
+    """Makes the repository and branch that are missing, and adds to `made` what they are. Returns the head.
+
+    Raises PublishError where it is not what `state` tells: somebody else was there meanwhile.
+    """
+    if state.branch and state.head:
+        return state.head
     api = _api(target)
-    if state.head and not stale and all(same(local, state.files.get(name)) for name, local in files.items()):
-        progress("already there; nothing to transfer")
-        return Published(url=_url(target, api, state.head), commit=state.head, changed=False)
-    with told(target, "creating the repository"):
-        head = state.head or _prepared(api, target, state)
+    if not state.exists:
+        _patiently(target, lambda: api.create_repo(target.repo_id, private=target.private or None, exist_ok=True))
+        made.append(f"the new repository {target.repo_id}, which is empty")
+    if target.branch != "main":
+        _patiently(
+            target,
+            lambda: api.create_branch(target.repo_id, branch=target.branch, revision=state.head, exist_ok=True),
+        )
+        made.append(f"the new branch {target.branch} of {target.repo_id}, which is as its main is")
+    now = look(target)
+    if now.head is None or (now.head != state.head if state.head else set(now.files) - {GIT_ATTRIBUTES}):
+        raise PublishError(f"{target.repo_id} changed meanwhile; look at what is there and run the command again")
+    return now.head
+
+
+def _sent(
+    target: Target, head: str, files: dict[str, Local], stale: list[str], message: str, progress: Progress
+) -> str:
+    """The commit that was made on top of `head`. Raises PublishError where none was."""
+    api = _api(target)
     additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=str(file.path)) for n, file in files.items()]
     removals = [CommitOperationDelete(path_in_repo=name) for name in stale]
     progress(f"{len(files)} files")
-    commit: str | None = None
     try:
         with told(target, "uploading"):
             _patiently(
+                target,
                 lambda: api.preupload_lfs_files(
                     target.repo_id, additions=additions, revision=target.branch, free_memory=False
-                )
+                ),
             )
-            commit = _patiently(
+            made = _patiently(
+                target,
                 lambda: api.create_commit(
                     target.repo_id,
                     operations=[*additions, *removals],
@@ -197,24 +285,13 @@ def upload(
                     parent_commit=head,
                 ),
                 commits=True,
-            ).oid
+            )
+            return str(made.oid)
     except PublishError:
         commit = _committed_all_the_same(target, head, files, stale)
         if commit is None:
             raise
-    assert commit is not None
-    progress("reading back")
-    read_back(target, commit, files, stale)
-    return Published(url=_url(target, api, commit), commit=commit, changed=True)
-
-
-def _prepared(api: HfApi, target: Target, state: State) -> str:
-    """Makes the repository and branch that are missing, both empty. Returns the head."""
-    if not state.exists:
-        _patiently(lambda: api.create_repo(target.repo_id, private=target.private or None, exist_ok=True))
-    if target.revision and target.revision != "main":
-        _patiently(lambda: api.create_branch(target.repo_id, branch=target.branch, exist_ok=True))
-    return str(_patiently(lambda: api.repo_info(target.repo_id, revision=target.branch)).sha)
+        return commit
 
 
 def _committed_all_the_same(target: Target, head: str, files: dict[str, Local], stale: list[str]) -> str | None:
@@ -222,19 +299,23 @@ def _committed_all_the_same(target: Target, head: str, files: dict[str, Local], 
     with contextlib.suppress(PublishError):
         state = look(target)
         whole = all(same(local, state.files.get(name)) for name, local in files.items())
-        if state.head and state.head != head and whole and not any(name in state.files for name in stale):
+        new = state.branch and state.head != head
+        if new and whole and not any(name in state.files for name in stale):
             return state.head
     return None
 
 
 def read_back(target: Target, commit: str, files: dict[str, Local], stale: list[str]) -> None:
-    """Raises PublishError unless the commit holds every file with its hash, and small files come back byte by byte."""
+    """Raises PublishError unless the commit holds every file with its hash, small files come back byte by byte, and
+    loading finds nothing that is not of the folder."""
     api = _api(target)
-    with told(target, f"reading back commit {commit}", f"Commit {commit} was made, but is not known to be whole"):
-        tree = _patiently(lambda: list(api.list_repo_tree(target.repo_id, recursive=True, revision=commit)))
+    with told(target, f"reading back commit {commit}", f"Commit {commit} is there, but is not known to be whole"):
+        tree = _patiently(target, lambda: list(api.list_repo_tree(target.repo_id, recursive=True, revision=commit)))
         remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
         wrong = [f"{name}: not what was sent" for name, local in files.items() if not same(local, remote.get(name))]
         wrong += [f"{name}: still there" for name in stale if name in remote]
+        beside = [name for name in remote if name not in files and name not in stale and LOADED.fullmatch(name)]
+        wrong += [f"{name}: was not sent, and loading may take it" for name in beside]
         with tempfile.TemporaryDirectory(prefix="llavavit-readback-") as scratch:
             for name, local in files.items():
                 if name in remote and not remote[name].lfs and not _returned(target, commit, name, local, scratch):
@@ -248,15 +329,12 @@ def read_back(target: Target, commit: str, files: dict[str, Local], stale: list[
 
 def _returned(target: Target, commit: str, name: str, local: Local, scratch: str) -> bool:
     file = _patiently(
+        target,
         lambda: hf_hub_download(
             target.repo_id, name, revision=commit, token=target.token, endpoint=target.endpoint, cache_dir=scratch
-        )
+        ),
     )
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() == local.sha256
-
-
-def _url(target: Target, api: HfApi, commit: str) -> str:
-    return f"{api.endpoint}/{target.repo_id}/tree/{commit}"
 
 
 def _api(target: Target) -> HfApi:
@@ -291,11 +369,19 @@ def _passes(error: Exception, commits: bool) -> bool:
     code = status(error)
     if code is not None:
         return code == 429 or (code >= 500 and not commits)
+    return not commits and _on_the_way(error)
+
+
+def _on_the_way(error: BaseException) -> bool:
+    """Whether the connection failed, and not what it was used for."""
     roots = {type(e).__module__.partition(".")[0].rstrip("2") for e in _chain(error)}
-    return not commits and bool(roots & {"requests", "urllib3", "httpx", "httpcore"})
+    broken = any(
+        isinstance(e, (ConnectionError, TimeoutError)) and type(e).__module__ == "builtins" for e in _chain(error)
+    )
+    return broken or bool(roots & CONNECTIONS)
 
 
-def _patiently(call: Callable[[], T], *, commits: bool = False) -> T:
+def _patiently(target: Target, call: Callable[[], T], *, commits: bool = False) -> T:
     """`call`, again where it failed for a while: which requests a client tries again by itself differs by version."""
     for tried in range(MOST_TRIES):
         try:
@@ -305,8 +391,10 @@ def _patiently(call: Callable[[], T], *, commits: bool = False) -> T:
                 raise
             response = _response(error)
             text = "" if response is None else response.headers.get("Retry-After", "")
-            wait = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 2.0**tried
-        time.sleep(min(wait, LONGEST_WAIT))
+            wait = min(float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 2.0**tried, LONGEST_WAIT)
+            why = "the connection failed" if response is None else f"the Hub answered {response.status_code}"
+        target.tell(f"{why}; waiting {wait:.0f} s, then try {tried + 2} of {MOST_TRIES}")
+        time.sleep(wait)
     raise AssertionError("unreachable")
 
 
@@ -321,9 +409,8 @@ def told(target: Target, doing: str, outcome: str = NOTHING) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except Exception as error:
-        code = status(error)
         reason = scrub(_reason(error), target.token)
-        advice = _advice(code, target)
+        advice = _advice(error, target)
     else:
         return
     raise PublishError(f"{doing}: {advice} ({reason}). {outcome}.")
@@ -337,7 +424,8 @@ def _reason(error: Exception) -> str:
     return f"{type(seen).__name__}: {' '.join(lines)[:500]}"
 
 
-def _advice(code: int | None, target: Target) -> str:
+def _advice(error: Exception, target: Target) -> str:
+    code = status(error)
     again = "run the same command again; what is already stored there is not sent again"
     if code == 401:
         return (
@@ -355,4 +443,9 @@ def _advice(code: int | None, target: Target) -> str:
         return f"the Hub is in trouble; {again}"
     if code is not None:
         return "the Hub refused the request"
-    return f"the connection failed; {again}"
+    if _on_the_way(error):
+        return f"the connection failed; {again}"
+    return (
+        "an error that this tool does not expect; if it comes again, keep the folder with --dry_run --output_dir and "
+        "upload that with `hf upload`"
+    )

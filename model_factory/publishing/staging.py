@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ import llavavit
 
 from .card import card, example
 from .checkpoint import Checkpoint
-from .errors import PublishError, some
+from .errors import OptionError, PublishError, some
 from .models import hub_config
 
 CODE = ("configuration_llava_vit.py", "modeling_llava_vit.py")
@@ -36,6 +37,7 @@ SMALL_FILES = ("README.md", "config.json", "example.py", "preprocessor_config.js
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 DEFAULT_SHARD = "2GB"
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SPARE = 2**20
 """Bytes for the small files and file headers."""
 
@@ -44,12 +46,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is staged. source: what the card tells AutoModel to load. shard: largest weight file, such as "2GB"."""
+    """What is staged. source, revision: what the card tells AutoModel to load, revision None for a repository's main.
+    shard: largest weight file, such as "2GB" or in bytes."""
 
     model_name: str
     source: str
     dtype: torch.dtype
-    shard: str = DEFAULT_SHARD
+    revision: str | None = None
+    shard: int | str = DEFAULT_SHARD
 
     @property
     def dtype_name(self) -> str:
@@ -62,7 +66,7 @@ def stage(checkpoint: Checkpoint, plan: Plan, folder: Path, progress: Progress =
     Raises PublishError where the folder holds anything else, the disk is full, or a weight is not finite; then `folder`
     is as it was.
     """
-    _check_target(folder)
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     needed = sum(t.numel() for t in checkpoint.tensors.values()) * plan.dtype.itemsize + SPARE
     free = shutil.disk_usage(folder.parent).free
@@ -89,7 +93,7 @@ def whole(folder: Path) -> Iterator[Path]:
     try:
         fresh.chmod(0o755)
         yield fresh
-        _replace(folder, fresh)
+        replace(folder, fresh)
     except (OSError, SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise PublishError(f"{folder}: cannot be written: {reason}; nothing is left there of it") from None
@@ -97,14 +101,33 @@ def whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _check_target(folder: Path) -> None:
+def shard_size(text: str) -> int:
+    """Bytes of a size such as "2GB", as huggingface_hub counts them. Raises OptionError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]B)\s*", text, re.IGNORECASE)
+    size = int(float(found[1]) * UNITS[found[2].upper()]) if found else 0
+    if size < 1:
+        raise OptionError(
+            f"--max_shard_size {text}: is no size; expected a number with {', '.join(UNITS)}, such as 2GB"
+        )
+    return size
+
+
+def check_place(folder: Path) -> None:
+    """Raises OptionError unless a folder can be written there that replaces nothing but an earlier staging."""
     if folder.exists() and not folder.is_dir():
-        raise PublishError(f"{folder}: is a file; name a folder with --output_dir")
+        raise OptionError(f"{folder}: is a file; name a folder with --output_dir")
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise OptionError(f"{folder}: you are in this folder, and staging replaces it; name one in it or beside it")
     foreign = [f.name for f in folder.iterdir() if not _ours(f)] if folder.is_dir() else []
     if foreign:
-        raise PublishError(
+        raise OptionError(
             f"{folder}: holds files that staging would not write; name an empty folder:{some(foreign, 20)}"
         )
+    above = next(place for place in folder.absolute().parents if place.exists())
+    try:
+        Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=above)).rmdir()
+    except OSError as error:
+        raise OptionError(f"{folder}: cannot be written in {above}: {error.strerror or error}") from None
 
 
 def _ours(file: Path) -> bool:
@@ -112,14 +135,18 @@ def _ours(file: Path) -> bool:
     return file.is_file() and (weights or file.name in SMALL_FILES)
 
 
-def _replace(folder: Path, fresh: Path) -> None:
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        folder.rename(old / "old")
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        fresh.rename(folder)
+def replace(folder: Path, fresh: Path) -> None:
+    """Puts `fresh`, which lies beside it, in the place of `folder`. Raises PublishError where the disk does not take it."""
+    try:
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            folder.rename(old / "old")
+            fresh.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            fresh.rename(folder)
+    except OSError as error:
+        raise PublishError(f"{folder}: cannot be replaced: {error.strerror or error}") from None
 
 
 def write_weights(
@@ -175,7 +202,7 @@ def _write_small(checkpoint: Checkpoint, plan: Plan, folder: Path) -> None:
     text = json.dumps(preprocessor, indent=2) + "\n"
     (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
     parameters = sum(t.numel() for t in checkpoint.tensors.values())
-    readme = card(config, plan.model_name, plan.source, parameters, plan.dtype_name, preprocessor)
+    readme = card(config, plan.model_name, plan.source, plan.revision, parameters, plan.dtype_name, preprocessor)
     (folder / "README.md").write_text(readme, encoding="utf-8")
     (folder / "example.py").write_text(example(), encoding="utf-8")
 

@@ -98,11 +98,19 @@ def test_the_readmes_show_every_input_and_output(file):
     assert "](docs/action.md)" in text.partition(head)[2].partition("\n## ")[0]
 
 
-def test_the_image_installs_the_locked_versions_of_what_is_tested():
-    def pins(file: str) -> dict[str, str]:
-        found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)", (ROOT / file).read_text(), re.MULTILINE)
-        return {name.lower(): version for name, version in found}
+def pins(file: str) -> dict[str, str]:
+    found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)", (ROOT / file).read_text(), re.MULTILINE)
+    return {name.lower(): version for name, version in found}
 
+
+def test_the_environment_of_transformers_4_is_the_other_one_but_for_that():
+    other, ours = pins("requirements/transformers-4.txt"), pins("requirements/dev.txt")
+    assert {name for name, version in other.items() if ours[name] != version} == {"transformers", "huggingface_hub"}
+    assert other["transformers"].startswith("4.57.")
+    assert "\nmake publishing-tests-4\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_image_installs_the_locked_versions_of_what_is_tested():
     tested, wanted = pins("requirements/dev.txt"), pins("requirements/image.in")
     for flavour in ("cpu", "cuda"):
         locked = pins(f"requirements/image-{flavour}.txt")

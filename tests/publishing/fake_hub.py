@@ -96,7 +96,7 @@ class FakeHub:
     """A context manager: the server runs within it. endpoint: for HF_ENDPOINT."""
 
     def __init__(self) -> None:
-        self.tokens = {"hf_" + "W" * 34: ("user", "write"), "hf_" + "R" * 34: ("user", "read")}
+        self.tokens = {self.writer: ("user", "write"), self.reader: ("user", "read"), self.stranger: ("other", "write")}
         self.repositories: dict[str, Repository] = {}
         self.storage: dict[str, bytes] = {}
         self.parts: dict[tuple[str, int], bytes] = {}
@@ -119,6 +119,7 @@ class FakeHub:
 
     writer = "hf_" + "W" * 34
     reader = "hf_" + "R" * 34
+    stranger = "hf_" + "S" * 34
 
     def __enter__(self) -> FakeHub:
         self.thread.start()
@@ -307,7 +308,8 @@ class Handler(BaseHTTPRequestHandler):
         self.json(answer)
 
     def on_branch(self, repo: str, branch: str) -> None:
-        found = self.readable(repo)
+        start = json.loads(self.body or b"{}").get("startingPoint", "main")
+        found = self.readable(repo, start)
         if found is None or not self.may_write(repo):
             return
         if branch in found[0].branches:

@@ -19,14 +19,16 @@ from model_factory.publishing.errors import PublishError
 folder, repo_id, *options = sys.argv[1:]
 named = dict(o[2:].split("=", 1) for o in options if "=" in o)
 try:
+    steps = tool.Steps(2)
     target = hub.Target(
         repo_id=repo_id,
         token=hub.find_token(None),
         private="--private" in options or None,
         revision=named.get("revision"),
+        tell=steps.note,
     )
-    steps = tool.Steps(2, (target.token,))
-    done = tool.publish(steps, target, Path(folder), "Upload a model", "--force" in options)
+    agreed = tool.look(steps, target, Path(folder), "--force" in options)
+    done = tool.send(steps, target, agreed, "Upload a model")
     print(json.dumps({"commit": done.commit, "changed": done.changed, "url": done.url}))
 except PublishError as error:
     print(json.dumps({"error": str(error)}))

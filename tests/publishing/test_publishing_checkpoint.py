@@ -54,6 +54,8 @@ def saved(tmp_path):
         {"layer._orig_mod.weight": WEIGHTS["layer.weight"], "layer.bias": WEIGHTS["layer.bias"], "probe": WEIGHTS["probe"]},
         prefixed("_fsdp_wrapped_module."),
         {"ema": WEIGHTS},
+        {"params_ema": WEIGHTS},
+        {"params": WEIGHTS, "params_ema": AVERAGED},
         {"model_ema": {"module": WEIGHTS, "decay": 0.999}},
         {**prefixed("module."), "n_averaged": torch.tensor(5)},
     ],

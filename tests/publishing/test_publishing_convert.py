@@ -82,7 +82,7 @@ def test_to_the_hub_and_back(names, source, tmp_path):
     assert equal(checkpoint.load(tmp_path / "training").tensors, source.tensors)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "net.encoder."])
+@pytest.mark.parametrize("prefix", ["module.", "net.encoder.", "module.encoder.", "net._orig_mod."])
 def test_a_prefix_for_training_scripts(names, source, tmp_path, prefix):
     convert.convert(source, names, "hub", tmp_path / "hub", prefix=prefix)
     from safetensors.torch import load_file
@@ -190,9 +190,10 @@ def test_the_command_with_a_spec(command, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--model_name", "hf_llava_vit_lagre_ln"], 1, "there is no variant"),
+        (["--model_name", "hf_llava_vit_lagre_ln"], 2, "there is no variant"),
         (["--model_name", NAME, "--to", "moon"], 2, "moon"),
         (["--model_name", NAME, "--spec", "missing.yml"], 1, "missing.yml"),
+        (["--model_name", NAME, "--max_shard_size", "foo"], 2, "--max_shard_size foo"),
     ],
 )
 def test_bad_options_of_the_command(command, trained, options, code, words):

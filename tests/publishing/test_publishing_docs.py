@@ -134,6 +134,13 @@ def test_step(done, step):
     assert result.returncode == 0, f"{result.args}\n{result.stdout}\n{result.stderr}"
 
 
+def test_cards_name_their_repository_and_branch(done, hub):
+    """Also of the folder that was staged by a dry run and uploaded by hand."""
+    for repo, branch, named in (("large", "main", ""), ("trial", "trial", 'revision="trial", ')):
+        card = hub.files(f"user/llava-vit-{repo}", branch)["README.md"].decode()
+        assert f'from_pretrained("user/llava-vit-{repo}", {named}trust_remote_code=True' in card
+
+
 def test_what_was_published(done, hub, checkout):
     assert set(hub.repositories) == {"user/llava-vit-large", "user/llava-vit-trial"}
     assert hub.repositories["user/llava-vit-trial"].private

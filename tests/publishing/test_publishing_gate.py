@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from torch import nn
 
 from model_factory.publishing import gate, side
 from model_factory.publishing.errors import PublishError
+from verify import interrupt
+from verify.report import Finding, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "hf_llava_vit_small_ln"
@@ -151,10 +154,53 @@ def repository(tmp_path, monkeypatch) -> Path:
 
 
 def test_the_code_is_compared_too(repository):
-    assert gate.check_code(NAME) > 500
+    assert gate.check_code(NAME) > 2000
     replace(repository / "llavavit" / "modeling_llava_vit.py", "states * cos + _rotate", "states * cos - _rotate")
-    with pytest.raises(PublishError, match=r"(?s)are not the same:.*forward.*llavavit-verify --variant small"):
+    with pytest.raises(
+        PublishError, match=r"(?s)are not the same:.*forward.*llavavit-verify --variant small"
+    ) as caught:
         gate.check_code(NAME)
+    assert "could not be decided" not in str(caught.value)
+
+
+def test_what_a_forward_pass_does_not_show_is_compared_too(repository):
+    """The pooling head learns and hands nothing on to the layers before it."""
+    replace(
+        repository / "llavavit" / "modeling_llava_vit.py",
+        "self.head(hidden_states)",
+        "self.head(hidden_states.detach())",
+    )
+    with pytest.raises(PublishError, match=r"(?s)are not the same:.*gradients"):
+        gate.check_code(NAME)
+
+
+def test_what_cannot_be_decided_is_no_difference(repository):
+    (repository / "llavavit" / "__init__.py").write_text("raise OSError('no such luck')\n")
+    with pytest.raises(
+        PublishError, match=r"(?s)the same could not be decided:.*no such luck.*Nothing is pub"
+    ) as caught:
+        gate.check_code(NAME)
+    assert "are not the same:" not in str(caught.value)
+
+
+def test_notes_are_not_told_as_differences():
+    """Only what differs, and what could not be decided, each by itself."""
+    about = {"check": "forward", "variant": "small", "case": "image", "kind": "value", "message": "said"}
+    found = [Finding(**about, subject=v.value, verdict=v) for v in (Verdict.NOTE, Verdict.DIFFERENT, Verdict.ERROR)]
+    report = SimpleNamespace(findings=found)
+    assert gate._findings(report, Verdict.DIFFERENT) == ["forward image different: said"]
+    assert gate._findings(report, Verdict.ERROR) == ["forward image error: said"]
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_an_interruption_is_one(monkeypatch, code):
+    def stopped(*_: object) -> None:
+        raise gate.verifier.Interrupted(None, "stopped", code)
+
+    monkeypatch.setattr(gate.verifier, "run", stopped)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        gate.check_code(NAME)
+    assert interrupt.describe(caught.value)[1] == code
 
 
 # --- one block at a time in float64 -----------------------------------------------------------------------------------

@@ -80,6 +80,60 @@ def test_private_is_not_published_in_public(fake, publish, folder):
     assert untouched(fake)
 
 
+def test_a_branch_begins_with_main_and_holds_the_folder_alone(fake, publish, folder):
+    """Its first content is main's: that is asked about, and what loading would mix in is removed."""
+    old = {"model.safetensors": b"old weights", "train.py": b"import os\n", "notes.txt": b"keep me"}
+    fake.add("user/model", old)
+    done = publish(folder, "--revision=v2")
+    assert done.code == 1
+    assert "user/model (main, which v2 would begin with) holds other content" in done.error
+    for line in ("model.safetensors (removed)", "train.py (removed)", "notes.txt (kept)", "--force"):
+        assert line in done.error
+    assert set(fake.repositories["user/model"].branches) == {"main"}
+
+    forced = publish(folder, "--revision=v2", "--force")
+    assert forced.code == 0, forced.output
+    held = fake.files("user/model", "v2")
+    assert held.pop(".gitattributes")
+    assert held == {**contents(folder), "notes.txt": b"keep me"}
+    assert old.items() <= fake.files("user/model").items(), "main is as it was"
+
+
+def test_a_branch_of_what_main_holds_needs_no_commit(fake, publish, folder):
+    first = publish(folder)
+    sent, commits = len(fake.received), fake.count("/commit/")
+    done = publish(folder, "--revision=v2")
+    assert (done.code, done.changed, done.commit) == (0, True, first.commit), done.output
+    assert published(fake, folder, "v2")
+    assert (len(fake.received), fake.count("/commit/")) == (sent, commits)
+    assert publish(folder, "--revision=v2").changed is False
+
+
+def test_a_branch_that_somebody_makes_meanwhile(fake, publish, folder):
+    found = fake.add("user/model")
+
+    def somebody(handler):
+        files = dict(found.commits[found.branches["main"]])
+        found.branches["v2"] = found.branches["main"]
+        found.commit("v2", {**files, "config.json": File(b"{}", lfs=False)}, "somebody else")
+        handler.fail(409, "Reference already exists")
+
+    fake.faults.append(Fault("POST .*/branch/", somebody))
+    done = publish(folder, "--revision=v2")
+    assert done.code == 1
+    assert "user/model changed meanwhile" in done.error
+    assert fake.files("user/model", "v2")["config.json"] == b"{}"
+    assert fake.count("/commit/") == 0
+
+
+def test_private_is_not_published_in_a_branch_of_a_public_repository(fake, publish, folder):
+    fake.add("user/model")
+    done = publish(folder, "--private", "--revision=v2")
+    assert done.code == 1
+    assert "exists and is public" in done.error
+    assert set(fake.repositories["user/model"].branches) == {"main"}
+
+
 # --- what is there already --------------------------------------------------------------------------------------------
 
 
@@ -145,6 +199,7 @@ def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
         ("POST .*/commit/", status(503), "the Hub is in trouble"),
         ("POST .*/commit/", cut, "the connection failed"),
         ("PUT /storage/", status(400), "the Hub refused the request"),
+        ("POST .*/commit/", lambda handler: handler.json([]), "an error that this tool does not expect"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -156,6 +211,16 @@ def test_trouble_publishes_nothing(fake, publish, folder, request_, fault, advic
     assert "Nothing was published" in done.error
     assert untouched(fake)
     assert fake.writer not in done.output
+    left = "Left there: the new repository user/model, which is empty; the same command fills it"
+    assert (left in done.error) == ("user/model" in fake.repositories)
+
+
+def test_trouble_in_a_new_branch_tells_what_it_left(fake, publish, folder):
+    fake.add("user/model")
+    fake.faults.append(Fault("POST .*/commit/", status(403)))
+    done = publish(folder, "--revision=v2")
+    assert done.code == 1
+    assert "Left there: the new branch v2 of user/model, which is as its main is; the same" in done.error
 
 
 @pytest.mark.parametrize("fault", [status(500), status(503), status(429, Retry_After="0"), cut])
@@ -166,6 +231,13 @@ def test_trouble_that_passes_is_waited_for(fake, publish, folder, request_, faul
     assert done.code == 0, done.output
     assert published(fake, folder)
     assert fake.faults[0].times == 0
+
+
+def test_waiting_is_told(fake, publish, folder):
+    fake.faults.append(Fault("POST .*/commit/", status(429, Retry_After="1")))
+    done = publish(folder)
+    assert done.code == 0, done.output
+    assert "the Hub answered 429; waiting 1 s, then try 2 of 4" in done.output
 
 
 def test_too_many_requests_at_the_commit(fake, publish, folder):
@@ -247,8 +319,27 @@ def test_a_hub_that_holds_other_bytes_is_told(fake, publish, folder, name):
     assert "Tell nobody to use it" in done.error
 
 
-def test_a_hub_whose_hashes_are_right_and_bytes_are_not(fake, publish, folder):
+def test_what_loading_would_mix_in_is_told(fake, publish, folder):
+    """Somebody puts a file there whose commit the Hub does not count as one."""
+
+    def slipped(handler):
+        handler.body = handler.read_body()
+        found = fake.repositories["user/model"]
+        found.commits[found.branches["main"]]["model.safetensors"] = File(b"old", lfs=True)
+        handler.on_commit("user/model", "main")
+
+    fake.faults.append(Fault("POST .*/commit/", slipped))
+    done = publish(folder)
+    assert done.code == 1
+    assert "model.safetensors: was not sent, and loading may take it" in done.error
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_hub_whose_hashes_are_right_and_bytes_are_not(fake, publish, folder, again):
+    """Also where nothing had to be sent."""
     real = "config.json"
+    if again:
+        assert publish(folder).code == 0
 
     def spoiled(handler):
         handler.body = handler.read_body()
@@ -267,12 +358,19 @@ def test_a_hub_whose_hashes_are_right_and_bytes_are_not(fake, publish, folder):
 
 
 def test_a_token_that_may_only_read(fake, publish, folder):
-    """The Hub's answer echoes it; the client's error and the tool's message come from that answer."""
     done = publish(folder, HF_TOKEN=fake.reader)
     assert done.code == 1
-    assert "may not write" in done.error
-    assert "The token [token] may not write" in done.error
+    assert "may not write to user/model: it was made for reading" in done.error
     assert fake.reader not in done.output
+    assert fake.repositories == {}
+
+
+def test_a_token_of_somebody_else(fake, publish, folder):
+    """The Hub's answer echoes it; the client's error and the tool's message come from that answer."""
+    done = publish(folder, HF_TOKEN=fake.stranger)
+    assert done.code == 1
+    assert "The token [token] may not write" in done.error
+    assert fake.stranger not in done.output
     assert fake.repositories == {}
 
 

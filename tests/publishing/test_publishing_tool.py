@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from model_factory.publishing import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "hf_llava_vit_small_ln"
@@ -40,7 +43,7 @@ def test_from_a_checkpoint_to_what_anyone_downloads(fake, tool, command, trained
     done = tool(*options, "--max_shard_size", "20MB", HF_TOKEN="")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"published: {fake.endpoint}/user/model/tree/")
-    for step in ("[1/5] load", "[2/5] stage", "[3/5] verify", "[4/5] look", "[5/5] upload and read back"):
+    for step in ("[1/5] load", "[2/5] stage", "[3/5] look", "[4/5] verify", "[5/5] upload and read back"):
         assert step in done.stderr
     assert "equal: 111 weights to the bit; 21 outputs in float64" in done.stderr
     assert fake.writer not in done.stdout + done.stderr
@@ -90,6 +93,35 @@ def test_options_reach_the_hub(fake, tool, trained, tmp_path):
     assert set(fake.files("user/model")) == {".gitattributes"}
 
 
+CARD = r"""
+import re, sys
+import torch
+from huggingface_hub import hf_hub_download
+
+card = open(hf_hub_download("user/model", "README.md", revision="trial")).read()
+(block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+exec(block)
+(name,) = [name for name in model.state_dict() if name.endswith("head.probe")]
+print(torch.equal(model.state_dict()[name], torch.load(sys.argv[1], weights_only=True)["model"]["module." + name]))
+"""
+
+
+def test_a_branch_beside_other_weights_loads_its_own(fake, tool, command, trained, staged):
+    """main holds other weights in one file, the branch has shards; its card and its example name the branch."""
+    other = {file.name: file.read_bytes() for file in staged.iterdir() if file.suffix != ".safetensors"}
+    del other["model.safetensors.index.json"]
+    fake.add("user/model", {**other, "model.safetensors": b"old weights"})
+    options = ("--model_name", NAME, "--weight_path", trained, "--repo_id", "user/model", "--skip_verification")
+    done = tool(*options, "--revision", "trial", "--max_shard_size", "20MB", "--force")
+    assert done.returncode == 0, done.stderr
+    assert "no branch trial yet; it begins with what main holds" in done.stderr
+    card = command(sys.executable, "-c", CARD, trained)
+    assert card.stdout == "True\n", card.stderr
+    example = command(sys.executable, staged / "example.py", "user/model", "trial")
+    assert example.stdout.startswith("image tokens (1, 16, 384)"), example.stderr
+    assert fake.files("user/model")["model.safetensors"] == b"old weights"
+
+
 def test_a_difference_publishes_nothing(fake, command, trained, tmp_path):
     """A copy of the repository in which the Hub package lost an eps."""
     for name in ("llavavit", "model_factory", "verify"):
@@ -100,12 +132,15 @@ def test_a_difference_publishes_nothing(fake, command, trained, tmp_path):
     file.write_text(file.read_text().replace(right, "return nn.LayerNorm(config.hidden_size)"))
     done = command(
         sys.executable, tmp_path / "model_factory" / "upload_llava_vit_to_hf.py", "--model_name", NAME,
-        "--weight_path", trained, "--repo_id", "user/model", PYTHONPATH=str(tmp_path),
+        "--weight_path", trained, "--repo_id", "user/model", "--output_dir", "out", PYTHONPATH=str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 1
     assert "are not the same" in done.stderr
     assert "settings" in done.stderr
     assert fake.repositories == {}
+    assert not (tmp_path / "out").exists(), "it would look like one to publish"
+    assert f"{tmp_path / 'out-unverified'} is what was staged, to look at" in done.stderr
+    assert (tmp_path / "out-unverified" / "config.json").is_file()
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -121,14 +156,66 @@ def test_a_difference_publishes_nothing(fake, command, trained, tmp_path):
         ([], "--repo_id is needed"),
         (["--repo_id", "user/model", "--token", "two words"], "a character that no token has"),
         (["--repo_id", "user/model", "--model_name", "hf_llava_vit_lagre_ln"], "there is no model"),
+        (["--repo_id", "user/model", "--revision", "a b"], "holds a blank"),
+        (["--repo_id", "user/model", "--revision", "../x"], "holds .."),
+        (["--repo_id", "user/model", "--revision", "bad..name"], "expected one such as v2 or trial"),
+        (["--repo_id", "user/model", "--revision", "0" * 40], "is the id of a commit"),
+        (["--repo_id", "user/model", "--max_shard_size", "foo"], "--max_shard_size foo: is no size"),
+        (["--dry_run", "--max_shard_size", "0GB"], "expected a number with KB, MB, GB, TB, such as 2GB"),
+        (["--dry_run", "--output_dir", "hf-home"], "would not write"),
+        (["--dry_run", "--output_dir", "/proc/nowhere/out"], "cannot be written in /proc"),
+        (["--dry_run", "--output_dir", "/proc/version"], "is a file"),
+        (["--dry_run", "--output_dir", "."], "you are in this folder"),
+        (["--dry_run", "--output_dir", "CHECKPOINT"], "the checkpoint is there"),
     ],
 )
-def test_bad_options(fake, tool, trained, options, words):
+def test_bad_options(fake, tool, trained, tmp_path, options, words):
+    """Told before anything is read, written or asked of the Hub."""
+    if "hf-home" in options:
+        (tmp_path / "hf-home").mkdir()
+        (tmp_path / "hf-home" / "thesis.txt").write_text("mine")
     named = [] if "--model_name" in options else ["--model_name", NAME]
-    done = tool("--weight_path", trained, *named, *options)
-    assert done.returncode == 1
+    done = tool("--weight_path", trained, *named, *(str(trained.parent) if o == "CHECKPOINT" else o for o in options))
+    assert done.returncode == 2
     assert words in done.stderr
+    assert "[1/" not in done.stderr
     assert fake.requests == []
+
+
+def test_other_content_stops_before_the_verification(fake, tool, trained):
+    fake.add("user/model", {"thesis.txt": b"something else"})
+    done = tool("--model_name", NAME, "--weight_path", trained, "--repo_id", "user/model")
+    assert done.returncode == 1
+    assert "thesis.txt (kept)" in done.stderr
+    assert "[4/5]" not in done.stderr
+
+
+def test_a_linked_folder_stays_a_link(tool, trained, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    options = ("--model_name", NAME, "--weight_path", os.path.relpath(trained, tmp_path), "--dry_run")
+    done = tool(*options, "--skip_verification", "--output_dir", "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk" / "config.json").is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(variables, trained, tmp_path, number):
+    """While the folder is being written: one that is half there is removed."""
+    script = (
+        "import os, sys\nfrom model_factory import upload_llava_vit_to_hf as tool\n"
+        "from model_factory.publishing import staging\nfrom verify import interrupt\ninterrupt.heed_termination()\n"
+        f"staging._check_finite = lambda *_: os.kill(os.getpid(), {int(number)})\nsys.exit(tool.run(sys.argv[1:]))"
+    )
+    options = ("--model_name", NAME, "--weight_path", str(trained), "--dry_run", "--output_dir", "place/out")
+    program = [sys.executable, "-c", script, *options]
+    done = subprocess.run(
+        program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 128 + number
+    assert f"interrupted by {'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'}; a repository" in done.stderr
+    assert list((tmp_path / "place").iterdir()) == []
 
 
 def test_an_unknown_option_shows_no_token(tool, trained):
@@ -139,14 +226,16 @@ def test_an_unknown_option_shows_no_token(tool, trained):
 
 
 def test_a_token_that_is_not_valid_stops_before_the_work(fake, tool, trained):
-    done = tool("--model_name", NAME, "--weight_path", trained, "--repo_id", "user/model", "--token", ANOTHER)
-    assert done.returncode == 1
-    assert "does not accept this token" in done.stderr
-    assert "[1/5]" not in done.stderr
-    assert ANOTHER not in done.stdout + done.stderr
+    options = ("--model_name", NAME, "--weight_path", trained, "--repo_id", "user/model", "--token")
+    for token, words in ((ANOTHER, "does not accept this token"), (fake.reader, "it was made for reading")):
+        done = tool(*options, token)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "[1/5]" not in done.stderr
+        assert token not in done.stdout + done.stderr
 
 
-def test_a_defect_of_the_tool_shows_no_token(command, trained, fake):
+def test_a_defect_of_the_tool_shows_no_token(command, trained, fake, variables):
     """Whatever goes wrong where nobody foresaw it: a traceback, without the token that is in the message."""
     script = (
         "import sys\nfrom model_factory import upload_llava_vit_to_hf as tool\nfrom model_factory.publishing import hub\n"
@@ -154,12 +243,45 @@ def test_a_defect_of_the_tool_shows_no_token(command, trained, fake):
         "sys.exit(tool.run(sys.argv[1:]))"
     )
     options = ("--model_name", NAME, "--weight_path", trained, "--repo_id", "user/model")
-    for given, more in (((), {}), (("--token", "odd-secret"), {"HF_TOKEN": ""}), (("--token=odd-secret",), {})):
+    home = Path(variables["HF_HOME"])
+    home.mkdir()
+    (home / "token").write_text("odd-secret\n")
+    for given, more in (
+        ((), {}),
+        (("--token", "odd-secret"), {"HF_TOKEN": ""}),
+        (("--token=odd-secret",), {}),
+        ((), {"HF_TOKEN": "odd-secret\n"}),
+        ((), {"HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "odd-secret"}),
+        ((), {"HF_TOKEN": ""}),
+    ):
         done = command(sys.executable, "-c", script, *options, *given, **more)
         assert done.returncode == 1
         assert "KeyError: 'no [token] here'" in done.stderr
         assert "odd-secret" not in done.stderr
         assert fake.writer not in done.stderr
+
+
+@pytest.mark.parametrize("token", [ANOTHER, "hf_oauth_eyJhbGciOiJFZERTQSJ9.eyJz_-b.sig", "api_org_" + "y" * 30])
+def test_a_token_in_a_wrong_place_is_not_shown(tool, trained, token):
+    options = ("--model_name", NAME, "--weight_path", trained)
+    for wrong in (
+        ("--repo_id", token),
+        (token,),
+        ("--repo_id", "user/model", "--revision", f"{token} "),
+        ("--dtype", token),
+    ):
+        done = tool(*options, *wrong)
+        assert done.returncode == 2
+        assert "[token]" in done.stderr
+        assert token not in done.stdout + done.stderr
+    done = tool("--model_name", NAME, "--weight_path", token, "--dry_run")
+    assert done.returncode == 1
+    assert token not in done.stdout + done.stderr
+
+
+def test_scrubbing_leaves_other_words_alone():
+    text = "Pair a of hf_llava_vit_large_ln.pth and user/hf_llava_vit_small_ln"
+    assert errors.scrub(text, "a", "", None) == text
 
 
 def test_a_harmful_checkpoint(fake, tool, tmp_path):
