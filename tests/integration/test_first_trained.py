@@ -57,7 +57,7 @@ def test_the_line_that_differs_in_train_mode_is_named(trained, name):
     assert found.check == "training"
     assert (found.candidate.file, found.candidate.line) == ("net.py", line)
     assert found.confidence in ("confirmed", "aligned")
-    (values,) = [f for f in report.findings if f.kind == "output-values"]
+    values = next(f for f in report.findings if f.kind == "output-values" and f.case == found.case)
     assert values.candidate == found.candidate
 
 

@@ -125,7 +125,7 @@ def compared(make: Maker, left: Pass, right: Pass, noise: Pass, arithmetic: str,
     if top is not None:
         outcome.measured, outcome.allowed = top.gap.relative, top.tolerance.allowed
         outcome.reason = top.tolerance.reason
-    if not found:
+    if all(left.leaves[v.path]["kind"] != "tensor" for v in found):  # a plain number is what it is whatever is given
         outcome.compared = 0
         outcome.findings += _nothing(make, left, right, outcome.findings)
     return outcome
