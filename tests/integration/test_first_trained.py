@@ -86,9 +86,19 @@ def test_of_a_call_of_several_lines_that_of_how_much_is_dropped_is_named(trained
 
 
 def test_what_an_earlier_pass_left_is_told_as_that(trained):
-    left = "self.passes = getattr(self, 'passes', 0) + self.training\n        h = self.norm(h) + 0.1 * self.passes"
+    left = "self.passes = [*getattr(self, 'passes', []), *[1] * self.training]\n        h = self.norm(h) + 0.1 * len(self.passes)"
     found = trained(MODEL.replace("h = self.norm(h)", left)).first_divergence
     assert (found.kind, found.confidence) == ("first-stateful-trained", "module")
+
+
+def test_a_count_of_passes_is_put_back_so_that_its_line_is_named(trained):
+    left = (
+        "self.passes = getattr(self, 'passes', 0) + self.training\n        h = self.norm(h) + 0.1 * self.passes  # here"
+    )
+    candidate = MODEL.replace("h = self.norm(h)", left)
+    found = trained(candidate).first_divergence
+    (line,) = [n for n, text in enumerate(candidate.splitlines(), 1) if text.endswith("# here")]
+    assert (found.candidate.line, found.confidence) == (line, "confirmed")
 
 
 def test_another_way_to_drop_the_same_is_no_difference(trained):
