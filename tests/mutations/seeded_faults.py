@@ -166,7 +166,9 @@ CONFIGURATION_FAULTS = (
         "arguments",
         ("        rope_theta: float", "        *,\n        rope_theta: float"),
     ),
-    configuration("argument-without-default", "construct", "construct", ("hidden_size: int = 768", "hidden_size: int")),
+    configuration(
+        "argument-without-default", "hidden_size.default", "arguments", ("hidden_size: int = 768", "hidden_size: int")
+    ),
     configuration(
         "argument-dropped", "rope_theta.*", "probes", ("self.rope_theta = rope_theta", "self.rope_theta = 10000.0")
     ),
