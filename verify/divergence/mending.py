@@ -14,7 +14,7 @@ from verify.divergence.slips import HEAVY, LIGHT, Words, scope, words_of
 from verify.divergence.sources import Sources
 from verify.edits import Edit, Function, Tree
 
-MOST_MENDS = 800
+MOST_MENDS = 600
 MOST_FUNCTIONS = 12
 HEAVY_WITHIN = 1
 """How near a line must be for changes that take away or add a step."""

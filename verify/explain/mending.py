@@ -17,7 +17,7 @@ from verify.divergence.sources import Sources
 from verify.divergence.trials import Match
 from verify.trace import Role
 
-LONGEST = 30.0
+LONGEST = 15.0
 """Seconds that all changes together may take."""
 LONGEST_PASS = 10.0
 BATCH_SECONDS = 3.0
