@@ -64,7 +64,7 @@ def command(variables: dict[str, str], tmp_path: Path) -> Callable[..., subproce
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=300,
+            timeout=900,
             check=False,
         )
 
