@@ -129,9 +129,10 @@ def net(end: str, *, init: str = "pass", takes: str = "x", first: str = "x", hea
     ("reference", "candidate", "checks"),
     [
         (net(REAL, head=HEAD + TABLE), net(COMPLEX, head=HEAD + TABLE), ("forward",)),
-        (net(REAL, head=HEAD + TABLE), net(REAL, head=HEAD + TABLE.replace("def", "@functools.cache\ndef")), ("forward",)),
+        (net(REAL, head=HEAD + TABLE), net(REAL, head=HEAD + TABLE.replace("def", "@functools.cache\ndef")), ("forward", "outputs", "precision")),
         (net("return q + x", takes="x, /"), net("return x + q", takes="x, /"), ("forward", "gradients")),
-        (net("return q + x[1]", takes="*x", first="x[0]"), net("return x[1] + q", takes="*x", first="x[0]"), ("forward",)),
+        (net("return q + x[1]", takes="*x", first="x[0]"), net("return x[1] + q", takes="*x", first="x[0]"),
+         ("forward", "determinism")),
         (net("return q.log_softmax(-1).masked_fill(x > 1, -torch.inf)"),
          net("return (q - q.logsumexp(-1, True)).masked_fill(x > 1, -torch.inf)"), ("forward", "precision")),
         (net("return {'y': q, 'norm': q.norm().item()}"),

@@ -99,6 +99,10 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
         if kind == "row" and not _rows(job, case):
             yield Outcome(name=name, skipped=True, reason="the inputs of this case have no batch of several rows")
             continue
+        alone = [trace.get(job.key("determinism", case, kind)).fault for trace in traces.values()]
+        if kind == "row" and all(fault is not None and fault.kind == "raised" for fault in alone):
+            yield Outcome(name=name, skipped=True, reason=f"neither side takes a row alone: {alone[0]} / {alone[1]}")
+            continue
         sides = [role for role in BOTH if role not in unsteady]
         if not sides:
             yield Outcome(name=name, skipped=True, reason="neither side gives the same outputs twice")
