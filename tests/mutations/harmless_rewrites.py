@@ -262,6 +262,21 @@ side = self.patch_embedding.kernel_size[0]
             '            steps = torch.arange(size, dtype=torch.float32) / size\n            self.register_buffer(f"inv_freq_{axis}", 1.0 / self.theta**steps, persistent=False)\n',
         ),
     ),
+    rewrite(
+        "frequencies-cached-for-the-process",
+        (FREQUENCIES, "buffer.copy_(_frequencies(len(buffer), self.theta))"),
+        (
+            "class LlavaViTVideoRope(nn.Module):\n",
+            """\
+@__import__("functools").lru_cache(maxsize=8)
+def _frequencies(size, theta):
+    return 1.0 / theta ** (torch.arange(size, dtype=torch.float32, device="cpu") / size)
+
+
+class LlavaViTVideoRope(nn.Module):
+""",
+        ),
+    ),
     rewrite("frequencies-by-power", (FREQUENCIES, "buffer.copy_(self.theta**-exponents)")),
     rewrite(
         "frequencies-by-exponential",
