@@ -290,6 +290,15 @@ class Loaded(Form):
     made: dict[Name, Name] = {}
 
 
+class State(Form):
+    """A state dict that was loaded into another model. lost: what is wrong, by key; takes: saved keys by others."""
+
+    keys: list[Name]
+    extra: list[Name]
+    lost: dict[Name, Name]
+    takes: dict[Name, Name]
+
+
 class Steps(Form):
     """What became of tensors on their way through a checkpoint."""
 
@@ -386,6 +395,7 @@ FORMS: dict[str, type[Form]] = {
     "save": Saved,
     "load": Loaded,
     "lacking": Lacking,
+    "state": State,
     "steps": Steps,
     "operations": Operations,
     "mended": Operations,

@@ -168,8 +168,60 @@ def test_a_model_without_gradients_or_checkpoints_says_so(compare):
     report = compare("gradients", end="return {'y': y.detach()}")
     assert report.verdict == Verdict.DIFFERENT
     report = compare("roundtrip")
-    assert {s.reason for s in report.skipped} >= {"Model has no save_pretrained()"}
-    assert report.verdict == Verdict.ERROR  # nothing was compared
+    assert {s.reason for s in report.skipped} >= {"Unusable: Model has no save_pretrained()"}
+    assert report.verdict == Verdict.EQUAL  # its state dict goes into another model of its class
+    assert [g.name for c in report.checks for g in c.groups if g.compared] == ["state dict"]
+
+
+LOADS = """
+    def {name}(self, *given):
+        {body}
+"""
+OLD = "state, prefix = given[:2]\n        if prefix + 'old.weight' in state:\n            state[prefix + 'linear.weight'] = state.pop(prefix + 'old.weight')"
+SUPER = "super()._load_from_state_dict(*given)"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "subject", "what"),
+    [
+        (
+            f"{OLD}\n        {SUPER}",
+            SUPER,
+            "old.weight",
+            "missing in the candidate; the reference has taken as linear.weight",
+        ),
+        (SUPER, f"given[0].pop(given[1] + 'linear.bias')\n        {SUPER}", "linear.bias", "is missing after loading"),
+        (SUPER, f"{SUPER}\n        self.linear.bias.data.zero_()", None, None),
+        (SUPER, f"given[0].pop(given[1] + 'table')\n        {SUPER}", "table", "is missing after loading"),
+    ],
+)
+def test_what_a_state_dict_loses_on_one_side_is_found(duo, left, right, subject, what):
+    for side, body in (("left", left), ("right", right)):
+        duo.write(side)
+        file = duo.folder / side / "model.py"
+        file.write_text(file.read_text() + LOADS.format(name="_load_from_state_dict", body=body))
+    duo.spec(checks=["roundtrip"])
+    report = duo.run()
+    found = [f for f in report.findings if f.verdict == Verdict.DIFFERENT]
+    if subject is None:  # the module's own loading comes before that of what is in it
+        assert report.verdict == Verdict.EQUAL, report.findings
+    else:
+        assert [f.subject for f in found] == [subject]
+        assert what in found[0].message
+    for side in ("left", "right"):
+        file = duo.folder / side / "model.py"
+        file.write_text((duo.folder / "right" / "model.py").read_text())
+    both = duo.run()
+    assert [f for f in both.findings if f.verdict != Verdict.NOTE and f.kind != "same-code"] == []
+
+
+def test_what_is_saved_beside_the_tensors_is_compared(duo):
+    file = duo.folder / "left" / "model.py"
+    state = "\n    def get_extra_state(self):\n        return {'seen': 3}\n\n    def set_extra_state(self, state):\n        pass\n"
+    file.write_text(file.read_text() + state)
+    duo.spec(checks=["roundtrip"])
+    (found,) = duo.run().findings
+    assert (found.kind, found.subject, found.verdict) == ("missing-in-candidate", "_extra_state", Verdict.DIFFERENT)
 
 
 # The table is made on the device of a parameter: while from_pretrained builds, that is meta, and only transformers 5 puts
@@ -223,6 +275,7 @@ def test_a_checkpoint_comes_back(saved):
     report = saved()
     assert report.verdict == Verdict.EQUAL, report.findings
     assert {g.name for c in report.checks for g in c.groups if g.compared} == {
+        "state dict",
         "save",
         "reference load",
         "candidate load",

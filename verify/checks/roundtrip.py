@@ -9,6 +9,9 @@ to keep them exact, must be the same on both sides.
 
 Then every tensor is left out of a checkpoint once. What fills it must be of the distribution that the reference fills it
 with, or that it starts from where it cannot load; the load report must name it, and what the checkpoint has must stay.
+
+Any module, also one that knows no checkpoints, gives its state dict to another model of its class, which must load it whole.
+Where only one side loses something so, or takes no other keys that the other takes, it is a difference.
 """
 
 from __future__ import annotations
@@ -16,18 +19,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from verify.checks import initialisation, structure
+from verify.checks import buffers, initialisation, structure
 from verify.checks.base import Job, Maker, Outcome, fault_location, faults
-from verify.report import Finding
+from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Role, Trace
 
-SUMMARY = "save_pretrained, then from_pretrained and AutoModel in a fresh process, every tensor to the bit"
+SUMMARY = "state_dict and load_state_dict; save_pretrained, from_pretrained and AutoModel in a fresh process, every tensor to the bit"
 RUNS_CASES = False
 
 CHECK = "roundtrip"
-SAVED, LACKING, NARROW = "save", "missing keys", "bfloat16"
-"""The groups of the two checkpoints against each other, of what fills the tensors that a checkpoint lacks, and of one in
-bfloat16."""
+SAVED, LACKING, NARROW, STATE = "save", "missing keys", "bfloat16", "state dict"
+"""The groups of the two checkpoints against each other, of what fills the tensors that a checkpoint lacks, of one in
+bfloat16, and of state dicts that are loaded in the same process."""
 AUTO = "AutoModel"
 REFERENCE: tuple[Role, ...] = ("reference",)
 
@@ -38,6 +41,7 @@ def plan(job: Job) -> list[Ask]:
     remote: tuple[Role, ...] = tuple(role for role in BOTH if code[role])
     asks = [
         *structure.plan(job),
+        Ask(key=job.key(CHECK, "state"), op="state", args={"values": values}),
         Ask(key=job.key(CHECK, "save"), op="save", args={"values": values, "code": code}),
         Ask(key=job.key(CHECK, "narrow"), op="load", args={"values": values, "auto": False, "narrow": True}),
         Ask(key=job.key(CHECK, "lacking"), op="lacking", args={"values": values, "seed": job.seed}),
@@ -60,6 +64,7 @@ def plan(job: Job) -> list[Ask]:
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
+    yield _state(job, reference, candidate)
     yield _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
     for role, trace in traces.items():
         side = _Side(job, role, trace, candidate if role == "reference" else reference)
@@ -108,6 +113,39 @@ def _narrow(job: Job, reference: Trace, candidate: Trace) -> Outcome:
             outcome.findings.append(make.finding("kept-dtype", name, details=details).model_copy(update=places))
     for side in (_Side(job, "reference", reference, candidate), _Side(job, "candidate", candidate, reference)):
         outcome.findings += side.narrowed(make)
+    return outcome
+
+
+def _state(job: Job, reference: Trace, candidate: Trace) -> Outcome:
+    """What becomes of a state dict in another model of the class, in the reference's words."""
+    make = Maker(job=job, check=CHECK, group=STATE)
+    outcome = Outcome(name=STATE)
+    r, c = (trace.get(job.key(CHECK, "state")) for trace in (reference, candidate))
+    if r.result is None or c.result is None:
+        outcome.findings += faults(make, r, c)
+        return outcome
+    structures = [trace.get(job.key("structure")).result or {} for trace in (reference, candidate)]
+    words = {
+        own: word
+        for group in structure.GROUPS
+        for own, word in buffers.in_reference_words(job, structures[0], structures[1], group).items()
+    }
+    outcome.compared = make.counted([*r.result["keys"], *(words.get(key, key) for key in c.result["keys"])])
+    lost = [dict(r.result["lost"]), {words.get(key, key): what for key, what in c.result["lost"].items()}]
+    for role, own, other in zip(BOTH, lost, lost[::-1], strict=True):
+        for key, what in own.items():
+            verdict = Verdict.NOTE if key in other else Verdict.DIFFERENT
+            if not make.ignored(key):
+                place = structure.owner(structures[BOTH.index(role)], key)
+                found = make.finding("tensor-lost", key, verdict, details={"side": role, "what": what})
+                outcome.findings.append(found.model_copy(update={role: place}))
+    if not job.spec.mapping.parameters:  # else other keys are meant
+        extra = [dict.fromkeys(side["extra"], "saved beside the tensors") for side in (r.result, c.result)]
+        outcome.findings += make.differences(extra[0], extra[1])
+        takes = [{key: f"taken as {place}" for key, place in side["takes"].items()} for side in (r.result, c.result)]
+        for finding in make.differences(takes[0], takes[1]):
+            more = finding.kind == "missing-in-reference"  # what loads there loads here too
+            outcome.findings.append(finding.model_copy(update={"verdict": Verdict.NOTE}) if more else finding)
     return outcome
 
 

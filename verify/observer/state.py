@@ -1,0 +1,129 @@
+"""state_dict, then load_state_dict into another model of the class: does every value come back, and which other keys does
+loading take?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from .build import Builder
+from .training import same
+
+MOST_TRIED = 16
+"""So many keys that loading asks for beside a checkpoint's own are tried, each in the place of so many saved ones."""
+
+
+def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration).
+
+    Returns keys, all of the state dict; extra, those of them that are neither parameters nor buffers; lost {key: what is
+    wrong after loading}; and takes {key: the saved key in whose place loading takes it}, as code for checkpoints with older
+    names does.
+    """
+    model = builder.built(args["values"], "fp32").model
+    saved = model.state_dict()
+    torch.manual_seed(builder.settings["seed"])
+    fresh = builder.construct(args["values"]).to(builder.device)
+    with _asked_for(fresh) as asked:
+        told = fresh.load_state_dict(saved, strict=False)
+    lost = dict.fromkeys(told.missing_keys, "is missing after loading")
+    lost.update(dict.fromkeys(told.unexpected_keys, "is saved and not loaded"))
+    for key, came in fresh.state_dict().items():
+        if key in saved and key not in lost and not _alike(saved[key], came):
+            lost[key] = "holds other values than were saved"
+    tensors = {
+        name
+        for name, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    }
+    found = {
+        "keys": list(saved),
+        "extra": [key for key in saved if key not in tensors],
+        "lost": lost,
+        "takes": {} if lost else dict(_taken(fresh, saved, [key for key in asked if key not in saved])),
+    }
+    builder.release()
+    return found
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two saved values are one; a tensor may have been loaded into another type."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return same(a.to(b.device, b.dtype), b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    return type(a) is type(b) and (not isinstance(a, bool | int | float | str | bytes) or a == b)
+
+
+class _Asked(dict[str, Any]):
+    """A state dict that notes which keys are looked for."""
+
+    def __init__(self, values: dict[str, Any], asked: dict[str, None]) -> None:
+        super().__init__(values)
+        self.asked = asked
+        self._metadata = getattr(values, "_metadata", None)
+
+    def __contains__(self, key: object) -> bool:
+        self.asked[str(key)] = None
+        return super().__contains__(key)
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked[key] = None
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked[key] = None
+        return super().get(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self.asked[key] = None
+        return super().pop(key, *default)
+
+
+@contextlib.contextmanager
+def _asked_for(model: nn.Module) -> Iterator[dict[str, None]]:
+    """Within, the keys are noted for which modules look that have code of their own to load by."""
+    asked: dict[str, None] = {}
+    changed = []
+    for module in model.modules():
+        load = module._load_from_state_dict
+        own = type(module)._load_from_state_dict is not nn.Module._load_from_state_dict
+        ours = own and type(module).__module__.partition(".")[0] != "torch"
+        if not (ours or module._load_state_dict_pre_hooks):
+            continue
+
+        def noting(state: dict[str, Any], *args: Any, load: Any = load) -> None:
+            given = _Asked(state, asked)
+            load(given, *args)
+            state.clear()
+            state.update(given)
+
+        changed.append(module)
+        vars(module)["_load_from_state_dict"] = noting
+    try:
+        yield asked
+    finally:
+        for module in changed:
+            del vars(module)["_load_from_state_dict"]
+
+
+def _taken(model: nn.Module, saved: dict[str, Any], asked: list[str]) -> Iterator[tuple[str, str]]:
+    """Keys that loading takes in the place of saved ones, with these: each is tried."""
+    for key in asked[:MOST_TRIED]:
+        last = key.rpartition(".")[2]
+        places = sorted(saved, key=lambda name: (name.rpartition(".")[2] != last, name))
+        for place in [name for name in places if isinstance(saved[name], torch.Tensor)][:MOST_TRIED]:
+            state = {key if name == place else name: value for name, value in saved.items()}
+            own = model.state_dict()[place]
+            with torch.no_grad(), contextlib.suppress(Exception):  # another shape, or code that wants more keys
+                own.zero_()
+                told = model.load_state_dict(state, strict=False)
+                clean = not (told.missing_keys or told.unexpected_keys)
+                if clean and _alike(saved[place], model.state_dict()[place]):
+                    yield key, place
+                    break
