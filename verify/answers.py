@@ -94,6 +94,19 @@ class Structure(Form):
         return self
 
 
+class Moved(Form):
+    """Parameters and buffers of a model that was moved to bfloat16."""
+
+    parameters: list[Tensor]
+    buffers: list[Tensor]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Moved:
+        _once("parameters", [e.name for e in self.parameters])
+        _once("buffers", [e.name for e in self.buffers])
+        return self
+
+
 class Output(Form):
     path: Name
     kind: Literal["tensor", "value", "other"]
@@ -171,6 +184,7 @@ class Held(Module):
 
 class Settings(Form):
     modules: list[Held]
+    loading: dict[Name, list[Name] | str | None] | None = None
 
     @model_validator(mode="after")
     def _named_once(self) -> Settings:
@@ -383,6 +397,7 @@ FORMS: dict[str, type[Form]] = {
     "code": Code,
     "configuration": Configuration,
     "structure": Structure,
+    "moved": Moved,
     "settings": Settings,
     "signature": Signature,
     "initialisation": Initialisation,
@@ -427,7 +442,7 @@ def checked(
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
-    if isinstance(read, Structure):
+    if isinstance(read, Structure | Moved):
         return result, _arrays(files, {b.name: (b.shape, b.dtype) for b in read.buffers})
     if isinstance(read, Initialisation):
         return result, _arrays(files, {p.name: (p.shape, p.dtype) for p in read.tables})

@@ -143,6 +143,9 @@ FORMS = {
         "保存的标志与计数器不一致：参考实现为 {reference}，候选实现为 {candidate}"
     ),
     "with other values in {buffers} outputs cannot be judged: {why}": "{buffers} 取其他值时无法判定输出：{why}",
+    "the spec maps names of parameters: {names} are not compared": "spec 映射了参数名：未比较 {names}",
+    "neither side can be moved to bfloat16: {fault}": "两侧均无法转换为 bfloat16：{fault}",
+    "no parameter or buffer is on both sides": "没有两侧共有的参数或缓冲区",
     "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
     "the spec names no `remote_code` of the {role}, so AutoModel has no code to load": (
         "spec 未指定{role}的 `remote_code`，AutoModel 没有可加载的代码"

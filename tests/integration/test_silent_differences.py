@@ -632,3 +632,23 @@ def test_what_is_drawn_in_inference_mode_is_no_fault(trained):
     report = trained(end, f"with torch.inference_mode():\n    noise = torch.rand(3).sum().item()\n{end}")
     assert report.verdict == Verdict.EQUAL, report.findings
     assert {f.kind for f in report.findings} == {"draws"}
+
+
+KEEPS = """
+    def _apply(self, fn, recurse=True):
+        super()._apply(fn, recurse)
+        self.{name}.data = self.{name}.data.float()
+        return self
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "verdict"), [("table", "", "different"), ("", "table", "note"), ("table", "table", "")]
+)
+def test_what_a_move_to_a_narrow_type_leaves_alone_is_compared(duo, left, right, verdict):
+    for side, name in (("left", left), ("right", right)):
+        file = duo.folder / side / "model.py"
+        file.write_text(file.read_text() + (KEEPS.format(name=name) if name else "") + f"# {side}\n")
+    duo.spec(checks=["buffers"])
+    report = duo.run()
+    assert [(f.subject, f.verdict.value) for f in report.findings] == ([("table", verdict)] if verdict else [])

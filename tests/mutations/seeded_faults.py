@@ -1040,6 +1040,36 @@ STATE_FAULTS = (
 SETTING_FAULTS = (
     other(
         "settings",
+        "kept-in-float32",
+        "kept float32 (strict)",
+        (
+            "    _no_split_modules: ClassVar",
+            '    _keep_in_fp32_modules_strict: ClassVar[list[str]] = ["layer_norm1"]\n    _no_split_modules: ClassVar',
+        ),
+    ),
+    other(
+        "settings",
+        "no-module-stays-whole",
+        "kept whole",
+        ('["LlavaViTEncoderLayer", "LlavaViTPoolingHead"]', '["EncoderLayer"]'),
+    ),
+    other(
+        "settings",
+        "other-input-embeddings",
+        "input embeddings",
+        ("        return self.embeddings\n", "        return self.layernorm_pre\n"),
+    ),
+    other(
+        "buffers",
+        "frequencies-follow-a-move-to-bfloat16",
+        "video_rope.inv_freq_*",
+        (
+            "        super()._apply(fn, recurse)\n        for name, buffer in self.named_buffers():\n            setattr(self, name, buffer.to(torch.float32))\n        self.reset_buffers()\n        return self\n",
+            "        return super()._apply(fn, recurse)\n",
+        ),
+    ),
+    other(
+        "settings",
         "pooling-dropout",
         "head.attention.dropout",
         ("config.num_attention_heads, batch_first=True)", "config.num_attention_heads, dropout=0.1, batch_first=True)"),

@@ -6,6 +6,8 @@ cos(angle) does, has small values that are what is left of large ones and carry 
 the buffer's largest value. In a table of one sign, such as inverse frequencies from 1 down to 1e-4, each value comes by
 itself and an ulp is its own, so that a small value is held to as many digits as a large one. Parts of complex numbers are
 of both signs. What only fills a table, as the lowest number of its type does in a mask, is no magnitude of the others.
+
+And after `model.to(torch.bfloat16)`: what the reference keeps in a wider type the candidate keeps so too.
 """
 
 from __future__ import annotations
@@ -35,8 +37,12 @@ FAR = 1000.0
 """So many times the next largest magnitude of a table is no part of what the others are computed from."""
 
 
+MOVED = "moved to bfloat16"
+"""The group of what parameters and buffers are after `model.to`."""
+
+
 def plan(job: Job) -> list[Ask]:
-    return structure.plan(job)
+    return [*structure.plan(job), Ask(key=job.key("buffers", "moved"), op="moved", args={"values": dict(job.values)})]
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
@@ -66,6 +72,53 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no buffer is on both sides and holds a value"
     yield outcome
+    asked = job.key("buffers", "moved") in reference.answers | candidate.answers
+    if asked and outcome.verdict != Verdict.DIFFERENT:  # else the same once more
+        yield _moved(job, (r.result, c.result), (reference, candidate))
+
+
+def _moved(job: Job, structures: tuple[Mapping[str, Any], Mapping[str, Any]], traces: tuple[Trace, Trace]) -> Outcome:
+    """Types of parameters and buffers, and buffers' values, after a move to bfloat16, in the reference's words."""
+    make = Maker(job=job, check="buffers", group=MOVED)
+    outcome = Outcome(name=MOVED, reason=f"{job.spec.tolerance.buffer_ulps} ulp")
+    r, c = (trace.get(job.key("buffers", "moved")) for trace in traces)
+    if r.result is None or c.result is None:
+        if r.fault and c.fault:
+            outcome.skipped, outcome.reason = True, f"neither side can be moved to bfloat16: {r.fault}"
+        else:
+            outcome.findings += faults(make, r, c)
+        return outcome
+    for group in structure.GROUPS:
+        words = in_reference_words(job, structures[0], structures[1], group)
+        ours = {e["name"]: e["dtype"] for e in r.result[group]}
+        theirs = {words.get(e["name"], e["name"]): (e["name"], e["dtype"]) for e in c.result[group]}
+        before = [{e["name"]: e["dtype"] for e in side[group]} for side in structures]
+        for name in sorted(ours.keys() & theirs.keys()):
+            own, dtype = theirs[name]
+            if make.ignored(name) or before[0].get(name) != before[1].get(own):  # which `structure` tells
+                continue
+            outcome.compared += 1
+            places = {
+                "reference": structure.made(structures[0], group, name),
+                "candidate": structure.made(structures[1], group, own),
+            }
+            if ours[name] != dtype:
+                wider = SPACING.get(dtype, 0.0) < SPACING.get(ours[name], 0.0)
+                details = {
+                    "what": f"the type of {name} after model.to(torch.bfloat16)",
+                    "reference": ours[name],
+                    "candidate": dtype,
+                }
+                verdict = Verdict.NOTE if wider else Verdict.DIFFERENT
+                found = make.finding("value", name, verdict, details=details, measured=dtype, allowed=ours[name])
+                outcome.findings.append(found.model_copy(update=places))
+            elif name in r.arrays and own in c.arrays and not np.isnan(r.arrays[name]).any():
+                counted = outcome.compared
+                _one(job, make, outcome, name, (r.arrays[name], c.arrays[own]), dtype, places)
+                outcome.compared = counted
+    if not outcome.compared:
+        outcome.skipped, outcome.reason = True, "no parameter or buffer is on both sides"
+    return outcome
 
 
 def in_reference_words(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], group: str = "buffers") -> dict[str, str]:

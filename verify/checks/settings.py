@@ -7,6 +7,9 @@ Activations of libraries are one where they make the same of the same numbers, w
 
 Modules are aligned by path or by the spec's mapping. Of those that are not, torch's classes are compared by what all
 modules of a class hold together; the rest is told as not done.
+
+Where both models are transformers' own kind, what they tell it of loading and placing is compared by what it means: which
+modules stay whole, which tensors stay float32, which parameters are the embeddings.
 """
 
 from __future__ import annotations
@@ -49,6 +52,8 @@ MOST_NAMED = 5
 RESPONSE = 2.0**-40
 """How far apart two activations of libraries may answer: a few thousand roundings of float64, of numbers up to 4. Two
 formulas for one function differ by a few, two functions by far more."""
+NAMED = ("kept float32", "kept float32 (strict)", "input embeddings", "output embeddings")
+"""What a model tells of loading by the names of its parameters."""
 
 PARAMETERS = ("weight", "bias")
 """Names by which a rule for parameters tells where their module went."""
@@ -124,6 +129,7 @@ def _compared(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]
         told = " and ".join(f"of the {role} {_counted(names)}" for role, names in lone.items() if names)
         reason = f"settings that only one side has, in modules of one path and of classes with other names: {told}"
         yield Outcome(name="one side", skipped=True, reason=reason)
+    yield from _loading(job, r.result, c.result, pairs)
     yield from _alone(
         job,
         [left[path] for path in left if path not in pairs],
@@ -158,6 +164,43 @@ def _missing(make: Maker, path: str, role: Role, names: Sequence[str], places: _
 def _counted(names: Sequence[str]) -> str:
     """Names, each once, with how often it comes."""
     return ", ".join(name if n == 1 else f"{name} ({n} times)" for name, n in Counter(names).items())
+
+
+def _loading(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mapping[str, str]) -> Iterator[Outcome]:
+    """What both models tell transformers, in the reference's words.
+
+    pairs: see `_aligned`. A module that only the candidate keeps whole, embeddings that only it hands out, and what only it
+    supports are more than is asked for, and notes; so are names that lead nothing to another place.
+    """
+    left, right = r.get("loading"), c.get("loading")
+    if left is None or right is None:
+        return
+    make = Maker(job=job, check="settings", group="loading")
+    back = {theirs: ours for ours, theirs in pairs.items()}
+    mapped = bool(job.spec.mapping.parameters)
+    outcome = Outcome(name="loading", compared=make.counted(set(left) - set(NAMED if mapped else ())))
+
+    def tell(what: str, a: Any, b: Any, verdict: Verdict) -> None:
+        if a != b and not make.ignored(what):
+            details = {"what": what, "reference": a, "candidate": b}
+            found = make.finding("value", what, verdict, details=details)
+            places = {"reference": structure.owner(r, ""), "candidate": structure.owner(c, "")}
+            outcome.findings.append(found.model_copy(update=places))
+
+    whole = [p for p in left["kept whole"] if p in pairs], [back[p] for p in right["kept whole"] if p in back]
+    split = [p for p in whole[0] if not any(p == w or p.startswith(f"{w}.") or not w for w in whole[1])]
+    tell("kept whole", sorted(whole[0]), sorted(whole[1]), Verdict.DIFFERENT if split else Verdict.NOTE)
+    for what in () if mapped else NAMED:
+        more = what.endswith("embeddings") and left[what] is None
+        tell(what, left[what], right[what], Verdict.NOTE if more else Verdict.DIFFERENT)
+    for what in ("base_model_prefix", "main_input_name"):
+        tell(what, left[what], right[what], Verdict.NOTE)
+    lacking = [name for name in left["supports"] if name not in right["supports"]]
+    tell("supports", lacking, [], Verdict.NOTE)
+    yield outcome
+    if mapped and any(side[what] for side in (left, right) for what in NAMED):
+        reason = f"the spec maps names of parameters: {', '.join(NAMED)} are not compared"
+        yield Outcome(name="loading names", skipped=True, reason=reason)
 
 
 def _alone(job: Job, left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]) -> Iterator[Outcome]:

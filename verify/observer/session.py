@@ -51,6 +51,7 @@ OPERATIONS: dict[str, Operation] = {
     "code": code.observe,
     "configuration": configuration.observe,
     "structure": structure.observe,
+    "moved": structure.moved,
     "settings": settings.observe,
     "signature": signature.observe,
     "initialisation": initialisation.observe,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import locate
+from . import loading, locate
 from .build import Builder
 from .structure import described
 
@@ -33,7 +33,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     the class is torch's own, so that the same class on both sides means the same thing by its settings; known: whether it
     is torch's or transformers'. response: of an activation of theirs, what it makes of some numbers. settings: JSON values by
     attribute name; more: of the side's own classes, what else they hold, as text: private and class attributes, longer
-    lists, dictionaries, objects of the side's own, names of functions. made: the user's line that set each.
+    lists, dictionaries, objects of the side's own, names of functions. made: the user's line that set each. loading: see
+    `loading.told`.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
@@ -45,7 +46,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         made = {name: builder.origins.line(module, name) for name in (*settings, *more)}
         kinds = {"library": library, "known": _known(type(module)), "response": _response(module)}
         found.append({**described(path, module, root), **kinds, "settings": settings, "more": more, "made": made})
-    return {"modules": found, "note": note}
+    return {"modules": found, "note": note, "loading": loading.told(model)}
 
 
 def _known(kind: type) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from . import locate
@@ -64,6 +65,21 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "arrays": {name: b for name, b in buffers if not b.is_meta},
         "note": note,
     }
+
+
+def moved(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration). The model after `model.to(torch.bfloat16)`.
+
+    Returns parameters and buffers [{name, shape, dtype}] and arrays: every buffer's values by name.
+    """
+    model, _ = builder.outline(args["values"])
+    model.to(torch.bfloat16)
+    buffers = [(n, b) for n, b in model.named_buffers(remove_duplicate=False) if not b.is_meta]
+    parameters = model.named_parameters(remove_duplicate=False)
+    return {
+        group: [{"name": n, "shape": list(t.shape), "dtype": dtype_name(t)} for n, t in tensors]
+        for group, tensors in (("parameters", parameters), ("buffers", buffers))
+    } | {"arrays": dict(buffers)}
 
 
 def _tied(model: nn.Module) -> list[list[str]]:

@@ -214,3 +214,61 @@ def test_a_number_and_a_list_of_it_are_told_apart_in_a_class_of_ones_own(compare
 def test_together_a_number_is_a_list_of_it(compare):
     compare([module("a", "LayerNorm", eps=2)], [module("b", "LayerNorm", eps=[2, 2])])
     assert compare.alone["classes"].findings == []
+
+
+TOLD = {
+    "kept whole": ["layers.0", "layers.1"],
+    "kept float32": ["norm.weight"],
+    "kept float32 (strict)": [],
+    "input embeddings": ["words.weight"],
+    "output embeddings": None,
+    "base_model_prefix": "model",
+    "main_input_name": "input_ids",
+    "supports": ["_supports_sdpa"],
+}
+
+
+@pytest.fixture
+def loading(job, traces):
+    """The outcome about what two PreTrainedModels tell of loading; changes are the candidate's."""
+
+    def run(given=TOLD, **changes):
+        modules = [module("", "Net", library=False), *(module(f"layers.{i}", "Block", library=False) for i in (0, 1))]
+        right = (
+            None if changes.pop("plain", False) else {**TOLD, **{k.replace("_", " ", 1): v for k, v in changes.items()}}
+        )
+        sides = traces(
+            {"settings": {"modules": modules, "loading": given}}, {"settings": {"modules": modules, "loading": right}}
+        )
+        return {o.name: o for o in settings.compare(job(), *sides)}.get("loading")
+
+    return run
+
+
+def test_what_is_told_of_loading_is_equal(loading):
+    outcome = loading()
+    assert (outcome.verdict, outcome.compared, outcome.findings) == (Verdict.EQUAL, len(TOLD), [])
+    assert loading(plain=True) is None, "a plain module tells nothing of it"
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({"kept_whole": []}, Verdict.DIFFERENT),
+        ({"kept_whole": ["layers.0"]}, Verdict.DIFFERENT),
+        ({"kept_whole": [""]}, Verdict.NOTE),  # which holds them
+        ({"kept_whole": ["layers.0", "layers.0.mlp", "layers.1"]}, None),  # a module that has no counterpart
+        ({"kept_float32": []}, Verdict.DIFFERENT),
+        ({"kept_float32": ["norm.weight", "norm.bias"]}, Verdict.DIFFERENT),
+        ({"input_embeddings": None}, Verdict.DIFFERENT),
+        ({"output_embeddings": ["head.weight"]}, Verdict.NOTE),
+    ],
+)
+def test_what_changes_loading_or_placing_is_a_difference(loading, change, verdict):
+    assert [f.verdict for f in loading(**change).findings] == ([verdict] if verdict else [])
+
+
+def test_what_the_candidate_no_longer_supports_is_a_note(loading):
+    given = {**TOLD, "supports": ["_supports_flash_attn", "_supports_sdpa"], "base_model_prefix": "net"}
+    assert [f.verdict for f in loading(given).findings] == [Verdict.NOTE] * 2
+    assert loading({**TOLD, "supports": []}).findings == []
