@@ -235,6 +235,7 @@ class Drawn(Tensor):
     finite: bool
     steady: bool
     digest: Name
+    held: Name = ""
 
 
 class Initialisation(Form):

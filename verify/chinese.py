@@ -56,6 +56,7 @@ WORDS = {
     "rows": "各行之间的相关性",
     "independent": "相互独立",
     "kurtosis": "峰度",
+    "set of rows that no seed changes": "不随种子变化的行",
     "finite": "有限值",
     "NaN or infinity": "NaN 或无穷",
     "drawn": "随机抽取",

@@ -652,3 +652,20 @@ def test_what_a_move_to_a_narrow_type_leaves_alone_is_compared(duo, left, right,
     duo.spec(checks=["buffers"])
     report = duo.run()
     assert [(f.subject, f.verdict.value) for f in report.findings] == ([("table", verdict)] if verdict else [])
+
+
+@pytest.mark.parametrize(
+    ("right", "same"),
+    [
+        ("self.words = nn.Embedding(50, 16)", False),  # the row of the padding is drawn too
+        ("self.words = nn.Embedding(50, 16, padding_idx=1)", False),
+        ("torch.rand(3)\nself.words = nn.Embedding(50, 16, padding_idx=0)", True),
+    ],
+)
+def test_rows_that_are_not_drawn_are_compared(duo, right, same):
+    duo.write("left", init="self.words = nn.Embedding(50, 16, padding_idx=0)")
+    duo.write("right", init=right)
+    duo.spec(checks=["initialisation"])
+    report = duo.run()
+    found = [(f.subject, f.details["what"]) for f in report.findings]
+    assert found == ([] if same else [("words.weight", "set of rows that no seed changes")])

@@ -2,7 +2,9 @@
 
 Where both draw alike the values are equal to the bit and nothing is left to ask. Where they draw in another order, the
 distributions are compared: a constant stays that constant; mean, spread and shape of a random one agree within what its
-size lets them vary, and so do its largest values, those that repeat, and whether its rows depend on each other. What another seed does not change is not drawn: a table, whose values agree as those of a buffer do.
+size lets them vary, and so do its largest values, those that repeat, and whether its rows depend on each other. Rows that
+are not drawn, such as that of a padding token, are the same. What another seed does not change is not drawn: a table,
+whose values agree as those of a buffer do.
 """
 
 from __future__ import annotations
@@ -86,8 +88,12 @@ def judged(make: Maker, outcome: Outcome, r: Answer, c: Answer) -> Iterator[Outc
     for name, theirs in common.items():
         if make.ignored(name):
             continue
-        tables = _tables(recipes.get(theirs), r.arrays.get(name), c.arrays.get(theirs))
+        recipe = recipes.get(theirs)
+        tables = _tables(recipe, r.arrays.get(name), c.arrays.get(theirs))
         decided, finding = _one(make, name, ours[name], others[theirs], tables)
+        if finding is None and (recipe is None or recipe.plain):
+            finding = _rows(make, name, ours[name], others[theirs])
+            decided |= finding is not None
         outcome.compared += decided
         passed += [] if decided else [name]
         if finding is not None:
@@ -192,6 +198,14 @@ def _structure(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any
             said = ["independent" if abs(z) <= DEVIATIONS else f"{z:.0f} standard errors from that" for z in rows]
             return _finding(make, name, "rows", said[0], said[1], None)
     return None
+
+
+def _rows(make: Maker, name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Finding | None:
+    """Rows that no seed changes, such as that of a padding token, where both sides draw the rest."""
+    held = [str(side.get("held", "")) for side in (a, b)]
+    if a["steady"] or b["steady"] or a["shape"] != b["shape"] or held[0] == held[1]:
+        return None
+    return _finding(make, name, "set of rows that no seed changes", held[0] or "none", held[1] or "none", None)
 
 
 def _table(

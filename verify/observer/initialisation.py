@@ -18,6 +18,7 @@ LARGEST, RANK, TRIMMED = 64, 40, 2
 
 SAMPLED, ROWS = 65_536, 128
 """Values among which repeated ones are sought, and rows whose correlation is measured: at most so many."""
+SHORTEST, MOST_NAMED = 8, 5
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -30,9 +31,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """
     builder.release()
     model = _fresh(builder, args["values"], args["seed"])
-    other = _fresh(builder, args["values"], args["seed"] + 1).named_parameters()
-    again = {name: (digest(p), largest(p.detach())) for name, p in other}
-    del other
+    first = dict(model.named_parameters())
+    again, held = {}, {}
+    for name, parameter in _fresh(builder, args["values"], args["seed"] + 1).named_parameters():
+        again[name] = (digest(parameter), largest(parameter.detach()))
+        held[name] = _held(first[name].detach(), parameter.detach()) if name in first else ""
     root = builder.settings["path"]
     modules = dict(model.named_modules(remove_duplicate=False))
 
@@ -47,6 +50,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
             "dtype": dtype_name(p),
             "filled": filled(name),
             **described(p.detach(), *again.get(name, (None,))),
+            "held": held.get(name, ""),
         }
         for name, p in model.named_parameters()
     ]
@@ -57,6 +61,21 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "modules": [{"path": p, "location": locate.of_class(m, root)} for p, m in model.named_modules()],
         "location": locate.of_class(model, root),
     }
+
+
+def _held(one: torch.Tensor, other: torch.Tensor) -> str:
+    """Which rows of a drawn parameter no seed changes, and a digest of them; empty where all or none are so.
+
+    A row of SHORTEST values or more: fewer may be drawn alike by chance in a narrow type.
+    """
+    if one.ndim < 2 or one.shape != other.shape or one.is_meta or one[:1].numel() < SHORTEST:
+        return ""
+    rows = (one == other).flatten(1).all(1)
+    if not rows.any() or rows.all():
+        return ""
+    places = rows.nonzero().flatten().tolist()
+    told = ", ".join(map(str, places[:MOST_NAMED])) + (", …" if len(places) > MOST_NAMED else "")
+    return f"{len(places)} ({told}) with the digest {digest(one[rows])[:8]}"
 
 
 def _fresh(builder: Builder, values: dict[str, Any], seed: int) -> nn.Module:
