@@ -536,3 +536,17 @@ def test_a_mask_hides_neither_itself_nor_what_it_masks(localise, right, wrong, m
     candidate = "\n".join(lines).replace('float("-inf")', mask)
     found = localise(source(reference), source(candidate))
     assert found.candidate.name == "Model.forward"
+
+
+@pytest.mark.parametrize("line", ["torch.tanh(x) + AMOUNT", "torch.sin(x) * AMOUNT"])
+def test_of_a_loop_that_goes_wrong_from_one_call_on_that_call_is_named(localise, line):
+    body = """
+    def forward(self, x):
+        for step in range(60):
+            x = LINE
+        return self.second(self.first(x))
+    """.replace("LINE", line)
+    found = localise(
+        source(body.replace("AMOUNT", "1.1")), source(body.replace("AMOUNT", "(1.3 if step > 17 else 1.1)  # here"))
+    )
+    assert (found.call, found.calls, found.confidence) == (18, 60, "aligned")

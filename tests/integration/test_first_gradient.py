@@ -100,6 +100,33 @@ def test_a_wrong_backward_written_by_hand_is_named(graded):
     assert found.candidate.name == "Halved.backward"
 
 
+SWISH = HEAD.replace(
+    "class Model",
+    """class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        s = x.sigmoid()
+        return grad * (s + x * s * (1 - s) * FACTOR)
+
+
+class Model""",
+)
+
+
+@pytest.mark.parametrize("reference", ["h = F.silu(h)", "h = Swish.apply(h)", "h = h * h.sigmoid()"])
+def test_a_function_of_several_steps_is_one_whose_forward_cuts_nothing(graded, reference):
+    right, wrong = (SWISH.replace("FACTOR", factor) for factor in ("1", "1.1"))
+    candidate = wrong.replace("BODY", "h = Swish.apply(h)")
+    found = graded(right.replace("BODY", reference), candidate).first_divergence
+    assert (found.kind, found.candidate.name) == ("first-backward", "Swish.backward")
+
+
 def test_the_same_numbers_made_in_several_places_are_one_value(graded):
     """Twice computed and copied: each gradient is a part of the one on the other side, and none of them is at fault."""
     body = "h = torch.tanh(self.first(x)) + torch.tanh(self.first(x).clone()); h = h.detach()"

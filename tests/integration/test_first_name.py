@@ -220,3 +220,65 @@ def test_arguments_of_a_call_by_the_names_of_others_are_named_there(localise, na
     )
     candidate = candidate.replace("self.turned(x, a, b) +", f"self.turned({names})  # here\n        +")
     assert localise(source(reference), source(candidate)).kind == "first-operand"
+
+
+WAYS = """
+def forward(self, x):
+    y = self.first(x)
+    if y.abs().mean() > 1e-9:
+        y = torch.tanh(y) * 3
+    else:
+        y = torch.sin(y)
+    return self.second(y)
+"""
+NUMBER = WAYS.replace("if y.abs().mean() >", "size = y.abs().mean().item()\n    if size >")
+HALVED = """
+def forward(self, x):
+    y = self.first(x)
+    while y.abs().max() > 0.4:
+        y = y * 0.5
+    return self.second(y)
+"""
+
+
+@pytest.mark.parametrize("mistake", ["torch.sin(y) * 3", "torch.tanh(y) * 4"])
+@pytest.mark.parametrize("body", [WAYS, NUMBER], ids=["flag", "number"])
+def test_a_fault_in_a_way_that_both_sides_take_is_no_other_way(localise, body, mistake):
+    candidate = body.replace("torch.tanh(y) * 3", f"{mistake}  # here")
+    assert localise(source(body), source(candidate)).kind == "first-differs"
+
+
+def test_the_same_choice_told_the_other_way_round_is_no_other_way(localise):
+    candidate = (
+        WAYS.replace("> 1e-9", "<= 1e-9").replace("torch.tanh(y) * 3", "HELD").replace("sin(y)", "cos(y)  # here")
+    )
+    candidate = candidate.replace("torch.cos(y)", "torch.cos(y) * 3").replace("HELD", "torch.sin(y)")
+    assert localise(source(WAYS), source(candidate)).kind == "first-differs"
+
+
+@pytest.mark.parametrize(
+    ("body", "right", "wrong"),
+    [
+        (WAYS, "1e-9:", "1e9:"),
+        (NUMBER, "1e-9:", "1e9:"),
+        (WAYS.replace("    else:\n        y = torch.sin(y)\n", ""), "1e-9:", "1e9:"),
+        (NUMBER.replace("    else:\n        y = torch.sin(y)\n", ""), "1e-9:", "1e9:"),
+        (HALVED, "0.4:", "0.2:"),
+        (HALVED, "0.4:", "0.8:"),
+    ],
+    ids=["other way", "other way by a number", "no way", "no way by a number", "once more", "once less"],
+)
+def test_another_way_by_a_value_is_named_at_its_test(localise, body, right, wrong):
+    found = localise(source(body), source(body.replace(right, f"{wrong}  # here")))
+    assert (found.kind, found.confidence) == ("first-branch", "aligned")
+
+
+def test_a_conditional_expression_by_a_value_is_named(localise):
+    body = """
+    def forward(self, x):
+        y = self.first(x)
+        y = torch.tanh(y) * 3 if y.sum() > -1e9 else torch.sin(y)
+        return self.second(y)
+    """
+    found = localise(source(body), source(body.replace("-1e9 else torch.sin(y)", "1e9 else torch.sin(y)  # here")))
+    assert (found.kind, found.confidence) == ("first-branch", "aligned")

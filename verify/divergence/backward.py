@@ -54,19 +54,33 @@ class Flow:
     graph: Graph
     gradients: dict[int, Vector]
     required: frozenset[int]
+    sources: Sources
     largest: float = field(init=False)
+    inner: frozenset[int] = field(init=False)
+    """Values made within the `forward` of a custom autograd function, which has no gradients: what it returns alone is a
+    step of its own, and how it hands a gradient on is written in its `backward`."""
 
     def __post_init__(self) -> None:
+        within = (o for o in self.graph.operations if self.function(o) is not None)
+        self.inner = frozenset(n for o in within for n in o.outputs) - self.required
         self.largest = max((float(v[0]) for v in self.gradients.values() if np.isfinite(v[0])), default=0.0)
 
     @classmethod
-    def read(cls, data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Flow:
-        """Raises KeyError, TypeError, ValueError or IndexError for what is no record: a side is not trusted."""
+    def read(cls, data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], sources: Sources) -> Flow:
+        """sources: of the side that sent it. Raises KeyError, TypeError, ValueError or IndexError for what is no record: a side is not trusted."""
         graph = Graph.read(data, arrays)
         table = np.asarray(arrays["gradients"], dtype=np.float64)
         numbers = [int(n) for n in data["graded"]]
         gradients = {n: row for n, row in zip(numbers, table, strict=True) if graph.values[n]}
-        return cls(graph, gradients, frozenset(int(n) for n in data["required"]))
+        return cls(graph, gradients, frozenset(int(n) for n in data["required"]), sources)
+
+    def function(self, operation: Operation) -> Frame | None:
+        """The `backward` of the custom autograd function in whose `forward` an operation was done."""
+        for frame in (f for f in operation.stack if f.own):
+            found = self.sources.backward(frame.file, frame.line)
+            if found is not None:
+                return Frame(frame.file, found[0], found[1], True, -1)
+        return None
 
     def total(self, numbers: Iterable[int]) -> Vector:
         """The prints of the sum of gradients, which is right for entries that are linear; the first is no less than its
@@ -93,7 +107,7 @@ class Twins:
     theirs: tuple[int, ...]
 
 
-def first_gradient(reference: Flow, candidate: Flow, allowed: float, sources: Sources) -> Handed | None:
+def first_gradient(reference: Flow, candidate: Flow, allowed: float) -> Handed | None:
     """The last value of the forward pass whose gradient differs, and what is to blame. None where nothing can be told."""
     cut = _cut_output(reference, candidate)
     if cut is not None:
@@ -110,7 +124,7 @@ def first_gradient(reference: Flow, candidate: Flow, allowed: float, sources: So
         region = _between(candidate, number, states)
         if region is not None:
             other = _between(reference, wrong[number].theirs[0], theirs) or []
-            return _blamed(reference, candidate, wrong[number], (region, other), sources)
+            return _blamed(reference, candidate, wrong[number], (region, other))
     return None
 
 
@@ -134,8 +148,8 @@ def _cut_output(reference: Flow, candidate: Flow) -> Handed | None:
 def _twins(reference: Flow, candidate: Flow, known: Known) -> list[Twins]:
     found: dict[int, tuple[list[int], set[int]]] = {}
     for value in candidate.graph.values:
-        theirs = [t for t in known.twins.get(value.number, ()) if _made(reference.graph, t)]
-        if value.kind != "whole" and known.good(value.number) and theirs and _made(candidate.graph, value.number):
+        theirs = [t for t in known.twins.get(value.number, ()) if _made(reference, t)]
+        if value.kind != "whole" and known.good(value.number) and theirs and _made(candidate, value.number):
             mine, others = found.setdefault(min(theirs), ([], set()))
             mine.append(value.number)
             others.update(theirs)
@@ -165,8 +179,11 @@ def _comes_from(graph: Graph, number: int, earlier: list[int]) -> bool:
     return False
 
 
-def _made(graph: Graph, number: int) -> bool:
+def _made(flow: Flow, number: int) -> bool:
     """Whether a value is no view, part or copy of another: the gradient of those is only part of what it is by."""
+    if number in flow.inner:
+        return False
+    graph = flow.graph
     maker = graph.producer(number)
     return maker is None or maker.short not in VIEWS | PARTS
 
@@ -217,7 +234,6 @@ def _blamed(
     candidate: Flow,
     twins: Twins,
     regions: tuple[list[Operation], list[Operation]],
-    sources: Sources,
 ) -> Handed | None:
     """What of the operations that read a value is at fault, or what made it without a gradient. regions: candidate's and
     reference's operations from the value to the next ones that both sides have."""
@@ -238,7 +254,7 @@ def _blamed(
         uncut = made_theirs
     elif cut is None and uncut is not None:
         counterpart = uncut
-    frame, custom = _line(operation, sources, cut=cut is not None)
+    frame, custom = _line(candidate, operation, cut=cut is not None)
     a, b = candidate.total(twins.mine), reference.total(twins.theirs)
     return Handed(
         kind="cut" if cut else "uncut" if uncut and not custom else "differs",
@@ -265,20 +281,17 @@ def _made_without(flow: Flow, numbers: Iterable[int], other: Flow, twins: Iterab
     return None
 
 
-def _line(operation: Operation, sources: Sources, *, cut: bool) -> tuple[Frame | None, bool]:
+def _line(flow: Flow, operation: Operation, *, cut: bool) -> tuple[Frame | None, bool]:
     """The line to look at, and whether it is that of a `backward` written by hand.
 
     Of what is cut, the innermost `with` or decorator around it that switches gradients off.
     """
-    frame = operation.frame
     for outer in operation.stack if cut and operation.short not in CUTS else ():
-        off = sources.without_gradient(outer.file, outer.line) if outer.own else None
+        off = flow.sources.without_gradient(outer.file, outer.line) if outer.own else None
         if off is not None:
             return Frame(outer.file, off, outer.function, True, -1), False
-    custom = None if cut or frame is None else sources.backward(frame.file, frame.line)
-    if custom is not None and frame is not None:
-        return Frame(frame.file, custom[0], custom[1], True, -1), True
-    return frame, False
+    custom = None if cut else flow.function(operation)
+    return custom or operation.frame, custom is not None
 
 
 def _cuts(flow: Flow, operations: list[Operation]) -> list[Operation]:
@@ -287,6 +300,8 @@ def _cuts(flow: Flow, operations: list[Operation]) -> list[Operation]:
     for operation in operations:
         made = [n for n in operation.outputs if flow.graph.values[n].kind != "whole"]
         given = any(flow.trains(n) for n in operation.inputs)
+        if flow.function(operation) is not None:  # there no gradient is kept, and none is lost
+            continue
         if _cuts_off(flow.graph, operation) or (given and made and not any(flow.trains(n) for n in made)):
             found.append(operation)
     return sorted(found, key=lambda o: (o.short not in CUTS, o.order))

@@ -21,6 +21,7 @@ LONGEST_LINE = 200
 SWITCHES = frozenset({"no_grad", "inference_mode", "set_grad_enabled"})
 """What switches gradients off, in torch."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Choice = ast.If | ast.While | ast.IfExp
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Sources:
     _texts: dict[str, list[str] | None] = field(default_factory=dict)
     _trees: dict[str, ast.Module | None] = field(default_factory=dict)
     _editable: dict[str, Tree | None] = field(default_factory=dict)
+    _backwards: dict[str, list[tuple[Function, Function, str]]] = field(default_factory=dict)
 
     def lines(self, file: str) -> list[str] | None:
         """The file's lines, or None where it is not a readable file inside the folder."""
@@ -103,18 +105,19 @@ class Sources:
                 found = node
         return found
 
-    def branch(self, file: str, line: int) -> ast.If | ast.While | None:
-        """The innermost `if` or `while` in whose body (not test) a line is."""
-        function = self.function(file, line)
-        found: ast.If | ast.While | None = None
-        for node in ast.walk(function) if function is not None else ():
-            if (
-                isinstance(node, ast.If | ast.While)
-                and (node.test.end_lineno or 0) < line <= (node.end_lineno or 0)
-                and (found is None or node.lineno >= found.lineno)
-            ):
-                found = node
-        return found
+    def choice(self, file: str, line: int) -> Choice | None:
+        """The `if`, `while` or conditional expression that decides by what a line reads: in its test, or by a name that
+        the line gives a value and the first test after it reads."""
+        function, statement = self.function(file, line), self.statement(file, line)
+        if function is None or statement is None:
+            return None
+        choices = [n for n in ast.walk(function) if isinstance(n, Choice)]
+        here = [n for n in choices if n.test.lineno <= line <= (n.test.end_lineno or 0)]
+        if here:
+            return max(here, key=lambda n: n.lineno)
+        names = _targets(statement)
+        read = [n for n in choices if n.test.lineno > line and names & {m.id for m in _names(n.test)}]
+        return min(read, key=lambda n: n.lineno, default=None)
 
     def untaken(self, file: str, names: set[str], ran: set[int]) -> int | None:
         """The `if` one of whose ways uses an attribute of one of these names and was not gone, in a function that ran.
@@ -222,13 +225,16 @@ class Sources:
 
     def backward(self, file: str, line: int) -> tuple[int, str] | None:
         """Line and name of the `backward` beside the `forward` of an autograd function that a line is in."""
-        tree = self.tree(file)
-        for node in ast.walk(tree) if tree is not None else ():
-            if isinstance(node, ast.ClassDef):
-                functions = {f.name: f for f in node.body if isinstance(f, ast.FunctionDef)}
-                forward, backward = functions.get("forward"), functions.get("backward")
-                if forward and backward and forward.lineno <= line <= (forward.end_lineno or 0):
-                    return backward.lineno, f"{node.name}.backward"
+        if file not in self._backwards:
+            tree = self.tree(file)
+            self._backwards[file] = [
+                (found["forward"], found["backward"], f"{node.name}.backward")
+                for node in (ast.walk(tree) if tree is not None else ())
+                if isinstance(node, ast.ClassDef) and {"forward", "backward"} <= (found := _static(node)).keys()
+            ]
+        for forward, backward, name in self._backwards[file]:
+            if forward.lineno <= line <= (forward.end_lineno or 0):
+                return backward.lineno, name
         return None
 
     def exchanged(self, outer: Frame, inner: Frame) -> Frame | None:
@@ -283,6 +289,18 @@ def _targets(statement: ast.stmt | None) -> set[str]:
     """The names that an assignment gives a value."""
     targets = statement.targets if isinstance(statement, ast.Assign) else []
     return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+
+
+def _static(node: ast.ClassDef) -> dict[str, Function]:
+    """The static methods of a class."""
+    plain = [f for f in node.body if isinstance(f, Function)]
+    return {
+        f.name: f for f in plain if any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in f.decorator_list)
+    }
+
+
+def _names(expression: ast.expr) -> list[ast.Name]:
+    return [n for n in ast.walk(expression) if isinstance(n, ast.Name)]
 
 
 def _apart(call: ast.Call, arguments: list[ast.arg]) -> list[int]:

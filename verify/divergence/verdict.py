@@ -11,7 +11,7 @@ import numpy as np
 
 from verify.compare import Gap, gap
 from verify.divergence.blame import behind
-from verify.divergence.branches import taken, untaken
+from verify.divergence.branches import turned, untaken
 from verify.divergence.choices import other_choice
 from verify.divergence.constructed import constructed, filled_at
 from verify.divergence.given import joined_otherwise
@@ -69,10 +69,13 @@ def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role, A
     """
     culprit = _judged(found, sources, origins, complete=complete)
     maker, frame = culprit.counterpart, culprit.candidate
-    if culprit.kind != "missing" or maker is None or frame is None:
+    if frame is None or culprit.kind in ("setting", "branch"):
         return culprit
-    turned = untaken(found.match, maker, frame.file, sources["candidate"])
-    return culprit if turned is None else replace(culprit, kind="branch", confidence="aligned", candidate=turned)
+    missing, extra = culprit.kind == "missing", culprit.kind == "extra"
+    way = turned(found.match, culprit.operation, frame, culprit.reference, sources, alone=extra)
+    if way is None and missing and maker is not None:
+        way = untaken(found.match, maker, frame.file, sources["candidate"])
+    return culprit if way is None else replace(culprit, kind="branch", confidence="aligned", candidate=way)
 
 
 def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role, Any], *, complete: bool) -> Culprit:
@@ -104,16 +107,15 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
         made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
         if made is not None:
             kind, (setting, frame) = "setting", made
+    earlier = _earlier_call(match, operation, frame)
+    if earlier is not None:
+        return _plainly(match, "differs" if earlier[1] is not None else kind, *earlier, frame)
     sure = complete and place.sure and not match.cut and kind != "setting"  # where a number was made is an inference
     if kind == "differs" and compared is not None and compared.short == operation.short:
         sure = sure and compared.scalars == operation.scalars  # else the number came from somewhere
     parted = put_in_order(match, operation, compared, sources["candidate"]) if kind == "differs" else None
     if parted is not None:
         kind, frame, sure = "operand", parted, False
-    if kind == "differs" and frame is not None:
-        turned = taken(match, operation, frame, sources["candidate"])
-        if turned is not None:
-            kind, frame = "branch", turned
     return Culprit(
         kind=kind,
         confidence="confirmed" if sure and _first(match, operation) else "aligned",
@@ -192,6 +194,26 @@ def _plainly(
         setting=setting,
         flow=tuple(_flow(match.candidate, mine)),
     )
+
+
+def _earlier_call(match: Match, operation: Operation, frame: Frame | None) -> tuple[Operation, Operation | None] | None:
+    """Of a line that runs again and again, what it first did otherwise, and what the reference did then: where an
+    operation of a later run is blamed whose wrong value comes from there. None where no earlier run is strange."""
+    candidate, reference = match.candidate, match.reference
+    if frame is None or operation.frame != frame or len(candidate.instances(operation)) < 2:
+        return None
+    found = match.candidate_suspects
+    if not found.values.intersection(operation.inputs):
+        return None
+    for one in behind(candidate, found, operation):
+        place = one.frame
+        again = place is not None and (place.file, place.line) == (frame.file, frame.line)
+        earlier = candidate.call_index(one) < candidate.call_index(operation)
+        if again and earlier and one.order in found.fronts:
+            twins = {t for n in one.inputs for t in match.known_candidate.twins.get(n, ())}
+            theirs = sorted({o for t in twins for o in reference.consumers.get(t, ())})
+            return one, next((o for o in map(reference.operations.__getitem__, theirs) if o.short == one.short), None)
+    return None
 
 
 def _exchange(match: Match, trial: Trial, sources: Sources) -> Frame | None:

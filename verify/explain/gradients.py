@@ -29,7 +29,7 @@ def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | 
         return None  # with checkpointing
     explainer.begin(finding, allowed)
     reference, candidate = _flow(explainer, finding, "reference"), _flow(explainer, finding, "candidate")
-    handed = first_gradient(reference, candidate, explainer.allowed, explainer.sources["candidate"])
+    handed = first_gradient(reference, candidate, explainer.allowed)
     if handed is None or handed.candidate is None:
         return None
     told = _told(explainer, finding, handed)
@@ -42,7 +42,8 @@ def _flow(explainer: Explainer, finding: Finding, role: Role) -> Flow:
     words = to_wire(inverse(job.spec.mapping.outputs))
     about: dict[str, Any] = {"field": str(finding.details.get("field", "")), "words": words, "checkpointing": False}
     ask = job.ask("backward", finding.check, finding.case, f"backward-{explainer.number()}", sides=(role,), **about)
-    return Flow.read(*explainer.asked(role, ask, f"{finding.case}: first gradient that differs"))
+    data, arrays = explainer.asked(role, ask, f"{finding.case}: first gradient that differs")
+    return Flow.read(data, arrays, explainer.sources[role])
 
 
 def _told(explainer: Explainer, finding: Finding, handed: Handed) -> Divergence:
