@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
-from second_pass import source
+from second_pass import HEAD, source
 
 KINDS = """
 class Scale(nn.Module):
@@ -198,3 +200,89 @@ def test_another_scale_of_attention_that_is_written_out_is_named_where_it_was_se
     candidate = SCALED.replace("width**-0.5", "width**-0.5  # here")  # of the width, not of a head
     found = localise(source(FUSED, SCALED), source(WRITTEN, candidate))
     assert (found.kind, found.details["setting"]) == ("first-setting", "scaling = 0.25")
+
+
+def test_a_step_more_inside_a_librarys_module_is_named_where_that_was_made(localise):
+    init = """
+    def __init__(self, width):
+        super().__init__()
+        self.first = nn.Conv1d(5, 5, 3, padding=1)
+    """
+    body = "def forward(self, x):\n    return torch.tanh(self.first(x)) * 2\n"
+    candidate = init.replace("padding=1)", 'padding=1, padding_mode="reflect")  # here')
+    found = localise(source(body, textwrap.dedent(init)), source(body, textwrap.dedent(candidate)))
+    assert (found.kind, found.confidence) == ("first-setting", "aligned")
+
+
+STEPS = """
+SHARE = 0.25
+
+
+class Scaled(nn.Module):
+    limit = 3.0
+
+    def __init__(self, width, share=0.5, power=2.5):
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.share, self.power = share, power
+
+    def forward(self, x):
+        return bent(self.linear(x).abs() * self.share, self.power).clamp(max=self.limit)
+
+
+def bent(x, power, offset=0.125):
+    return (x + offset) ** power + SHARE
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.power = 1.5
+        self.inner = Scaled(width, 0.75, self.power)
+
+    def forward(self, x):
+        return self.inner(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("self.power = 1.5", "self.power = 1.7"),
+        ("self.inner = Scaled(width, 0.75, self.power)", "self.inner = Scaled(width, 0.7, self.power)"),
+        ("SHARE = 0.25", "SHARE = 0.3"),
+        ("def bent(x, power, offset=0.125):", "def bent(x, power, offset=0.15):"),
+        ("    limit = 3.0", "    limit = 0.7"),
+    ],
+    ids=["attribute handed on", "by place", "top of the file", "default", "of the class"],
+)
+def test_a_number_is_named_where_it_was_written(localise, right, wrong):
+    start = HEAD.replace("\n\nclass Model(nn.Module):\n", STEPS)
+    found = localise(start, start.replace(right, f"{wrong}  # here"))
+    assert found.kind == "first-setting"
+
+
+def test_of_a_convolution_the_setting_that_others_are_made_of_is_named(localise):
+    text = """
+class Spread(nn.Module):
+    def __init__(self, inputs, size, stride=1, dilation=1):
+        super().__init__()
+        self.stride, self.dilation = stride, dilation
+        self.pad = dilation * (size - 1) // 2
+        self.kernel = nn.Parameter(torch.ones(inputs, inputs, size))
+
+    def forward(self, x):
+        return F.conv1d(x, self.kernel, None, self.stride, self.pad, self.dilation)
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.inner = Spread(5, 3, 1, dilation=2)
+
+    def forward(self, x):
+        return self.inner(x)
+"""
+    start = HEAD.replace("\n\nclass Model(nn.Module):\n", text)
+    found = localise(start, start.replace("1, dilation=2)", "1, dilation=1)  # here"))
+    assert found.kind == "first-setting"

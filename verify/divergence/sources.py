@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,27 +172,67 @@ class Sources:
         found = {k.value.lineno for call in calls for k in call.keywords if k.arg == name and k.value.lineno > line}
         return found.pop() if len(found) == 1 else None
 
-    def source(self, stack: list[Frame], name: str) -> Frame | None:
-        """Where the value that a setting got was written: from the innermost frame outward while it is handed on as is.
+    def source(self, stack: list[Frame], name: str, *, argument: bool = False) -> Frame | None:
+        """Where the value that a setting got was written: from the innermost frame outward while it is handed on as is, by
+        keyword or place, or left at an argument's default; then where a name or attribute got it.
 
-        stack: own frames, innermost first, of the line that set `name`.
+        stack: own frames, innermost first, of the line that set `name`; argument: whether `name` is what its function is
+        given, and not what the line sets.
         """
         for depth, frame in enumerate(stack):
-            expression = self._given(frame, name, innermost=depth == 0)
             function = self.function(frame.file, frame.line)
-            if not isinstance(expression, ast.Name) or function is None:
-                if expression is None and depth > 0:
-                    return stack[depth - 1]
-                line = getattr(expression, "lineno", frame.line)
-                return Frame(frame.file, line, frame.function, True, -1)
-            arguments = {a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)}
-            if expression.id not in arguments:
-                return frame
-            name = expression.id
+            given: ast.expr | None = ast.Name(name) if argument and depth == 0 else None
+            if given is None:
+                called = self.function(stack[depth - 1].file, stack[depth - 1].line) if depth else None
+                given = self._given(frame, name, called, innermost=depth == 0)
+                if given is None and depth > 0:
+                    if self._spreads(frame):  # in some row of a table, or wherever else
+                        return frame
+                    default = _default(called, name) if called is not None else None
+                    return stack[depth - 1] if default is None else self._written(stack[depth - 1], default)
+            if not isinstance(given, ast.Name) or function is None:
+                return self._written(frame, given) if given is not None else frame
+            if given.id not in _arguments(function):
+                return self._written(frame, given)
+            name = given.id
         return stack[-1] if stack else None
 
-    def _given(self, frame: Frame, name: str, *, innermost: bool) -> ast.expr | None:
-        """The expression that a line gives to an attribute or argument."""
+    def _written(self, frame: Frame, expression: ast.expr) -> Frame:
+        """Where a name or an attribute of `self` that a line reads was given a number, in its function, class or file; else
+        where the expression is written."""
+        name_of = frame.function.partition(".<")[0]  # without a comprehension in it
+        here = Frame(frame.file, getattr(expression, "lineno", frame.line), name_of, True, -1)
+        function, tree = self.function(frame.file, frame.line), self.tree(frame.file)
+        if not isinstance(expression, ast.Name | ast.Attribute) or tree is None:
+            return here
+        blocks: list[tuple[list[ast.stmt], str]] = []
+        if function is not None:
+            before = [s for s in ast.walk(function) if isinstance(s, ast.stmt) and s.lineno < here.line]
+            blocks.append((sorted(before, key=lambda s: s.lineno), ast.unparse(expression)))
+        if isinstance(expression, ast.Name):
+            blocks.append((tree.body, expression.id))
+        elif isinstance(expression.value, ast.Name) and expression.value.id == "self":
+            owner = _owner(tree, function) if function is not None else None
+            blocks.append((owner.body if owner is not None else [], expression.attr))
+        for block, name in blocks:
+            for statement in reversed(block):
+                if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Constant):
+                    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                    if name in map(ast.unparse, targets):
+                        top = block is tree.body
+                        return Frame(
+                            frame.file, statement.value.lineno, "<module>" if top else frame.function, True, -1
+                        )
+        return here
+
+    def of_class(self, frame: Frame, name: str) -> Frame | None:
+        """Where the class of a line's function gives an attribute of `self` a number."""
+        expression = ast.Attribute(ast.Name("self"), name)
+        found = self._written(frame, expression)
+        return found if found.line != frame.line else None
+
+    def _given(self, frame: Frame, name: str, called: Function | None, *, innermost: bool) -> ast.expr | None:
+        """The expression that a line gives to an attribute, or to an argument of the function that it calls."""
         statement = self.statement(frame.file, frame.line)
         if statement is None:
             return None
@@ -207,7 +248,59 @@ class Sources:
             for keyword in call.keywords:
                 if keyword.arg == name:
                     return keyword.value
+        words = self._names_of(frame, called)
+        plain = [a for a in _arguments(called) if a not in ("self", "cls")] if called is not None else []
+        for call in calls if name in plain else ():
+            word = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            before = call.args[: plain.index(name) + 1]
+            spread = any(isinstance(a, ast.Starred) for a in before)
+            if word in words and len(before) > plain.index(name) and not spread:
+                return before[-1]
         return None
+
+    def _spreads(self, frame: Frame) -> bool:
+        """Whether a call at a line is given arguments that it does not write out."""
+        statement = self.statement(frame.file, frame.line)
+        calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)] if statement is not None else []
+        stars = (a.value for c in calls for a in c.args if isinstance(a, ast.Starred))
+        rows = any(isinstance(value, ast.Name | ast.Attribute | ast.Subscript) for value in stars)
+        return rows or any(k.arg is None for c in calls for k in c.keywords)
+
+    def _names_of(self, frame: Frame, called: Function | None) -> set[str]:
+        """How a call can name a function: by its own name, or of a constructor by its class."""
+        if called is None:
+            return set()
+        trees = (self.tree(file) for file in {frame.file, *self._trees})
+        owners = (_owner(tree, called) for tree in trees if tree is not None)
+        return {called.name, *(owner.name for owner in owners if owner is not None)}
+
+    def attributes(self, file: str, line: int) -> list[str]:
+        """The attributes of `self` that the statement at a line reads, in the order in which they are written."""
+        statement = self.statement(file, line)
+        found = [n for n in ast.walk(statement) if isinstance(n, ast.Attribute)] if statement is not None else []
+        own = [n for n in found if isinstance(n.value, ast.Name) and n.value.id == "self"]
+        return [n.attr for n in sorted(own, key=lambda n: (n.lineno, n.col_offset))]
+
+    def arguments(self, file: str, line: int) -> list[str]:
+        """The arguments of its function that the statement at a line reads."""
+        function, statement = self.function(file, line), self.statement(file, line)
+        if function is None or statement is None:
+            return []
+        read = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+        return [name for name in _arguments(function) if name in read and name not in ("self", "cls")]
+
+    def writes(self, file: str, line: int, number: float) -> bool:
+        """Whether a number is written at a line."""
+        tree = self.tree(file)
+        found = (n for n in ast.walk(tree) if isinstance(n, ast.Constant)) if tree is not None else ()
+        return any(n.lineno == line and type(n.value) in (int, float) and n.value == number for n in found)
+
+    def mentions(self, stack: list[Frame], name: str, others: Collection[str]) -> bool:
+        """Whether what the innermost line gives to an attribute is made of any of some names, and not one of them as is."""
+        given = self._given(stack[0], name, None, innermost=True) if stack else None
+        return (
+            given is not None and not isinstance(given, ast.Name) and bool({n.id for n in _names(given)} & set(others))
+        )
 
     def without_gradient(self, file: str, line: int) -> int | None:
         """The line of the innermost `with` or decorator around a line that switches gradients off."""
@@ -289,6 +382,25 @@ def _targets(statement: ast.stmt | None) -> set[str]:
     """The names that an assignment gives a value."""
     targets = statement.targets if isinstance(statement, ast.Assign) else []
     return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+
+
+def _arguments(function: Function) -> list[str]:
+    """Names of a function's arguments, those that can be given by place first."""
+    return [a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+
+
+def _default(function: Function, name: str) -> ast.expr | None:
+    """The number that an argument has where none is given."""
+    plain = [*function.args.posonlyargs, *function.args.args]
+    places = zip(reversed(plain), reversed(function.args.defaults), strict=False)
+    keywords = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return next((d for a, d in (*places, *keywords) if a.arg == name and d is not None), None)
+
+
+def _owner(tree: ast.Module, function: Function) -> ast.ClassDef | None:
+    """The class that a function belongs to."""
+    classes = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef))
+    return next((n for n in classes if function in n.body), None)
 
 
 def _static(node: ast.ClassDef) -> dict[str, Function]:

@@ -26,7 +26,7 @@ from verify.divergence.operands import (
 from verify.divergence.others import other_buffer, other_module, other_size, same_given
 from verify.divergence.placing import fed, put_in_order, replaced
 from verify.divergence.search import Round
-from verify.divergence.settings import setting_of
+from verify.divergence.settings import made_at, setting_of
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
 from verify.trace import Role
@@ -107,10 +107,17 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
         made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
         if made is not None:
             kind, (setting, frame) = "setting", made
+    if kind == "extra" and operation.inside:
+        made = _step_of(match, operation, origins["candidate"])
+        if made is not None:
+            kind, (setting, frame) = "setting", made
     earlier = _earlier_call(match, operation, frame)
     if earlier is not None:
         return _plainly(match, "differs" if earlier[1] is not None else kind, *earlier, frame)
-    sure = complete and place.sure and not match.cut and kind != "setting"  # where a number was made is an inference
+    inside = kind == "extra" and operation.inside  # by a setting, or by another module
+    sure = (
+        complete and place.sure and not match.cut and kind != "setting" and not inside
+    )  # where a number was made is an inference
     if kind == "differs" and compared is not None and compared.short == operation.short:
         sure = sure and compared.scalars == operation.scalars  # else the number came from somewhere
     parted = put_in_order(match, operation, compared, sources["candidate"]) if kind == "differs" else None
@@ -194,6 +201,17 @@ def _plainly(
         setting=setting,
         flow=tuple(_flow(match.candidate, mine)),
     )
+
+
+def _step_of(match: Match, operation: Operation, origins: Mapping[str, Any]) -> tuple[str, Frame] | None:
+    """Where the library's module was made that takes a step more, of a module that the reference has too; or that stands
+    in a container, so that no line of the side's own calls it."""
+    path = operation.path
+    others = (match.candidate.operations[o] for o in match.anchors)
+    holder = origins.get(path.partition("#")[0].rpartition(".")[0], {})
+    if any(o.path == path for o in others) or not holder.get("own", True):
+        return made_at(operation, origins)
+    return None
 
 
 def _earlier_call(match: Match, operation: Operation, frame: Frame | None) -> tuple[Operation, Operation | None] | None:
