@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from second_pass import LINEARS, source
+from second_pass import HEAD, LINEARS, source
 
 RESIDUAL = """
 def forward(self, x):
@@ -282,3 +282,75 @@ def test_a_conditional_expression_by_a_value_is_named(localise):
     """
     found = localise(source(body), source(body.replace("-1e9 else torch.sin(y)", "1e9 else torch.sin(y)  # here")))
     assert (found.kind, found.confidence) == ("first-branch", "aligned")
+
+
+LAYERED = """
+class Attend(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.value = nn.Linear(width, width)
+
+    def forward(self, x):
+        return torch.tanh(self.value(x))
+
+
+class Layer(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm, self.attend = nn.LayerNorm(width), Attend(width)
+
+    def forward(self, x):
+        y = self.attend(self.norm(x))
+        return F.relu(x + y)
+
+
+class Stack(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(width) for _ in range(2))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.stack, self.last = Stack(width), nn.Linear(width, width)
+
+    def forward(self, x):
+        x = self.stack(x)
+        return self.last(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("y = self.attend(self.norm(x))", "y = self.attend(x)"), ("return F.relu(x + y)", "return x + y")],
+    ids=["first step", "last step"],
+)
+def test_a_step_left_out_of_a_call_is_named_in_the_function_of_the_references(localise, right, wrong):
+    reference = HEAD.replace("\n\nclass Model(nn.Module):\n", LAYERED)
+    deeper = reference.replace(
+        "        return self.last(x)",
+        "        return self.ended(x)\n\n    def ended(self, x):\n        return self.last(x)",
+    )
+    renamed = deeper.replace("Layer(", "Part(")
+    found = localise(reference, renamed.replace(right, f"{wrong}  # here"))
+    assert (found.kind, found.confidence) == ("first-missing", "aligned")
+
+
+def test_a_step_left_out_on_the_way_out_of_a_call_is_not_confirmed(localise):
+    body = """
+    def forward(self, x):
+        y = self.features(x)
+        return self.second(y.mean(1))
+
+    def features(self, x):
+        y = self.first(x)
+        return torch.tanh(y)
+    """
+    found = localise(source(body), source(body.replace("torch.tanh(y)", "y")), here=False)
+    assert (found.kind, found.confidence) == ("first-missing", "aligned")

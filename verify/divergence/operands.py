@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +30,8 @@ FILLS = frozenset(
         "new_full",
     }
 )
+HALF = 0.5
+"""Share of the parameters that two functions read from which on one may be the other."""
 SAME = 1e-12
 """Relative difference of the prints of one side's value before and after steps that do nothing."""
 
@@ -54,9 +56,62 @@ def operand(
     that the reference has more in common with: the one before it, or the one that reads it.
     """
     kind, frame, theirs = _operand(match, operation, counterpart, feed, sources)
+    if kind == "missing" and frame is not None and counterpart is not None:
+        frame = _lifted(match, operation, counterpart, feed, sources) or frame
     handed = _handed(match, operation, feed, frame, sources) if kind == "operand" else None
     handed = handed or _moved(match, operation, feed, kind, frame, sources)
     return Read(kind, handed or frame, theirs, handed is not None)
+
+
+def _lifted(
+    match: Match, operation: Operation, counterpart: Operation, feed: tuple[int, int, int], sources: Sources
+) -> Frame | None:
+    """Where a step is missing that the reference does in a function that the candidate has too: in the call of it that
+    reads the value, or at the end of the one that made it. None where neither is known."""
+    maker = match.reference.producer(match.reference.behind(feed[2]))
+    before = match.candidate.producer(match.candidate.behind(feed[1]))
+    makers = _shared(match, maker) if maker is not None else []
+    function = corresponding(match, makers[0]) if makers else None
+    if maker is None or function is None or missing_call(match, maker) is not None:
+        return None
+    here = [f for f in own(operation) if (f.file, f.function) == function]
+    there = [f for f in own(before) if (f.file, f.function) == function] if before is not None else []
+    previous = [p for p in (match.reference.producer(match.reference.behind(n)) for n in maker.inputs) if p is not None]
+    reads, made = _within(counterpart, maker), any(_within(one, maker) for one in previous)
+    if here and reads and not (made and there):  # else one call of the function made it and reads it
+        return here[0]
+    if there and made and not reads:
+        line = sources.after(there[0].file, there[0].line)
+        return there[0] if line is None else Frame(there[0].file, line, there[0].function, True, -1)
+    return None
+
+
+def corresponding(match: Match, frame: Frame) -> tuple[str, str] | None:
+    """File and name of the candidate's function that does what a function of the reference does: the one of its name, or
+    that in which most of the same parameters are read. Of several, such as a loop's and its body's, the one as deep."""
+    mine, theirs = _functions(match.candidate, match.anchors), _functions(match.reference, match.anchors.values())
+    same = [f for f in mine if f[1] == frame.function and f[1] not in ("forward", "__call__")]
+    read = theirs.get((frame.file, frame.function), frozenset())
+    if len(same) == 1 or not read:
+        return same[0] if len(same) == 1 else None
+    alike = {f: len(r & read) / len(r | read) for f, r in mine.items()}
+    most = max(alike.values(), default=0.0)
+    if most <= HALF:
+        return None
+    equals = [f for f, share in alike.items() if share == most]
+    others = [f for f, r in theirs.items() if r == read]
+    return equals[min(others.index((frame.file, frame.function)), len(equals) - 1)]
+
+
+def _functions(graph: Graph, orders: Iterable[int]) -> dict[tuple[str, str], frozenset[int]]:
+    """By file and name of each function, which of some operations it led to, by their place among them. Inner ones first."""
+    found: dict[tuple[str, str], set[int]] = {}
+    depth: dict[tuple[str, str], int] = {}
+    for place, order in enumerate(orders):
+        for level, frame in enumerate(own(graph.operations[order])):
+            found.setdefault((frame.file, frame.function), set()).add(place)
+            depth[frame.file, frame.function] = max(depth.get((frame.file, frame.function), 0), level)
+    return {key: frozenset(found[key]) for key in sorted(found, key=lambda k: depth[k])}
 
 
 def _moved(
@@ -221,6 +276,15 @@ def _in_call(stack: list[Frame], call: list[Frame]) -> bool:
     """Whether a stack goes through the very call of a function that the innermost frame of another belongs to."""
     level = len(stack) - len(call)
     return level >= 0 and stack[level + 1 :] == call[1:] and stack[level].function == call[0].function
+
+
+def one_call(operation: Operation, maker: Operation | None) -> bool:
+    """Whether an operation and what made the value that it reads are in one call of a function: nothing between them can
+    be missing elsewhere."""
+    reader, made = own(operation), own(maker) if maker is not None else []
+    if len(reader) < 2:
+        return len(made) < 2
+    return len(made) == len(reader) and made[1:] == reader[1:] and made[0].function == reader[0].function
 
 
 def beside(reader: list[Frame], maker: list[Frame]) -> tuple[Frame, Frame] | None:

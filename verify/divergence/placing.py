@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,17 @@ from verify.divergence.blame import Blame, Blamed, behind, same, steps
 from verify.divergence.given import joined_otherwise, turned, unlike
 from verify.divergence.graph import JOINS, PARTS, VIEWS, Frame, Operation, Value
 from verify.divergence.names import grouped, handed_on
-from verify.divergence.operands import Kind, beside, inner_levels, operand, other_operand, other_parameter, own, views
+from verify.divergence.operands import (
+    Kind,
+    beside,
+    inner_levels,
+    one_call,
+    operand,
+    other_operand,
+    other_parameter,
+    own,
+    views,
+)
 from verify.divergence.search import Round
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match, Trial
@@ -82,6 +93,7 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
             sure = (
                 sure and not moved.named and frame == operation.frame and all(_at(frame, step) for step in on_the_way)
             )
+            sure = sure and (moved.kind != "missing" or _one_call(match, operation, match.candidate.data(operation)))
             return Place(moved.kind, operation, frame, moved.reference, None, sure)
     if blamed.how == "differs":
         step = turned(match, operation, counterpart, found.mine, found.theirs, same)
@@ -177,12 +189,18 @@ def fed(match: Match, trial: Trial, sources: Sources) -> Place:
         return Place("operand", read, frame, joins[1].frame, joins[1], False)
     found = operand(match, operation, counterpart, trial.feeds[0], sources)
     frame = found.candidate
+    alone = found.kind != "missing" or _one_call(match, operation, trial.feeds[0][1:2])
     on_the_way = views(match.candidate, trial.feeds[0][1])
     sure = all(_at(frame, step) for step in (operation, *on_the_way))
     sure = (
-        sure and not found.named and frame == operation.frame
+        sure and alone and not found.named and frame == operation.frame
     )  # a line that called it may have called other lines too
     return Place(found.kind, operation, frame, found.reference, None, sure)
+
+
+def _one_call(match: Match, operation: Operation, numbers: Sequence[int]) -> bool:
+    """Whether what made some values is in the same call of a function as what reads them."""
+    return all(one_call(operation, match.candidate.producer(match.candidate.behind(n))) for n in numbers)
 
 
 def _at(frame: Frame | None, operation: Operation) -> bool:
