@@ -343,14 +343,30 @@ def test_a_step_left_out_of_a_call_is_named_in_the_function_of_the_references(lo
 
 
 def test_a_step_left_out_on_the_way_out_of_a_call_is_not_confirmed(localise):
+    init = LINEARS.replace("nn.Linear(width, width)\n", "nn.LayerNorm(5)\n")
     body = """
     def forward(self, x):
         y = self.features(x)
-        return self.second(y.mean(1))
+        y = y.flatten(2).mean(dim=2)
+        return self.second(y)
 
     def features(self, x):
         y = self.first(x)
-        return torch.tanh(y)
+        y = torch.sin(y) + y
+        return F.group_norm(y, 5)
     """
-    found = localise(source(body), source(body.replace("torch.tanh(y)", "y")), here=False)
+    candidate = body.replace("F.group_norm(y, 5)", "y")
+    found = localise(source(body, init), source(candidate, init), here=False)
     assert (found.kind, found.confidence) == ("first-missing", "aligned")
+
+
+def test_summands_in_another_order_are_told_apart_by_their_values(localise):
+    reference = """
+    def forward(self, x):
+        y = torch.tanh(self.first(x))
+        y = torch.sin(x) + y * 0.5
+        return self.second(y)
+    """
+    candidate = reference.replace("torch.sin(x) + y * 0.5", "y + torch.sin(x)  # here")
+    found = localise(source(reference), source(candidate))
+    assert found.kind == "first-missing"

@@ -19,7 +19,7 @@ from verify.divergence.alignment import HUGE, Level
 from verify.divergence.graph import PARTS, TURNS, VIEWS, Graph, Operation
 from verify.divergence.repair import Repair, Workshop
 from verify.divergence.suspects import Suspects
-from verify.divergence.trials import Match, layouts
+from verify.divergence.trials import Match, layouts, paired
 
 Array = NDArray[Any]
 MOST_STEPS = 60
@@ -140,7 +140,7 @@ class Blame:
         if len(maker.inputs) != len(operation.inputs):
             return None
         wrong: list[tuple[int, Array | None, int | None]] = []
-        for mine, theirs in zip(operation.inputs, maker.inputs, strict=True):
+        for mine, theirs in paired(self.match, operation.inputs, maker.inputs, operation.short):
             if mine in private:
                 expected = self._shaped(theirs, mine)
                 actual = self.mine.get(mine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ from verify.divergence.blame import behind
 from verify.divergence.graph import VIEWS, Frame, Graph, Operation
 from verify.divergence.names import called_in_turn, handed_in, handed_on, named_at
 from verify.divergence.sources import Sources
-from verify.divergence.trials import Match
+from verify.divergence.trials import Match, paired
 
 Kind = Literal["differs", "setting", "missing", "extra", "operand", "branch"]
 FILLS = frozenset(
@@ -89,7 +89,7 @@ def _lifted(
 def corresponding(match: Match, frame: Frame) -> tuple[str, str] | None:
     """File and name of the candidate's function that does what a function of the reference does: the one of its name, or
     that in which most of the same parameters are read. Of several, such as a loop's and its body's, the one as deep."""
-    mine, theirs = _functions(match.candidate, match.anchors), _functions(match.reference, match.anchors.values())
+    mine, theirs = _functions(match.candidate), _functions(match.reference)
     same = [f for f in mine if f[1] == frame.function and f[1] not in ("forward", "__call__")]
     read = theirs.get((frame.file, frame.function), frozenset())
     if len(same) == 1 or not read:
@@ -103,14 +103,15 @@ def corresponding(match: Match, frame: Frame) -> tuple[str, str] | None:
     return equals[min(others.index((frame.file, frame.function)), len(equals) - 1)]
 
 
-def _functions(graph: Graph, orders: Iterable[int]) -> dict[tuple[str, str], frozenset[int]]:
-    """By file and name of each function, which of some operations it led to, by their place among them. Inner ones first."""
-    found: dict[tuple[str, str], set[int]] = {}
+def _functions(graph: Graph) -> dict[tuple[str, str], frozenset[str]]:
+    """By file and name of each function, the parameters that it, or what it calls, reads. Inner ones first."""
+    found: dict[tuple[str, str], set[str]] = {}
     depth: dict[tuple[str, str], int] = {}
-    for place, order in enumerate(orders):
-        for level, frame in enumerate(own(graph.operations[order])):
-            found.setdefault((frame.file, frame.function), set()).add(place)
-            depth[frame.file, frame.function] = max(depth.get((frame.file, frame.function), 0), level)
+    for (roots, _), orders in graph.anchors.items():
+        for level, frame in ((n, f) for o in orders for n, f in enumerate(own(graph.operations[o]))):
+            key = frame.file, frame.function
+            found.setdefault(key, set()).update(roots)
+            depth[key] = max(depth.get(key, 0), level)
     return {key: frozenset(found[key]) for key in sorted(found, key=lambda k: depth[k])}
 
 
@@ -217,10 +218,14 @@ def _operand(
 def other_operand(match: Match, operation: Operation, counterpart: Operation, sources: Sources) -> Read | None:
     """Whether the counterpart reads a value that this operation was not given."""
     candidate, reference = match.candidate, match.reference
+    pairs = paired(match, operation.inputs, counterpart.inputs, operation.short)
     if operation.short != counterpart.short or len(operation.inputs) != len(counterpart.inputs):
-        return None
+        given, wanted = candidate.data(operation), reference.data(counterpart)
+        if match.anchors.get(operation.order) != counterpart.order or not len(given) == len(wanted) == 1:
+            return None
+        pairs = [(given[0], wanted[0])]  # one step of the same parameters, done by another operation
     moved = []
-    for mine, theirs in zip(operation.inputs, counterpart.inputs, strict=True):
+    for mine, theirs in pairs:
         alike = candidate.values[mine].count == reference.values[theirs].count
         known = {n for n in (mine, candidate.behind(mine)) if match.known_candidate.good(n)}
         twins = {reference.behind(t) for n in known for t in match.known_candidate.twins.get(n, ())}
@@ -228,7 +233,7 @@ def other_operand(match: Match, operation: Operation, counterpart: Operation, so
     if not any(moved):
         return None
     place = moved.index(True)
-    feed = (operation.order, operation.inputs[place], counterpart.inputs[place])
+    feed = (operation.order, *pairs[place])
     return operand(match, operation, counterpart, feed, sources)
 
 
@@ -276,6 +281,13 @@ def _in_call(stack: list[Frame], call: list[Frame]) -> bool:
     """Whether a stack goes through the very call of a function that the innermost frame of another belongs to."""
     level = len(stack) - len(call)
     return level >= 0 and stack[level + 1 :] == call[1:] and stack[level].function == call[0].function
+
+
+def missing_lines(match: Match, maker: Operation) -> set[tuple[str, int]]:
+    """The lines, in the function that they share, by which a missing operation and all that is missing before it came."""
+    level = len(_shared(match, maker))
+    stacks = (own(o) for o in behind(match.reference, match.reference_suspects, maker))
+    return {(s[-level].file, s[-level].line) for s in stacks if len(s) >= level > 0}
 
 
 def one_call(operation: Operation, maker: Operation | None) -> bool:

@@ -17,6 +17,7 @@ from verify.divergence.operands import (
     Kind,
     beside,
     inner_levels,
+    missing_lines,
     one_call,
     operand,
     other_operand,
@@ -93,7 +94,9 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
             sure = (
                 sure and not moved.named and frame == operation.frame and all(_at(frame, step) for step in on_the_way)
             )
-            sure = sure and (moved.kind != "missing" or _one_call(match, operation, match.candidate.data(operation)))
+            sure = sure and (
+                moved.kind != "missing" or _one_call(match, operation, match.candidate.data(operation), None)
+            )
             return Place(moved.kind, operation, frame, moved.reference, None, sure)
     if blamed.how == "differs":
         step = turned(match, operation, counterpart, found.mine, found.theirs, same)
@@ -189,7 +192,8 @@ def fed(match: Match, trial: Trial, sources: Sources) -> Place:
         return Place("operand", read, frame, joins[1].frame, joins[1], False)
     found = operand(match, operation, counterpart, trial.feeds[0], sources)
     frame = found.candidate
-    alone = found.kind != "missing" or _one_call(match, operation, trial.feeds[0][1:2])
+    wanted = match.reference.producer(match.reference.behind(trial.feeds[0][2]))
+    alone = found.kind != "missing" or _one_call(match, operation, trial.feeds[0][1:2], wanted)
     on_the_way = views(match.candidate, trial.feeds[0][1])
     sure = all(_at(frame, step) for step in (operation, *on_the_way))
     sure = (
@@ -198,9 +202,11 @@ def fed(match: Match, trial: Trial, sources: Sources) -> Place:
     return Place(found.kind, operation, frame, found.reference, None, sure)
 
 
-def _one_call(match: Match, operation: Operation, numbers: Sequence[int]) -> bool:
-    """Whether what made some values is in the same call of a function as what reads them."""
-    return all(one_call(operation, match.candidate.producer(match.candidate.behind(n))) for n in numbers)
+def _one_call(match: Match, operation: Operation, numbers: Sequence[int], maker: Operation | None) -> bool:
+    """Whether what made some values is in the same call of a function as what reads them, and what is missing between them
+    is one line of the reference's."""
+    made = all(one_call(operation, match.candidate.producer(match.candidate.behind(n))) for n in numbers)
+    return made and (maker is None or len(missing_lines(match, maker)) == 1)
 
 
 def _at(frame: Frame | None, operation: Operation) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ HORIZON = 48
 MOST_TRIALS = 160
 MOST_SWAPS = 6
 FEWEST_SWAPPED = 8
+COMMUTE = frozenset({"add", "mul", "maximum", "minimum"})
+"""Operations that do not tell one of two operands from the other."""
 ALIKE = 0.5
 """Least share of common origins of values that may stand for each other."""
 Array = NDArray[np.float64]
@@ -83,6 +85,26 @@ class Match:
         """Share of agreed values that two suspect operations come from, 0 to 1."""
         a, b = self.support.get(mine, frozenset()), self.reference_support.get(theirs, frozenset())
         return len(a & b) / len(a | b) if a or b else 0.0
+
+
+def paired(match: Match, mine: Sequence[int], theirs: Sequence[int], short: str) -> list[tuple[int, int]]:
+    """What two operations of a kind are given, one by one. Of two summands or factors the values that both sides have
+    belong together, in whatever order they are written."""
+
+    def same(a: int, b: int) -> bool:
+        known = {n for n in (a, match.candidate.behind(a)) if match.known_candidate.good(n)}
+        return match.reference.behind(b) in {
+            match.reference.behind(t) for n in known for t in match.known_candidate.twins.get(n, ())
+        }
+
+    straight, crossed = list(zip(mine, theirs, strict=False)), list(zip(mine, reversed(theirs), strict=False))
+    if (
+        short in COMMUTE
+        and len(mine) == len(theirs) == 2
+        and sum(same(*p) for p in crossed) > sum(same(*p) for p in straight)
+    ):
+        return crossed
+    return straight
 
 
 def trials(match: Match) -> list[Trial]:
@@ -163,7 +185,7 @@ def _counterparts(match: Match, operation: Operation, number: int) -> Iterator[t
         if pair is not None:
             mine, theirs = candidate.data(reader), reference.data(reference.operations[pair])
             if len(mine) == len(theirs):
-                for a, b in zip(mine, theirs, strict=True):
+                for a, b in paired(match, mine, theirs, reader.short):
                     if candidate.behind(a) == candidate.behind(number) and reference.values[b].count == value.count:
                         yield reference.behind(b), 7.0
     for order in match.reference_suspects.operations:
@@ -260,7 +282,7 @@ def _feeds(match: Match, operation: Operation, theirs: Operation) -> Iterator[Tr
     mine, other = candidate.data(operation), reference.data(theirs)
     if len(mine) != len(other):
         return
-    for a, b in zip(mine, other, strict=True):
+    for a, b in paired(match, mine, other, operation.short):
         if a in match.candidate_suspects.values or candidate.values[a].count != reference.values[b].count:
             continue
         wanted = reference.behind(b)
