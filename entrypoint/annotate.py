@@ -94,11 +94,13 @@ def _add(
         spots[key].more += 1
         return
     others = {"candidate": ("reference", finding.reference), "reference": ("candidate", finding.candidate)}
-    look = _where(settings, outcome.report, *others[role])
+    there = _where(settings, outcome.report, *others[role])
+    looks = [word("compare", settings.language, at=there)] if there else []
+    looks += [_sentences(settings, finding.hint, finding.hint_zh)] if finding.hint else []
     spots[key] = _Spot(
         "notice" if finding.verdict in ("note", "equal", "skipped") else bad,
         f"{finding.check}: {finding.subject}",
-        _message(settings, finding, word("compare", settings.language, at=look) if look else ""),
+        _message(settings, finding, "; ".join(looks)),
         at,
     )
 

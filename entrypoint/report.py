@@ -50,6 +50,8 @@ class Finding(_Read):
     allowed: Number = None
     reference: Location | None = None
     candidate: Location | None = None
+    hint: Short = ""
+    hint_zh: Short = ""
 
 
 class Group(_Read):

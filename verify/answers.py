@@ -160,6 +160,7 @@ class Call(Form):
 
 class Modules(Form):
     calls: list[Call]
+    ran: list[bool]
 
     @model_validator(mode="after")
     def _in_order(self) -> Modules:

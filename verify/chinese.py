@@ -309,6 +309,9 @@ FORMS = {
     ),
     # first divergence
     "the {role} did not finish the second pass: {fault}": "{role}未完成第二遍运行：{fault}",
+    "inferred: in {case} the same module differs first, and this line runs here too": (
+        "推断：在 {case} 中首先不同的是同一模块，且此行在此处也运行过"
+    ),
     "{module} runs compiled code: the line is that of its call": "{module} 运行的是编译后的代码：行号为其调用处",
     "reference: {reference} | candidate: {candidate}": "参考实现：{reference} | 候选实现：{candidate}",
     "{case}: first difference": "{case}：定位首个分歧",

@@ -125,6 +125,12 @@ class Finding(Value):
     allowed: float | str | None = None
     reference: Location | None = None
     candidate: Location | None = None
+    confidence: Literal["confirmed", "aligned", "inferred", "module"] | None = Field(
+        default=None,
+        description="How sure the place is, where it was sought: as in a divergence. inferred: it was found in another "
+        "case, and this one looks the same from outside.",
+    )
+    hint: str = Field(default="", description="What the place rests on, where it was inferred.")
     excerpts: dict[str, list[Line]] = Field(
         default_factory=dict, description="By side: the source around its place. Of the first findings alone."
     )
@@ -133,6 +139,11 @@ class Finding(Value):
     @property
     def message_zh(self) -> str:
         return say(self.kind, self.details, "zh")
+
+    @computed_field(description="The hint in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def hint_zh(self) -> str:
+        return chinese(self.hint)
 
 
 class Group(Value):

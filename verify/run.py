@@ -14,7 +14,7 @@ from verify.checks import available, signature, training
 from verify.checks.base import Job, Maker, Outcome
 from verify.divergence.search import Unanswered
 from verify.divergence.sources import Sources
-from verify.explain import OF_VALUES, Explainer
+from verify.explain import OF_VALUES, Explainer, Known
 from verify.explain import gradients as of_gradients
 from verify.explain import precision as of_precision
 from verify.explain import roundtrip as of_roundtrip
@@ -31,11 +31,15 @@ from verify.trace import BOTH, Ask, Role, Trace
 MOST_EXPLAINED = 3
 """Cases for which the first diverging module or operation is sought."""
 
+LONGEST_INFERRING = 60.0
+"""Seconds that further cases may take, each of which costs a pass."""
 MOST_EXCERPTS = 50
 """Findings whose source is told."""
 
 EXPLAINED = (of_training, of_gradients, of_precision)
 """What explains findings that are not about values of outputs, where those agree."""
+UNREPEATED = frozenset({"first-random", "first-stateful", "first-stateful-trained"})
+"""Kinds of places that say nothing of another case."""
 FAULTS = frozenset({"fault-one", "fault-both", "fault-alike", "fault-run", "unfit"})
 EACH_ITS_OWN = frozenset({"timeout", "signal", "exit", "memory", "disk"})
 """Faults of the process, which can say the same of two mistakes."""
@@ -414,7 +418,8 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     """The second pass, only where something differs: which operation, module or step is the first, and its place on the
     findings.
 
-    A place belongs to its case. The findings of further cases get none: nobody has looked there.
+    A place belongs to its case. Those of further cases are inferred from those, where all that a pass of module calls
+    shows is alike.
     """
     cases: dict[tuple[str, str], list[Finding]] = {}
     for finding in tally.findings:
@@ -430,7 +435,7 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
     found.sort(key=lambda findings: _by_shape(findings[0]))
     groups = [findings for findings in found if findings[0].check == of_roundtrip.CHECK]
     found = [findings for findings in found if findings[0].check != of_roundtrip.CHECK]
-    explainer = Explainer(job=job, sides=sides, scratch=scratch, progress=progress)
+    explainer, known = Explainer(job=job, sides=sides, scratch=scratch, progress=progress), list[Known]()
     for findings in (*found[:MOST_EXPLAINED], *groups):
         try:
             explained = _explained(explainer, findings, _allowed(findings[0], tally))
@@ -443,11 +448,40 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
             tally.skipped.append(Skipped(check=first.check, variant=first.variant, case=first.case, reason=reason))
         if explained is not None:
             tally.divergences.append(explained)
+            if _of_outputs(findings[0]) and explained.kind not in UNREPEATED:
+                known.append({"": explained, **explainer.places})
             for finding in findings:
                 if (place := _place_of(finding, findings[0], explained, explainer.places)) is not None:
-                    index = tally.findings.index(finding)
-                    where = {"reference": place.reference, "candidate": place.candidate}
-                    tally.findings[index] = finding.model_copy(update=where)
+                    _put_place(finding, place, tally)
+    deadline = time.monotonic() + LONGEST_INFERRING
+    for findings in found[MOST_EXPLAINED:]:
+        if _of_outputs(findings[0]) and time.monotonic() < deadline:
+            _infer(explainer, findings, known, tally)
+
+
+def _infer(explainer: Explainer, findings: list[Finding], known: list[Known], tally: _Tally) -> None:
+    """Places for the findings of a case that is not searched: of another case, or else of the module alone."""
+    try:
+        inferred = explainer.infer(findings[0], known, _allowed(findings[0], tally))
+    except Exception:  # the findings stand without a place
+        return
+    if inferred is None:
+        return
+    module, places = inferred
+    for finding in findings:
+        place = None if _by_shape(finding) else places.get(finding.subject, places.get(""))
+        if place is not None:
+            hint = f"inferred: in {place.case} the same module differs first, and this line runs here too"
+            _put_place(finding, place, tally, confidence="inferred", hint=hint)
+        elif _by_shape(finding) == _by_shape(findings[0]):
+            _put_place(finding, module, tally)
+
+
+def _put_place(finding: Finding, place: Divergence, tally: _Tally, **more: str) -> None:
+    """Notes where a finding comes from, and how sure that is."""
+    index = tally.findings.index(finding)
+    where = {"reference": place.reference, "candidate": place.candidate, "confidence": place.confidence, **more}
+    tally.findings[index] = finding.model_copy(update=where)
 
 
 def _explained(explainer: Explainer, findings: list[Finding], allowed: float | None) -> Divergence | None:

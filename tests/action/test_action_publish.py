@@ -60,6 +60,14 @@ def test_a_failure_that_does_not_fail_the_job_is_a_warning(settings, outcome, ca
     assert lines(capsys)[0][0] == "warning"
 
 
+def test_what_an_inferred_place_rests_on_is_annotated(settings, outcome, capsys):
+    inferred = finding(hint="inferred: the same module", hint_zh="推断：同一模块")
+    annotate.publish(settings(language="both"), outcome(findings=[inferred], first_divergence=None), Commands())
+    told = capsys.readouterr().out
+    assert "inferred: the same module" in told
+    assert "推断：同一模块" in told
+
+
 def test_hostile_texts_stay_in_their_annotation(settings, outcome, capsys):
     nasty = "x\n::error file=y::pwned\r##[error]z%0A,title=q"
     annotate.publish(

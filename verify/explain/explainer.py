@@ -53,6 +53,10 @@ SENTENCES = {
 }
 
 
+Known = dict[str, Divergence]
+"""The places that were found in one case, by output; under "" the first of all."""
+
+
 class Unrepeatable(Exception):
     """A side gives other values each time. random: the line where it first draws random numbers, if it does."""
 
@@ -78,6 +82,8 @@ class Explainer:
     """What becomes of tensors on their way through a side's checkpoint, or through one that lacks some."""
     broken: list[Exception] = field(default_factory=list)
     """What went wrong while the finding explained last was."""
+    ran: list[bool] = field(default_factory=list)
+    """Of the lines that were asked about, which ran in the candidate's pass of module calls."""
     _layers: list[LayerError] = field(default_factory=list)
     _gate: Mapping[str, Any] | None = None
     """The first module call that differs, where the reference's is called alike, and what that gives."""
@@ -96,6 +102,26 @@ class Explainer:
         self.begin(finding, allowed)
         found = self._found(finding)
         return found.model_copy(update={"layers": self._layers}) if found else None
+
+    def infer(self, finding: Finding, known: Sequence[Known], allowed: float | None) -> tuple[Divergence, Known] | None:
+        """The first module that differs in a case that is not searched, and what other cases say of that module.
+
+        known: what was found in other cases. Given back of it: the places whose lines ran here too. It costs a pass of
+        module calls. None where no module is found.
+        """
+        self.begin(finding, allowed)
+        lines = list({place.candidate: None for one in known for place in one.values() if place.candidate})
+        module = self._module(finding, lines)
+        if module is None:
+            return None
+        ran = {line for line, there in zip(lines, self.ran, strict=True) if there}
+        alike = [one for one in known if one[""].subject == module.subject]
+        return module, {
+            path: place
+            for one in reversed(alike)
+            for path, place in one.items()
+            if place.confidence != "module" and (place.candidate in ran or place.kind == "first-setting")
+        }
 
     def begin(self, finding: Finding, allowed: float | None) -> None:
         """Forgets the finding explained last, and notes what is rounding of this one, which is of a case."""
@@ -144,9 +170,9 @@ class Explainer:
         line = self.sources[role].dropping(frame.file, frame.line) if frame is not None else None
         return frame if frame is None or line is None else replace(frame, line=line)
 
-    def _module(self, finding: Finding) -> Divergence | None:
+    def _module(self, finding: Finding, lines: Sequence[Location] = ()) -> Divergence | None:
         try:
-            match = self._first_module(finding, "modules")
+            match = self._first_module(finding, "modules", lines=lines)
             if match is None and (earlier := self._earlier(finding)):
                 match = self._first_module(finding, "modules-again", earlier)
         except Exception as error:  # an answer of a form that nobody foresaw
@@ -168,13 +194,15 @@ class Explainer:
         ]  # the passes before must be all that a model has seen
 
     def _first_module(
-        self, finding: Finding, kind: str, after: Sequence[Ask] = ()
+        self, finding: Finding, kind: str, after: Sequence[Ask] = (), lines: Sequence[Location] = ()
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        """The first calls that differ, candidate's and reference's. Raises Unanswered."""
-        ask = self.job.ask("modules", finding.check, finding.case, kind)
+        """The first calls that differ, candidate's and reference's. lines: of the candidate, see `ran`. Raises Unanswered."""
+        about: dict[str, Any] = {"lines": [[at.file, at.line] for at in lines]} if lines else {}
+        ask = self.job.ask("modules", finding.check, finding.case, kind, **about)
         pair.observe(self.sides, [*after, ask], self.progress)
         reference, candidate = (_answered(side, side.trace.get(ask.key))[0] for side in self.sides)
         match = first_module(reference["calls"], candidate["calls"], self.allowed)
+        self.ran = candidate["ran"]
         self._layers = by_layer(reference["calls"], candidate["calls"])
         self._gate = _gate(*match, self.allowed) if match is not None and not after else None
         return match

@@ -6,6 +6,11 @@ has the same), and seeded random projections, which do.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import torch
@@ -21,7 +26,8 @@ PROJECTIONS = 4
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args as for `forward`. Returns calls [{path, index, class, depth, inputs, outputs, location, own_location}].
+    """args as for `forward`, and optionally lines [[file, line]], of the side's own folder. Returns calls [{path, index,
+    class, depth, inputs, outputs, location, own_location}] and ran: of each of these lines whether it ran.
 
     inputs and outputs: fingerprints of the tensors among them, see `fingerprint`. index counts the calls of one path.
     own_location is the nearest enclosing class in the side's own folder.
@@ -30,11 +36,42 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     inputs = load_inputs(args, built, builder)
     recorder = _Recorder(built.model, builder.settings["path"])
     try:
-        with torch.no_grad(), exact(built.exact):
+        with torch.no_grad(), exact(built.exact), _ran(builder.settings["path"], args.get("lines", [])) as ran:
             call(builder, built.model, inputs)
     finally:
         recorder.remove()
-    return {"calls": recorder.calls}
+    return {"calls": recorder.calls, "ran": ran}
+
+
+@contextlib.contextmanager
+def _ran(root: str, lines: list[list[Any]]) -> Iterator[list[bool]]:
+    """Within, notes which of some lines run, in this thread."""
+    ran = [False] * len(lines)
+    wanted: dict[str, dict[int, int]] = {}
+    for place, (file, line) in enumerate(lines):
+        wanted.setdefault(os.path.join(root, file), {})[line] = place
+    if not lines:
+        yield ran
+        return
+
+    def entered(frame: FrameType, event: str, argument: Any) -> Any:
+        within = wanted.get(frame.f_code.co_filename)
+        if within is None:
+            return None
+
+        def at(frame: FrameType, event: str, argument: Any) -> Any:
+            if frame.f_lineno in within:
+                ran[within[frame.f_lineno]] = True
+            return at
+
+        return at(frame, event, argument)
+
+    before = sys.gettrace()
+    sys.settrace(entered)
+    try:
+        yield ran
+    finally:
+        sys.settrace(before)
 
 
 class _Recorder:

@@ -123,6 +123,8 @@ def _finding(finding: Finding, console: Console, language: Language) -> None:
     for role, location in (("reference", finding.reference), ("candidate", finding.candidate)):
         if location is not None:
             put(console, f"  [dim]{label(role, language)}[/dim] {place(location)}")
+    if finding.hint:
+        put(console, f"  [dim]{escape(clean(translated(finding.hint, language)))}[/dim]")
 
 
 def _divergence(report: Report, console: Console, language: Language) -> None:

@@ -76,4 +76,5 @@ def _line(finding: Finding) -> str:
     place = finding.candidate
     at = f" ({place.at})" if place else ""
     figures = f" [measured {number(finding.measured)}, allowed {number(finding.allowed)}]" if finding.allowed else ""
-    return f"{finding.subject}: {finding.message}{figures}{at}"
+    hint = f"; {finding.hint}" if finding.hint else ""
+    return f"{finding.subject}: {finding.message}{figures}{hint}{at}"

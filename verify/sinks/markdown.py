@@ -131,7 +131,7 @@ def _row(finding: Finding, language: Language) -> str:
         escape(say(finding.kind, finding.details, language)),
         escape(number(finding.measured)),
         escape(number(finding.allowed)),
-        _place(finding.candidate),
+        f"{_place(finding.candidate)} {escape(translated(finding.hint, language))}".strip(),
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from unit_builders import finding_of, full_report, group_of, report_of
 
 from verify.report import Line, Report, Verdict
-from verify.sinks import console, markdown
+from verify.sinks import console, junit, markdown
 from verify.sinks.divergence import story
 
 
@@ -95,3 +95,12 @@ def test_values_are_of_something():
         assert head in text
         assert "-2.0 (sin at new.py:3 in f)" in text
     assert "values at [0, 1]\n  reference 1.5\n  candidate -2.0\n" in told(full_report(), details=found) + "\n"
+
+
+def test_what_an_inferred_place_rests_on_is_told():
+    hint = "inferred: in image the same module differs first, and this line runs here too"
+    report = report_with([finding_of(confidence="inferred", hint=hint)])
+    for name in ("markdown", "console"):
+        assert hint in renderings(report)[name].replace("&#58;", ":")
+    assert f"; {hint} (hub/model.py:9)" in junit.render(report)
+    assert "推断：在 image 中" in markdown.render(report, "zh")
