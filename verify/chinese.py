@@ -309,6 +309,7 @@ FORMS = {
     ),
     # first divergence
     "the {role} did not finish the second pass: {fault}": "{role}未完成第二遍运行：{fault}",
+    "{setting} (the reference has {wanted})": "{setting}（参考实现为 {wanted}）",
     "inferred: in {case} the same module differs first, and this line runs here too": (
         "推断：在 {case} 中首先不同的是同一模块，且此行在此处也运行过"
     ),

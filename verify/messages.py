@@ -341,6 +341,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "draws": ("reference", "candidate"),
     "output-access": ("reference", "candidate"),
     "first-module": ("candidate_path", "reference_path"),
+    "first-setting": ("setting",),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
 ALWAYS_PROSE = ("side", "other", "fault", "why")
@@ -396,7 +397,9 @@ LABELS: dict[str, Text] = {
     "called-from": Text("called from", "调用自"),
     "call": Text("call", "第几次调用"),
     "hint": Text("hint", "提示"),
-    "flow": Text("data flow into it, nearest first", "数据流（由近及远）"),
+    "flow": Text(
+        "data flow into it, nearest first, with the shapes that are read", "数据流（由近及远，附所读取的形状）"
+    ),
     "values": Text("values at {where}", "{where} 处的数值"),
     "values-of": Text("values at {where} of {shape}", "形状 {shape} 中 {where} 处的数值"),
     "no-divergence": Text("no place is known where the implementations part", "未知两个实现的分歧位置"),

@@ -217,7 +217,7 @@ class Divergence(Value):
     excerpts: dict[str, list[Line]] = Field(default_factory=dict, description="By side: the source around the line.")
     flow: list[str] = Field(default_factory=list, description="What was computed into the operation, nearest first.")
     hints: list[str] = Field(default_factory=list, description="What else helps: a setting, how the functions differ.")
-    layers: list[LayerError] = Field(default_factory=list, description="By layer, in order of execution.")
+    layers: list[LayerError] = Field(default_factory=list, description="By layer, in the order in which they end.")
     others: list[Divergence] = Field(default_factory=list, description="Independent faults after this one, in order.")
 
     @computed_field(description="The message in Chinese.")  # type: ignore[prop-decorator]

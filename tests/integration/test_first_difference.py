@@ -203,7 +203,8 @@ def test_a_setting_leads_to_the_line_that_made_it(localise):
     candidate = source(body, init.replace("EPS)", "1e-5)  # here"))
     found = localise(reference, candidate)
     assert found.kind == "first-setting"
-    assert "norm.eps = 1e-05" in found.message
+    assert "norm.eps = 1e-05 (the reference has 1e-06)" in found.message
+    assert "norm.eps = 1e-05（参考实现为 1e-06）" in found.message_zh
 
 
 def test_every_rendering_shows_both_lines(compared, tmp_path):

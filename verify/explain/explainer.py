@@ -203,7 +203,7 @@ class Explainer:
         reference, candidate = (_answered(side, side.trace.get(ask.key))[0] for side in self.sides)
         match = first_module(reference["calls"], candidate["calls"], self.allowed)
         self.ran = candidate["ran"]
-        self._layers = by_layer(reference["calls"], candidate["calls"])
+        self._layers = _ended(by_layer(reference["calls"], candidate["calls"]))
         self._gate = _gate(*match, self.allowed) if match is not None and not after else None
         return match
 
@@ -367,7 +367,7 @@ class Explainer:
             "operation": operation.short,
             "counterpart": counterpart.short if counterpart else "?",
             "relative": f"{culprit.gap.relative:.3g}" if culprit.gap else "?",
-            "setting": culprit.setting,
+            "setting": _beside_the_reference(culprit, origins["reference"]),
         }
         if culprit.gap is not None:
             gap = culprit.gap
@@ -498,6 +498,37 @@ def _compared(one: Round) -> dict[str, str]:
     return told
 
 
+def _beside_the_reference(culprit: Culprit, origins: Mapping[str, Any]) -> str:
+    """The setting, with what the reference has instead where that is known. origins: the reference's."""
+    name, given, _ = culprit.setting.partition(" = ")
+    other = culprit.counterpart
+    if other is None or not given:
+        return culprit.setting
+    path, attribute = other.path.partition("#")[0], name.rpartition(".")[2]
+    held = [origins.get(outer, {}).get("set", {}).get(attribute, (None, ()))[0] for outer in _outward(path)]
+    own = [n for n in culprit.operation.scalars if isinstance(n, int | float)]
+    theirs = [n for n in other.scalars if isinstance(n, int | float) and not isinstance(n, bool) and n not in own]
+    wanted = next((v for v in held if v is not None), theirs[0] if len(theirs) == 1 else None)
+    return culprit.setting if wanted is None else f"{culprit.setting} (the reference has {wanted!r})"
+
+
+def _outward(path: str) -> Iterator[str]:
+    """A module's path and those of what holds it."""
+    yield path
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _ended(layers: list[LayerError]) -> list[LayerError]:
+    """In the order in which they end, not begin: what holds others comes after them."""
+    last = {one.path: place for place, one in enumerate(layers)}
+    for one in layers:
+        inner = [place for path, place in list(last.items()) if path.startswith(f"{one.path}.")]
+        last[one.path] = max([last[one.path], *inner])
+    return sorted(layers, key=lambda one: (last[one.path], -one.path.count(".")))
+
+
 def _told_mend(mend: Mended) -> str:
     return f"every output agrees with `{mend.after}` for `{mend.before}`"
 
@@ -525,10 +556,7 @@ def location(frame: Frame | None) -> Location | None:
 
 def _compiled(operation: Operation, origins: Mapping[str, Any]) -> str | None:
     """The compiled or scripted module that an operation ran in, or None."""
-    path = operation.path.partition("#")[0]
-    while True:
+    for path in _outward(operation.path.partition("#")[0]):
         if origins.get(path, {}).get("compiled"):
             return path or "the model"
-        if not path:
-            return None
-        path = path.rpartition(".")[0]
+    return None
