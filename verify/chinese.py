@@ -13,6 +13,8 @@ from functools import lru_cache
 LONGEST = 1000
 """Longer texts are dumps of a program; they stay as they are."""
 DEEPEST = 6
+CODE = ("- ", "+ ")
+"""How lines begin that are source."""
 
 WORDS = {
     "reference": "参考实现",
@@ -314,7 +316,9 @@ FORMS = {
         "推断：在 {case} 中首先不同的是同一模块，且此行在此处也运行过"
     ),
     "{module} runs compiled code: the line is that of its call": "{module} 运行的是编译后的代码：行号为其调用处",
-    "reference: {reference} | candidate: {candidate}": "参考实现：{reference} | 候选实现：{candidate}",
+    "how the function differs from the reference's, told in the candidate's names:": (
+        "该函数与参考实现的差异（以候选实现的名称表示）："
+    ),
     "{case}: first difference": "{case}：定位首个分歧",
     # copies
     "{copy}: differs from line {line} on; the original is {original}": "{copy}：自第 {line} 行起不同；原文件为 {original}",
@@ -438,7 +442,9 @@ FORMS = {
 
 def chinese(text: str) -> str:
     """The text in Chinese as far as it is one that is known here, line by line."""
-    return "\n".join(_line(line, 0) if len(line) <= LONGEST else line for line in text.split("\n"))
+    return "\n".join(
+        line if len(line) > LONGEST or line.startswith(CODE) else _line(line, 0) for line in text.split("\n")
+    )
 
 
 def knows(text: str) -> bool:

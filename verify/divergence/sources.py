@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -433,13 +432,3 @@ def _assigned(target: ast.expr, value: ast.expr, name: str) -> ast.expr | None:
             if isinstance(a, ast.Attribute) and a.attr == name:
                 return b
     return None
-
-
-def tree_difference(a: Function, b: Function) -> list[tuple[str, str]]:
-    """Statements of two functions that differ in syntax, as (reference, candidate) texts; names of arguments count."""
-    left, right = ([ast.unparse(s) for s in f.body] for f in (a, b))
-    found = []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        if tag != "equal":
-            found.append(("\n".join(left[i1:i2])[:400], "\n".join(right[j1:j2])[:400]))
-    return found

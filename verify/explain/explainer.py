@@ -5,7 +5,6 @@ Model code sees values of the other side here, after the verdict on the case sta
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,9 @@ from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
-from verify.divergence.sources import Function, Sources, tree_difference
+from verify.divergence.sources import Function, Sources
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
+from verify.explain.difference import difference
 from verify.explain.mending import Mended, mended
 from verify.mapping import inverse, renamed
 from verify.messages import say
@@ -38,9 +38,7 @@ LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
 REPEATS = 1e-9
 """Relative difference between two passes of one side from which on it does not repeat itself."""
-ALIKE = 0.5
-"""How alike two functions must be for the difference of their syntax to help."""
-MOST_HINTS = 4
+DIFFERENCE = "how the function differs from the reference's, told in the candidate's names:"
 OF_VALUES = ("output-values", "not-finite")
 """Kinds of findings about values of outputs."""
 SENTENCES = {
@@ -458,11 +456,8 @@ class Explainer:
         candidate = self._function("candidate", culprit.candidate)
         if reference is None or candidate is None:
             return []
-        differing = tree_difference(reference, candidate)
-        theirs, mine = (" ".join(texts) for texts in zip(*differing, strict=True)) if differing else ("", "")
-        if not differing or difflib.SequenceMatcher(None, theirs, mine).ratio() < ALIKE:
-            return []
-        return [f"reference: {a or '(nothing)'} | candidate: {b or '(nothing)'}" for a, b in differing[:MOST_HINTS]]
+        lines = difference(reference, candidate)
+        return ["\n".join([DIFFERENCE, *lines])] if lines else []
 
     def _function(self, role: Role, frame: Frame | None) -> Function | None:
         return self.sources[role].function(frame.file, frame.line) if frame is not None and frame.own else None

@@ -147,7 +147,10 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         for role in SIDES:
             _source(marked(other, role), console, "    ")
     for hint in first.hints:
-        put(console, f"  {label('hint', language)}: {escape(clean(translated(hint, language)))}")
+        head, *code = clean(translated(hint, language)).splitlines() or [""]
+        put(console, f"  {label('hint', language)}: {escape(head)}")
+        for line in code:
+            console.print(f"    {escape(line)}", emoji=False, soft_wrap=True)
 
 
 def _source(lines: list[Line], console: Console, indent: str = "") -> None:

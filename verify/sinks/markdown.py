@@ -96,7 +96,10 @@ def _divergence(found: Divergence, language: Language) -> Iterator[str]:
         yield from ("", f"- {label(role, language)}: {_place(place)}")
         lines = list(excerpt(found.excerpts.get(role, [])))
         yield from _block(lines)
-    yield from (f"- {label('hint', language)}: {escape(translated(hint, language))}" for hint in found.hints)
+    for hint in found.hints:
+        head, *code = translated(hint, language).splitlines() or [""]
+        yield f"- {label('hint', language)}: {escape(head)}"
+        yield from _block(code)
     for other in found.others:
         text = f"{say(other.kind, other.details, language)} ({sure(other, language)})"
         yield f"- {label('other-faults', language)}: {escape(text)}"

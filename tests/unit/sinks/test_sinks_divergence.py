@@ -104,3 +104,15 @@ def test_what_an_inferred_place_rests_on_is_told():
         assert hint in renderings(report)[name].replace("&#58;", ":")
     assert f"; {hint} (hub/model.py:9)" in junit.render(report)
     assert "推断：在 image 中" in markdown.render(report, "zh")
+
+
+def test_code_in_a_hint_is_code():
+    hint = (
+        "how the function differs from the reference's, told in the candidate's names:\n- y = value / x\n+ y = <b>*x*"
+    )
+    report = report_with([finding_of()], hints=[hint])
+    texts = renderings(report)
+    assert "names&#58;\n\n      - y = value / x\n      + y = <b>*x*\n" in texts["markdown"]
+    assert "names:\n    - y = value / x\n    + y = <b>*x*\n" in texts["console"]
+    assert "names:\n  - y = value / x\n  + y = <b>*x*" in texts["story"]
+    assert "以候选实现的名称表示）：\n  - y = value / x\n" in told(report, "zh")
