@@ -311,6 +311,19 @@ FORMS = {
     ),
     # first divergence
     "the {role} did not finish the second pass: {fault}": "{role}未完成第二遍运行：{fault}",
+    "on top of what is told before: {what}": "在前述更改的基础上：{what}",
+    "what is read there agrees with the reference": "此处读取的值与参考实现一致",
+    "every value before it agrees": "在此之前的值全部一致",
+    "once the value of {made} is the reference's, every output agrees": "将 {made} 的值换为参考值后，所有输出一致",
+    "once the value of {made} is the reference's, more agrees, but not every output": (
+        "将 {made} 的值换为参考值后，更多的值一致，但并非所有输出一致"
+    ),
+    "once {made} reads the reference's value, every output agrees": "{made} 改为读取参考值后，所有输出一致",
+    "once {made} reads the reference's value, more agrees, but not every output": (
+        "{made} 改为读取参考值后，更多的值一致，但并非所有输出一致"
+    ),
+    "once two values are exchanged, every output agrees": "交换两个值后，所有输出一致",
+    "once two values are exchanged, more agrees, but not every output": "交换两个值后，更多的值一致，但并非所有输出一致",
     "{setting} (the reference has {wanted})": "{setting}（参考实现为 {wanted}）",
     "inferred: in {case} the same module differs first, and this line runs here too": (
         "推断：在 {case} 中首先不同的是同一模块，且此行在此处也运行过"

@@ -67,6 +67,7 @@ class Places:
                 "candidate": self._location("candidate", found.candidate),
                 "module": self._location("candidate", found.module),
                 "callers": [self._location("candidate", place) for place in found.callers],
+                "evidence": [self._frames("candidate", line) for line in found.evidence],
                 "flow": [self._frames("candidate", line) for line in found.flow],
                 "others": [self.divergence(other) for other in found.others],
                 "details": details,

@@ -213,6 +213,10 @@ class Divergence(Value):
     counterpart: str = Field(default="", description="What the reference computes for it.")
     call: int | None = Field(default=None, description="The first wrong one of the calls of that line, from 0.")
     calls: int | None = Field(default=None, description="How often the line ran.")
+    evidence: list[str] = Field(
+        default_factory=list,
+        description="What was seen: which values agree, and what a trial with the reference's showed.",
+    )
     callers: list[Location] = Field(default_factory=list, description="Lines that led there, innermost first.")
     excerpts: dict[str, list[Line]] = Field(default_factory=dict, description="By side: the source around the line.")
     flow: list[str] = Field(default_factory=list, description="What was computed into the operation, nearest first.")
@@ -224,6 +228,11 @@ class Divergence(Value):
     @property
     def message_zh(self) -> str:
         return say(self.kind, self.details, "zh")
+
+    @computed_field(description="The evidence in Chinese.")  # type: ignore[prop-decorator]
+    @property
+    def evidence_zh(self) -> list[str]:
+        return [chinese(line) for line in self.evidence]
 
     @computed_field(description="The hints in Chinese.")  # type: ignore[prop-decorator]
     @property

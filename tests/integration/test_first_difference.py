@@ -30,6 +30,7 @@ def test_an_operation_that_differs_is_confirmed(localise):
     assert found.confidence == "confirmed"
     assert found.reference.line == source(PLAIN).splitlines().index("        y = torch.tanh(y)") + 1
     assert found.callers == []
+    assert found.evidence[-1].endswith("in Model.forward is the reference's, every output agrees")
     assert float(found.details["relative"]) > 1e-4
 
 

@@ -136,7 +136,7 @@ def test_every_sentence_is_written_in_chinese_too():
     assert written["skipped"][0]["reason_zh"] == written["checks"][0]["groups"][2]["reason_zh"] == "没有可比较的内容"
     assert len(written["first_divergence"]["hints_zh"]) == 1
     english = {key.removesuffix("_zh") for key in keys(written) if key.endswith("_zh")}
-    assert english == {"message", "reason", "hint", "hints"} <= set(keys(written))
+    assert english == {"message", "reason", "hint", "hints", "evidence"} <= set(keys(written))
 
 
 def test_the_chinese_follows_the_finding_and_not_the_file():

@@ -239,7 +239,8 @@ class Explainer:
             return self._told_by_mend(finding, module, rounds[0], mend, culprits[0] if culprits else None)
         told: list[Divergence] = []
         for culprit, explained in roots(rounds[: len(culprits)], culprits):
-            told.append(self._told(finding, None if told else module, culprit, origins, explained[0]))
+            further = explained[0] is not rounds[0]
+            told.append(self._told(finding, None if told else module, culprit, origins, explained[0], further=further))
             for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
@@ -355,6 +356,8 @@ class Explainer:
         culprit: Culprit,
         origins: Mapping[Role, Mapping[str, Any]],
         one: Round,
+        *,
+        further: bool,
     ) -> Divergence:
         """What is said of one fault. module: the first that differs, which is no further fault's."""
         operation, counterpart = culprit.operation, culprit.counterpart
@@ -387,6 +390,7 @@ class Explainer:
                 "call": culprit.call_index,
                 "calls": culprit.calls,
                 "callers": [place for frame in culprit.callers if (place := location(frame))],
+                "evidence": list(_seen(culprit, one, further=further)),
                 "flow": list(culprit.flow),
                 "hints": hints + self._hints(culprit),
             }
@@ -491,6 +495,35 @@ def _compared(one: Round) -> dict[str, str]:
             f"{maker.short} at {place_of(maker.frame)}" if maker else leaf.replace(":", " ", 1) or "?"
         )
     return told
+
+
+def _seen(culprit: Culprit, one: Round, *, further: bool) -> Iterator[str]:
+    """What agrees before the operation that is blamed, and after a trial: true whether or not it is the one to blame.
+
+    further: whether trials of earlier rounds are in force.
+    """
+    found, order = one.match.candidate_suspects, culprit.operation.order
+    if order in found.fronts:
+        yield "what is read there agrees with the reference"
+    if all(before >= order for before in found.operations):
+        yield "every value before it agrees"
+    if one.best is None:
+        return
+    yield f"{'on top of what is told before: ' if further else ''}{_tried(one)}"
+
+
+def _tried(one: Round) -> str:
+    """What a trial showed."""
+    graph = one.match.candidate
+    assert one.best is not None
+    then = "every output agrees" if one.complete else "more agrees, but not every output"
+    trial = one.best.trial
+    if trial.swap:
+        return f"once two values are exchanged, {then}"
+    if trial.feeds:
+        reader = graph.operations[trial.feeds[0][0]]
+        return f"once {reader.short} at {place_of(reader.frame)} reads the reference's value, {then}"
+    return f"once the value of {_compared(one)['candidate_made']} is the reference's, {then}"
 
 
 def _beside_the_reference(culprit: Culprit, origins: Mapping[str, Any]) -> str:

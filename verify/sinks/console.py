@@ -12,7 +12,7 @@ from rich.text import Text
 
 from verify.messages import SIDES, Language, check_name, label, say, translated
 from verify.report import CheckResult, Divergence, Finding, Line, Location, Report, Verdict
-from verify.sinks.divergence import excerpt, marked, not_done, story, sure
+from verify.sinks.divergence import excerpt, marked, not_done, seen, story, sure
 from verify.sinks.markdown import gate_lines, headline
 from verify.sinks.text import clean, number
 
@@ -136,7 +136,8 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         f"[bold]{label('first-divergence', language)}[/bold] ({escape(clean(f'{first.variant}/{first.case}'))})",
     )
     put(console, f"  {escape(clean(say(first.kind, first.details, language)))}")
-    put(console, f"  [dim]{escape(sure(first, language))}[/dim]")
+    for line in (sure(first, language), *seen(first, language)):
+        put(console, f"  [dim]{escape(clean(line))}[/dim]")
     for role, location in (("reference", first.reference), ("candidate", first.candidate)):
         put(console, f"  {label(role, language)} {place(location)}")
         _source(first.excerpts.get(role, []), console, "    ")

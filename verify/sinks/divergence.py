@@ -41,6 +41,11 @@ def sure(found: Divergence, language: Language) -> str:
     return " · ".join(part for part in (how_sure(found, language), calls(found, language)) if part)
 
 
+def seen(found: Divergence, language: Language) -> list[str]:
+    """What was seen that speaks for it."""
+    return [translated(line, language) for line in found.evidence]
+
+
 def marked(found: Divergence, role: str) -> list[Line]:
     """The line itself of a side's excerpt."""
     return [line for line in found.excerpts.get(role, []) if line.marked]
@@ -85,6 +90,7 @@ def _heart(found: Divergence, language: Language) -> Iterator[str]:
     """The sentence, how sure it is, and both sources."""
     yield say(found.kind, found.details, language)
     yield sure(found, language)
+    yield from seen(found, language)
     for role, location in zip(SIDES, (found.reference, found.candidate), strict=True):
         yield ""
         yield f"{label(role, language)} {place(location)}"

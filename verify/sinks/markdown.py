@@ -9,7 +9,7 @@ from pathlib import Path
 
 from verify.messages import SIDES, Language, check_name, label, say, translated
 from verify.report import Divergence, Finding, Location, Report, Verdict
-from verify.sinks.divergence import excerpt, marked, not_done, sure
+from verify.sinks.divergence import excerpt, marked, not_done, seen, sure
 from verify.sinks.files import save
 from verify.sinks.text import clean, number, one_line
 
@@ -91,7 +91,7 @@ def _lines(report: Report, language: Language) -> Iterator[str]:
 def _divergence(found: Divergence, language: Language) -> Iterator[str]:
     yield escape(say(found.kind, found.details, language))
     yield ""
-    yield escape(sure(found, language))
+    yield escape("; ".join([sure(found, language), *seen(found, language)]))
     for role, place in (("reference", found.reference), ("candidate", found.candidate)):
         yield from ("", f"- {label(role, language)}: {_place(place)}")
         lines = list(excerpt(found.excerpts.get(role, [])))

@@ -116,3 +116,15 @@ def test_code_in_a_hint_is_code():
     assert "names:\n    - y = value / x\n    + y = <b>*x*\n" in texts["console"]
     assert "names:\n  - y = value / x\n  + y = <b>*x*" in texts["story"]
     assert "以候选实现的名称表示）：\n  - y = value / x\n" in told(report, "zh")
+
+
+def test_what_was_seen_is_told_apart_from_how_sure_the_line_is():
+    evidence = [
+        "every value before it agrees",
+        "once the value of sin at net.py:3 in f is the reference's, every output agrees",
+    ]
+    report = report_with([finding_of()], evidence=evidence)
+    for text in renderings(report).values():
+        for line in evidence:
+            assert line in text.replace("&#58;", ":")
+    assert "将 sin at net.py:3 in f 的值换为参考值后，所有输出一致" in told(report, "zh")
