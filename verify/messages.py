@@ -316,14 +316,18 @@ FINDINGS: dict[str, Text] = {
         "{side} 每次运行结果不同，因此不归咎于任何运算；首次产生随机数的位置：{place}；请固定随机种子或关闭随机性",
     ),
     "first-stateful": Text(
-        "the {side} gives other values when the case runs again and draws no random numbers: an earlier pass left "
-        "something in it that changes this one, so no operation is blamed",
-        "{side} 再次运行该用例时结果不同且未产生随机数：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
+        "the {side} gives other values when the case runs again, though torch's generators were not used, so no operation is "
+        "blamed: an earlier pass left something in it, or it reads other random numbers (Python's, numpy's, the system's), "
+        "the clock or memory that nothing has set",
+        "{side} 再次运行该用例时结果不同，但未使用 torch 的随机数生成器，因此不归咎于任何运算：先前的运行留下了状态，"
+        "或读取了其他随机数（Python、numpy、系统）、时钟或未初始化的内存",
     ),
     "first-stateful-trained": Text(
-        "the {side} gives other values when the pass in train mode runs again with the same draws: an earlier pass left "
-        "something in it that changes this one, so no operation is blamed",
-        "{side}以相同的随机数再次运行训练模式时结果不同：先前的运行留下了影响本次结果的状态，因此不归咎于任何运算",
+        "the {side} gives other values when the pass in train mode runs again with the same draws of torch, so no operation "
+        "is blamed: an earlier pass left something in it, or it reads other random numbers (Python's, numpy's, the system's), "
+        "the clock or memory that nothing has set",
+        "{side}以 torch 的相同随机数再次运行训练模式时结果不同，因此不归咎于任何运算：先前的运行留下了状态，"
+        "或读取了其他随机数（Python、numpy、系统）、时钟或未初始化的内存",
     ),
     # a report that is read, of a kind that is not in this list
     "newer": Text("{message}", "{message}"),

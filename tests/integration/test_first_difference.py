@@ -197,6 +197,15 @@ def test_a_model_that_does_not_repeat_itself_is_not_blamed(localise):
     assert "no operation is blamed" in found.message
 
 
+@pytest.mark.parametrize("drawn", ["__import__('random').random()", "__import__('time').time_ns() % 97"])
+def test_other_random_numbers_than_torchs_are_not_denied(compared, drawn):
+    candidate = source(PLAIN.replace("torch.tanh(y)", f"torch.tanh(y) * ({drawn})"))
+    found = compared(source(PLAIN), candidate, checks=("forward",)).first_divergence
+    assert found.kind == "first-stateful"
+    assert "draws no random" not in found.message
+    assert "clock" in found.message
+
+
 def test_a_setting_leads_to_the_line_that_made_it(localise):
     init = "def __init__(self, width):\n    super().__init__()\n    self.norm = nn.LayerNorm(width, eps=EPS)\n"
     body = "def forward(self, x):\n    return self.norm(x * 0.01)\n"
