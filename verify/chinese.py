@@ -328,7 +328,15 @@ FORMS = {
     "inferred: in {case} the same module differs first, and this line runs here too": (
         "推断：在 {case} 中首先不同的是同一模块，且此行在此处也运行过"
     ),
-    "{module} runs compiled code: the line is that of its call": "{module} 运行的是编译后的代码：行号为其调用处",
+    "{module} runs scripted code, whose lines are not seen: the line is that of its call": (
+        "{module} 运行的是 TorchScript 代码，无法看到其代码行：行号为其调用处"
+    ),
+    "{module} runs scripted code, whose lines are not seen: the line is that of what made it": (
+        "{module} 运行的是 TorchScript 代码，无法看到其代码行：行号为创建它之处"
+    ),
+    "{module} is compiled; while it is watched it runs line by line, without its compiler": (
+        "{module} 已编译；被观察时逐行运行，不经过编译器"
+    ),
     "how the function differs from the reference's, told in the candidate's names:": (
         "该函数与参考实现的差异（以候选实现的名称表示）："
     ),

@@ -153,7 +153,8 @@ class Scale(torch.autograd.Function):
     assert found.candidate.name == ("Scale.forward" if qualified else "forward")
 
 
-def test_a_scripted_module_is_known_as_a_module_only(localise):
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_scripted_module_is_known_as_a_module_only(localise, plain):
     text = """
 
 class Inner(nn.Module):
@@ -166,9 +167,32 @@ class Inner(nn.Module):
     def whole(factor: str) -> str:
         return source(body, init).replace("\n\nclass Model", f"{text.replace('FACTOR', factor)}\n\nclass Model")
 
-    found = localise(whole("2.0"), whole("2.5"), here=False)
+    reference = whole("2.0").replace("torch.jit.script(Inner())", "Inner()") if plain else whole("2.0")
+    found = localise(reference, whole("2.5"), here=False)
+    assert (found.kind, found.confidence) == ("first-differs", "module")
+    assert found.candidate.name.endswith("forward")
+    assert any("scripted" in hint for hint in found.hints)
+
+
+def test_a_scripted_model_is_known_by_what_made_it(localise):
+    text = source(PLAIN).replace("class Model", "class Net")
+    made = "\n\ndef Model(width):\n    return torch.jit.script(Net(width))  # here\n"
+    found = localise(source(PLAIN), text.replace("torch.tanh", "torch.sin") + made, here=False)
     assert found.confidence == "module"
-    assert any("compiled" in hint for hint in found.hints)
+    assert found.candidate is not None
+    assert any("what made it" in hint for hint in found.hints)
+
+
+def test_a_compiled_module_is_followed_line_by_line(localise):
+    body = "def forward(self, x):\n    return self.second(self.inner(self.first(x)))\n"
+    init = LINEARS + "    self.inner = torch.compile(Inner(), backend='eager')\n"
+    inner = (
+        "\n\nclass Inner(nn.Module):\n    def forward(self, x):\n        return torch.tanh(x) * FACTOR\n\n\nclass Model"
+    )
+    whole = source(body, init).replace("\n\nclass Model", inner)
+    found = localise(whole.replace("FACTOR", "2.0"), whole.replace("FACTOR", "2.5  # here"))
+    assert found.confidence != "module"
+    assert any("without its compiler" in hint for hint in found.hints)
 
 
 @pytest.mark.parametrize("traced", ["torch.jit.trace(Inner(), torch.randn(2, 5, width))", "torch.jit.script(Inner())"])

@@ -128,7 +128,7 @@ def test_every_sentence_is_written_in_chinese_too():
     reason = "nothing was compared"
     report = full_report(reason)
     first = report.first_divergence.model_copy(
-        update={"hints": ["LayerNorm runs compiled code: the line is that of its call"]}
+        update={"hints": ["LayerNorm runs scripted code, whose lines are not seen: the line is that of its call"]}
     )
     written = json.loads(report.model_copy(update={"first_divergence": first}).model_dump_json())
     assert written["findings"][0]["message_zh"].endswith("参考实现为 nothing was compared")

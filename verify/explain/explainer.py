@@ -22,6 +22,7 @@ from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Operation
 from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
+from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.difference import difference
@@ -361,9 +362,10 @@ class Explainer:
     ) -> Divergence:
         """What is said of one fault. module: the first that differs, which is no further fault's."""
         operation, counterpart = culprit.operation, culprit.counterpart
-        compiled = _compiled(operation, origins["candidate"])
+        compiled, how = _compiled(operation, origins["candidate"])
+        line = culprit.candidate or _made(operation, origins["candidate"])
         details = {
-            "candidate_place": place_of(culprit.candidate),
+            "candidate_place": place_of(line),
             "reference_place": place_of(culprit.reference),
             "operation": operation.short,
             "counterpart": counterpart.short if counterpart else "?",
@@ -378,12 +380,16 @@ class Explainer:
                 "candidate_value": repr(gap.candidate),
                 **_compared(one),
             }
-        known = culprit.candidate is not None and compiled is None
+        known = culprit.candidate is not None and how != "scripted"
         found = self.entry(
             finding, module, SENTENCES[culprit.kind], details, confidence=culprit.confidence if known else "module"
         )
-        hints = [f"{compiled} runs compiled code: the line is that of its call"] if compiled else []
-        told = self.placed(found, operation, counterpart, culprit.candidate, culprit.reference)
+        called = "its call" if culprit.candidate is not None else "what made it"
+        hints = {
+            "scripted": [f"{compiled} runs scripted code, whose lines are not seen: the line is that of {called}"],
+            "compiled": [f"{compiled} is compiled; while it is watched it runs line by line, without its compiler"],
+        }.get(how, [])
+        told = self.placed(found, operation, counterpart, line, culprit.reference)
         return told.model_copy(
             update={
                 "subject": module.subject if module else told.subject,
@@ -582,9 +588,15 @@ def location(frame: Frame | None) -> Location | None:
     return Location(file=frame.file[:1000], line=max(frame.line, 1), name=frame.function[:200]) if frame else None
 
 
-def _compiled(operation: Operation, origins: Mapping[str, Any]) -> str | None:
-    """The compiled or scripted module that an operation ran in, or None."""
+def _compiled(operation: Operation, origins: Mapping[str, Any]) -> tuple[str, str]:
+    """The compiled or scripted module that an operation ran in, and which of these it is; "" twice where it is neither."""
     for path in _outward(operation.path.partition("#")[0]):
-        if origins.get(path, {}).get("compiled"):
-            return path or "the model"
-    return None
+        if how := origins.get(path, {}).get("compiled"):
+            return path or "the model", str(how)
+    return "", ""
+
+
+def _made(operation: Operation, origins: Mapping[str, Any]) -> Frame | None:
+    """The line that made the module that an operation ran in, or what holds it."""
+    stacks = (origins.get(path, {}).get("made") for path in _outward(operation.path.partition("#")[0]))
+    return next((frames_of(stack)[0] for stack in stacks if stack), None)

@@ -107,13 +107,14 @@ class Origins:
         return _innermost(self._filled.get(module, {}).get(name)) or self.line(module, name)
 
     def of(self, model: nn.Module) -> dict[str, Any]:
-        """By module path: class, own (whether it is the side's own), compiled, made (stack, innermost first), set
-        {attribute: [value or None, stack]}, holds (its own parameters), registered {buffer: stack}."""
+        """By module path: class, own (whether it is the side's own), compiled ("scripted" where no line of it is seen,
+        "compiled" where torch.compile made it, or ""), made (stack, innermost first), set {attribute: [value or None,
+        stack]}, holds (its own parameters), registered {buffer: stack}."""
         return {
             path: {
-                "class": type(module).__name__,
-                "own": bool((place := locate.of_class(module, self.root)) and place["own"]),
-                "compiled": isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule",
+                "class": module.original_name if _scripted(module) else type(module).__name__,
+                "own": _scripted(module) or bool((place := locate.of_class(module, self.root)) and place["own"]),
+                "compiled": "scripted" if _scripted(module) else "compiled" if _compiled(module) else "",
                 "made": self._made.get(module, []),
                 "set": {
                     name: [_plain(module.__dict__.get(name)), stack]
@@ -132,6 +133,14 @@ def _innermost(stack: list[list[Any]] | None) -> dict[str, Any] | None:
         return None
     file, line, function, *_ = stack[0]
     return {"file": file, "line": line, "name": function, "own": True}
+
+
+def _scripted(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def _compiled(module: nn.Module) -> bool:
+    return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _plain(value: Any) -> Any:
