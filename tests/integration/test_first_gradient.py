@@ -68,6 +68,15 @@ CUTS = {
 }
 
 
+def test_the_call_of_a_line_that_runs_often_is_named(graded):
+    loop = "for step in range(4):\n            h = torch.tanh(h) * (1 + step)"
+    cut = loop.replace("tanh(h)", "tanh(h.detach() if step == 2 else h)")
+    found = graded(model(loop), model(cut)).first_divergence
+    assert (found.kind, found.candidate.line) == ("first-cut", line(model(cut), "detach"))
+    assert found.calls is not None
+    assert found.call is not None
+
+
 @pytest.mark.parametrize("name", CUTS)
 def test_what_lets_no_gradient_through_is_named(graded, name):
     body, part = CUTS[name]

@@ -70,6 +70,7 @@ def test_the_line_that_loses_more_is_named(lossy, name):
     line = next(n for n, text in enumerate(candidate.splitlines(), 1) if part in text)
     assert (found.candidate.file, found.candidate.line) == ("net.py", line)
     assert float(found.details["candidate_error"]) > 1.3 * float(found.details["reference_error"])
+    assert 0 <= found.call < found.calls
     less = [f for f in report.findings if f.kind == "less-precise"]
     assert less[0].candidate == found.candidate
 

@@ -19,7 +19,7 @@ from verify import pair
 from verify.checks.base import Job, Maker
 from verify.divergence import divergence, first_module
 from verify.divergence.alignment import HUGE
-from verify.divergence.graph import Frame, Operation
+from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
@@ -471,6 +471,11 @@ class Explainer:
 
     def _function(self, role: Role, frame: Frame | None) -> Function | None:
         return self.sources[role].function(frame.file, frame.line) if frame is not None and frame.own else None
+
+
+def called(told: Divergence, graph: Graph, operation: Operation) -> Divergence:
+    """The entry with which call of its line the operation of the candidate's graph is, and of how many."""
+    return told.model_copy(update={"call": graph.call_index(operation), "calls": len(graph.instances(operation))})
 
 
 def _answered(side: Side, answer: Answer) -> Reply:

@@ -7,7 +7,7 @@ from typing import Any
 
 from verify.checks.gradients import CHECK
 from verify.divergence.backward import Flow, Handed, first_gradient
-from verify.explain.explainer import Explainer, place_of
+from verify.explain.explainer import Explainer, called, place_of
 from verify.mapping import inverse, to_wire
 from verify.report import Divergence, Finding
 from verify.trace import Role
@@ -32,7 +32,7 @@ def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | 
     handed = first_gradient(reference, candidate, explainer.allowed)
     if handed is None or handed.candidate is None:
         return None
-    told = _told(explainer, finding, handed)
+    told = called(_told(explainer, finding, handed), candidate.graph, handed.operation)
     explainer.places = {leaf.removeprefix("parameter:"): told for leaf in handed.leaves}
     return told
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from verify.checks.precision import CHECK, FORMATS, GIVEN, arguments, exact_of
 from verify.divergence.rounding import Lost, Run, first_loss
-from verify.explain.explainer import Explainer, place_of
+from verify.explain.explainer import Explainer, called, place_of
 from verify.report import Divergence, Finding
 from verify.trace import Role
 
@@ -30,7 +30,7 @@ def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | 
     lost = first_loss(reference, candidate, explainer.allowed, FORMATS[GIVEN.get(form, (form,))[0]] / NONE)
     if lost is None or lost.operation.frame is None:
         return None
-    told = _told(explainer, finding, lost)
+    told = called(_told(explainer, finding, lost), candidate[0].graph, lost.operation)
     explainer.places = {finding.subject: told}
     return told
 
