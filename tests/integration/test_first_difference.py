@@ -315,13 +315,14 @@ def test_an_output_of_another_shape_leads_to_its_module_where_values_tell(compar
     assert finding.candidate == first.candidate
 
 
-def test_only_cases_that_were_looked_at_get_a_place(compared):
+def test_a_place_in_a_case_that_was_not_searched_is_marked_as_inferred(compared):
     candidate = source(PLAIN.replace("torch.tanh(y)", "torch.tanh(y * 1.01)"))
     case = {"inputs": {"x": {"shape": [3, 5, "width"]}}}
     report = compared(source(PLAIN), candidate, cases={str(number): case for number in range(5)}, checks=("forward",))
     found = [f for f in report.findings if f.check == "forward"]
     assert [f.case for f in found] == ["0", "1", "2", "3", "4"]
-    assert [f.candidate is not None for f in found] == [True] * 3 + [False] * 2
+    assert [f.confidence for f in found] == ["confirmed"] * 3 + ["inferred"] * 2
+    assert {f.candidate for f in found} == {report.first_divergence.candidate}
 
 
 def line_of(text: str, part: str) -> int:

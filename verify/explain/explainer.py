@@ -539,7 +539,7 @@ def _tried(one: Round) -> str:
 
 def _beside_the_reference(culprit: Culprit, origins: Mapping[str, Any]) -> str:
     """The setting, with what the reference has instead where that is known. origins: the reference's."""
-    name, given, _ = culprit.setting.partition(" = ")
+    name, _, given = culprit.setting.partition(" = ")
     other = culprit.counterpart
     if other is None or not given:
         return culprit.setting
@@ -548,7 +548,11 @@ def _beside_the_reference(culprit: Culprit, origins: Mapping[str, Any]) -> str:
     own = [n for n in culprit.operation.scalars if isinstance(n, int | float)]
     theirs = [n for n in other.scalars if isinstance(n, int | float) and not isinstance(n, bool) and n not in own]
     wanted = next((v for v in held if v is not None), theirs[0] if len(theirs) == 1 else None)
-    return culprit.setting if wanted is None else f"{culprit.setting} (the reference has {wanted!r})"
+    return (
+        culprit.setting
+        if wanted is None or repr(wanted) == given
+        else f"{culprit.setting} (the reference has {wanted!r})"
+    )
 
 
 def _outward(path: str) -> Iterator[str]:

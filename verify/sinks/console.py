@@ -146,7 +146,7 @@ def _divergence(report: Report, console: Console, language: Language) -> None:
         put(console, f"  {label('other-faults', language)}: {escape(clean(text))}")
         put(console, f"    [dim]{escape(sure(other, language))}[/dim]")
         for role in SIDES:
-            _source(marked(other, role), console, "    ")
+            _source(marked(other, role), console, f"    {label(role, language)} ")
     for hint in first.hints:
         head, *code = clean(translated(hint, language)).splitlines() or [""]
         put(console, f"  {label('hint', language)}: {escape(head)}")

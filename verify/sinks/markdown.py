@@ -103,7 +103,9 @@ def _divergence(found: Divergence, language: Language) -> Iterator[str]:
     for other in found.others:
         text = f"{say(other.kind, other.details, language)} ({sure(other, language)})"
         yield f"- {label('other-faults', language)}: {escape(text)}"
-        yield from _block([line for role in SIDES for line in excerpt(marked(other, role))])
+        yield from _block(
+            [f"{label(role, language)} {line}" for role in SIDES for line in excerpt(marked(other, role))]
+        )
 
 
 def _block(lines: list[str]) -> Iterator[str]:
