@@ -135,6 +135,7 @@ ALLOWED = {
         for n in (
             "checks.base",
             "divergence",
+            "explain.difference",
             "explain.mending",
             "mapping",
             "messages",
@@ -146,6 +147,7 @@ ALLOWED = {
         )
     ],
     "verify.explain.mending": [V + n for n in ("divergence", "trace")],
+    "verify.explain.difference": [V + "divergence"],
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
     ],
