@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -442,10 +442,7 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
         except Exception as error:  # the findings stand without a place, and other variants are still to be compared
             explained = None
             explainer.broken.append(error)
-        for broken in dict.fromkeys(map(_told, explainer.broken)):
-            reason = f"where it first differs could not be sought: {broken}"
-            first = findings[0]
-            tally.skipped.append(Skipped(check=first.check, variant=first.variant, case=first.case, reason=reason))
+        _not_done("sought", findings[0], explainer.broken, tally)
         if explained is not None:
             tally.divergences.append(explained)
             if _of_outputs(findings[0]) and explained.kind not in UNREPEATED:
@@ -455,16 +452,29 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
                     _put_place(finding, place, tally)
     deadline = time.monotonic() + LONGEST_INFERRING
     for findings in found[MOST_EXPLAINED:]:
-        if _of_outputs(findings[0]) and time.monotonic() < deadline:
+        if not _of_outputs(findings[0]):
+            continue
+        try:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{LONGEST_INFERRING:g} s had gone by")
             _infer(explainer, findings, known, tally)
+        except Exception as error:  # the findings stand without a place
+            explainer.broken.append(error)
+        _not_done("inferred", findings[0], explainer.broken, tally)
+        explainer.forget()
+
+
+def _not_done(what: str, finding: Finding, errors: Sequence[Exception], tally: _Tally) -> None:
+    """Says why the place of a finding was not sought, or not inferred, to the end."""
+    for told in dict.fromkeys(map(_told, errors)):
+        reason = f"where it first differs could not be {what}: {told}"
+        skipped = Skipped(check=finding.check, variant=finding.variant, case=finding.case, reason=reason)
+        tally.skipped.append(skipped)
 
 
 def _infer(explainer: Explainer, findings: list[Finding], known: list[Known], tally: _Tally) -> None:
     """Places for the findings of a case that is not searched: of another case, or else of the module alone."""
-    try:
-        inferred = explainer.infer(findings[0], known, _allowed(findings[0], tally))
-    except Exception:  # the findings stand without a place
-        return
+    inferred = explainer.infer(findings[0], known, _allowed(findings[0], tally))
     if inferred is None:
         return
     module, places = inferred

@@ -95,7 +95,7 @@ def test_every_check_answers_to_every_kind_of_output(compare):
     verdicts = {c.name: c.verdict for c in report.checks}
     assert set(verdicts) == set(available())
     assert {n for n, v in verdicts.items() if v == Verdict.SKIPPED} == {
-        "configuration", "buffers", "source", "preprocessing", "backends",
+        "configuration", "source", "preprocessing", "backends",
     }  # fmt: skip
     assert all(s.reason for s in report.skipped)
     compared = {(g.check, g.name): g.compared for c in report.checks for g in c.groups}

@@ -7,8 +7,17 @@ import ast
 import numpy as np
 import pytest
 
-from verify.divergence.graph import Frame, Graph, Value
-from verify.divergence.mending import Suspected, agrees, mends
+from verify.divergence.graph import Frame, Graph, Operation, Value
+from verify.divergence.mending import (
+    MOST_SECONDS,
+    PER_MODEL,
+    PER_OPERATION,
+    Suspected,
+    affordable,
+    agrees,
+    mends,
+    wanted,
+)
 from verify.divergence.slips import words_of
 from verify.divergence.sources import Sources
 from verify.edits import Tree
@@ -110,6 +119,7 @@ def test_the_blamed_line_comes_first_then_its_function_and_little_before_much(tm
     assert found[0].frame.line == 20
     assert {m.name for m in found} == {"forward"}
     assert min(found, key=lambda m: m.weight).light
+    assert [m.away for m in found if m.weight == 1] == sorted(m.away for m in found if m.weight == 1)
 
 
 def test_what_takes_a_step_away_is_tried_near_the_blamed_line_alone(tmp_path):
@@ -165,3 +175,22 @@ def test_every_output_has_to_agree_and_there_has_to_be_one():
     assert not agrees(reference, ["a"], rows[:1], 1e-12)
     assert not agrees(reference, ["a", "b"], rows[::-1], 1e-12)
     assert not agrees(graph(), [], [], 1e-12)
+
+
+def test_of_outputs_that_differ_the_first_that_the_reference_has_is_looked_at(tmp_path):
+    reference = graph(a=[1.0, 2.0], b=[3.0, 4.0], c=[float("nan"), 1.0])
+    assert wanted(reference, ["other", "b", "a"], 1e-12) == {
+        "path": "b", "print": [3.0, 4.0, *[0.0] * 12], "allowed": 2e-12,
+    }  # fmt: skip
+    assert wanted(reference, ["c"], 1e-12) is None
+    assert wanted(reference, ["other"], 1e-12) is None
+
+
+def test_a_model_of_many_operations_gets_few_tries_and_every_machine_as_many(tmp_path):
+    tries, made = (tried(tmp_path, RIGHT, 20, making) for making in (False, True))
+    nothing = graph()
+    assert affordable(tries, nothing) == tries
+    count = int(MOST_SECONDS / PER_OPERATION / 10)
+    nothing.operations = [Operation(n, "aten.add", (), (), (), "", ()) for n in range(count)]
+    assert affordable(tries, nothing) == tries[:10]
+    assert affordable(made, nothing) == made[: 10 // PER_MODEL]

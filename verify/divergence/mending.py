@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph
 from verify.divergence.slips import HEAVY, LIGHT, Words, scope, words_of
@@ -15,6 +17,13 @@ from verify.divergence.sources import Sources
 from verify.edits import Edit, Function, Tree
 
 MOST_MENDS = 600
+MOST_SECONDS = 15.0
+"""What all tries of one search may take: by the clock, the answer would depend on what else
+the machine does."""
+PER_OPERATION, PER_ELEMENT = 6e-5, 4e-9
+"""Seconds of a pass for each operation that is dispatched, and each element that one makes, on two cores."""
+PER_MODEL = 3
+"""Passes that a model made anew takes the time of."""
 MOST_FUNCTIONS = 12
 HEAVY_WITHIN = 1
 """How near a line must be for changes that take away or add a step."""
@@ -35,7 +44,7 @@ class Suspected:
 @dataclass(frozen=True)
 class Mend:
     """One change to try. frame: its line; first, name: its function; weight: the lower the likelier. light: whether it
-    only puts one thing for another; see `slips`."""
+    only puts one thing for another; see `slips`. away: lines between it and the nearest that is suspected of its function."""
 
     frame: Frame
     edit: Edit
@@ -45,6 +54,7 @@ class Mend:
     making: bool
     weight: int
     light: bool
+    away: int = 0
 
     def told(self, source: bytes) -> tuple[str, str]:
         """The changed lines as they are and as they would be, without their indentation."""
@@ -71,7 +81,27 @@ def mends(
             key = (place.file, mend.edit.start, mend.edit.end, mend.edit.new)
             if key not in found or mend.weight < found[key].weight:
                 found[key] = mend
-    return sorted(found.values(), key=lambda m: m.weight)[:MOST_MENDS]
+    return sorted(found.values(), key=lambda m: (m.weight, m.away))[:MOST_MENDS]
+
+
+def affordable(tries: Sequence[Mend], candidate: Graph) -> list[Mend]:
+    """As many of the first as MOST_SECONDS allow, at what one pass of the candidate takes."""
+    elements = sum(candidate.values[number].count for one in candidate.operations for number in one.outputs)
+    each = len(candidate.operations) * PER_OPERATION + elements * PER_ELEMENT
+    spent = itertools.accumulate(each * (PER_MODEL if mend.making else 1) for mend in tries)
+    return [mend for mend, so_far in zip(tries, spent, strict=True) if so_far <= MOST_SECONDS]
+
+
+def wanted(reference: Graph, paths: Iterable[str], allowed: float) -> dict[str, Any] | None:
+    """Of outputs that differ the first that the reference has, with its print and how far another may be from it."""
+    path = next((path for path in paths if path in reference.outputs), None)
+    if path is None:
+        return None
+    number = reference.outputs[path]
+    vector = reference.vectors[number]
+    if not bool(np.isfinite(vector).all()):
+        return None
+    return {"path": path, "print": vector.tolist(), "allowed": allowed * max(reference.values[number].count, 1) ** 0.5}
 
 
 def agrees(reference: Graph, paths: Sequence[str], rows: Any, allowed: float) -> bool:
@@ -141,7 +171,8 @@ def _of_place(place: _Place, words: Words) -> Iterable[Mend]:
             for edit in slip(inside, node):
                 old = tree.source[edit.start : edit.end].decode("utf-8", "replace")
                 frame = Frame(place.file, edit.line, place.name, True, -1)
-                yield Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light)
+                away = min((abs(edit.line - line) for line in place.lines), default=0)
+                yield Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light, away)
 
 
 def _touchy(function: Function) -> bool:

@@ -21,12 +21,13 @@ from verify.divergence import divergence, first_module
 from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.layers import by_layer
+from verify.divergence.mending import Mend
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.difference import difference
-from verify.explain.mending import Mended, mended
+from verify.explain.mending import Late, Mended, mended
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
@@ -245,7 +246,7 @@ class Explainer:
             for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
-        if mend is not None and self._there(mend, culprits[0]):
+        if mend is not None and self._there(mend.mend, culprits[0]):
             first = first.model_copy(update={"hints": [*first.hints, _told_mend(mend)]})
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
@@ -259,9 +260,15 @@ class Explainer:
         culprit: Culprit | None,
         origins: Mapping[Role, Mapping[str, Any]],
     ) -> Mended | None:
-        """A small change of the candidate that makes every output agree, if one is found."""
+        """A small change of the candidate that makes every output agree, if one is found.
+
+        Where the place is confirmed only changes there say more of it.
+        """
 
         def ask(more: Mapping[str, Any]) -> Reply:
+            if more["wanted"] is not None:
+                own = renamed(more["wanted"]["path"], self.job.spec.mapping.outputs)
+                more = {**more, "wanted": {**more["wanted"], "path": own}}
             kind = f"mended-{self.number()}"
             asked = self.job.ask(
                 "mended", finding.check, finding.case, kind, sides=("candidate",), section=section, **more
@@ -270,23 +277,30 @@ class Explainer:
             return self._named("candidate", finding, result), arrays
 
         blamed = (culprit.operation, culprit.candidate, culprit.reference) if culprit is not None else None
-        return mended(ask, self.sources, one.match, blamed, origins, self.allowed, None if section else self._gate)
+        gate = None if section else self._gate
+        sure = culprit if culprit is not None and culprit.confidence == "confirmed" else None
+        meant = (lambda mend: self._there(mend, sure)) if sure is not None else None
+        try:
+            return mended(ask, self.sources, one.match, blamed, origins, self.allowed, gate, meant)
+        except Late as error:
+            self.broken.append(error)
+            return None
 
     def _moves(self, mend: Mended, culprit: Culprit) -> bool:
         """Whether a change elsewhere says more of where the fault is than what is blamed."""
-        if self._there(mend, culprit) or culprit.confidence == "confirmed":
+        if self._there(mend.mend, culprit) or culprit.confidence == "confirmed":
             return False
         if culprit.candidate is None:
             return True
         return mend.mend.light and (culprit.kind != "setting" or mend.mend.making)
 
-    def _there(self, mend: Mended, culprit: Culprit) -> bool:
+    def _there(self, mend: Mend, culprit: Culprit) -> bool:
         """Whether a change is of the statement that is blamed."""
         frame = culprit.candidate
-        if frame is None or frame.file != mend.mend.frame.file:
+        if frame is None or frame.file != mend.frame.file:
             return False
         statement = self.sources["candidate"].statement(frame.file, frame.line)
-        return statement is not None and statement.lineno <= mend.mend.frame.line <= (statement.end_lineno or 0)
+        return statement is not None and statement.lineno <= mend.frame.line <= (statement.end_lineno or 0)
 
     def _told_by_mend(
         self, finding: Finding, module: Divergence | None, one: Round, mend: Mended, culprit: Culprit | None

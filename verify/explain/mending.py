@@ -9,7 +9,7 @@ from typing import Any
 
 from verify.divergence.blame import behind
 from verify.divergence.graph import Frame, Operation
-from verify.divergence.mending import Mend, Suspected, agrees, mends
+from verify.divergence.mending import Mend, Suspected, affordable, agrees, mends, wanted
 from verify.divergence.operands import own
 from verify.divergence.search import Reply, Unanswered
 from verify.divergence.settings import frames_of
@@ -17,8 +17,8 @@ from verify.divergence.sources import Sources
 from verify.divergence.trials import Match
 from verify.trace import Role
 
-LONGEST = 15.0
-"""Seconds that all changes together may take."""
+LONGEST = 90.0
+"""Seconds that all changes together may take on a machine that is far slower than `affordable` reckons."""
 LONGEST_PASS = 10.0
 BATCH_SECONDS = 3.0
 FIRST_BATCH = 4
@@ -30,6 +30,10 @@ Try = Callable[[Mapping[str, Any]], Reply]
 """Asks the candidate for a pass of `mended` with more arguments. Raises Unanswered."""
 Blamed = tuple[Operation, Frame | None, Frame | None]
 """The candidate's operation, its line and the reference's."""
+
+
+class Late(Exception):
+    """Not all changes that should be tried were tried in LONGEST seconds."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,30 @@ def mended(
     origins: Mapping[Role, Mapping[str, Any]],
     allowed: float,
     gate: Mapping[str, Any] | None = None,
+    meant: Callable[[Mend], bool] | None = None,
 ) -> Mended | None:
-    """The likeliest change that makes every output agree, or None. sources, origins: by role.
+    """The likeliest change that makes every output agree, or None. sources, origins: by role. Raises Late.
 
     gate: the first module call that differs and the fingerprint of what the reference's gives; see `observer/mended.py`.
+    meant: which changes say something; None: all.
     """
     lines = list(_suspected(match, blamed, origins["candidate"]))
     theirs = list(_spoken(match, blamed, origins["reference"]))
-    tries = mends(lines, sources["candidate"], sources["reference"], theirs)
+    likely = mends(lines, sources["candidate"], sources["reference"], theirs)
+    tries = affordable([m for m in likely if meant is None or meant(m)], match.candidate)
+    more = {
+        "seconds": LONGEST_PASS,
+        "gate": gate,
+        "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
+    }
     deadline, size, start = time.monotonic() + LONGEST, FIRST_BATCH, 0
-    while start < len(tries) and time.monotonic() < deadline:
+    while start < len(tries):
+        if time.monotonic() > deadline:
+            raise Late(f"{start} of {len(tries)} small changes of the source were tried in {LONGEST:g} s")
         batch = tries[start : start + size]
         began = time.monotonic()
         try:
-            result, arrays = ask({"edits": [_edit(m) for m in batch], "seconds": LONGEST_PASS, "gate": gate})
+            result, arrays = ask({"edits": [_edit(m) for m in batch], **more})
         except Unanswered:  # a change that ends the side: nothing is known of its batch
             return None
         start += len(batch)

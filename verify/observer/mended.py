@@ -24,13 +24,13 @@ from . import prints
 from .arithmetic import exact
 from .build import Builder, Built
 from .forward import call, load_inputs, prepared
-from .modules import fingerprints
+from .modules import fingerprint
 from .operations import as_in, table
 from .values import describe, flatten
 
 
 class Unmended(Exception):
-    """The gate's module still gives another value."""
+    """The gate's module, or the wanted output, still has another value."""
 
 
 class Unchangeable(Exception):
@@ -44,6 +44,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     start to end in the file become `new`; they are in the function `name` whose first line is `first`; making: whether
     it runs while a model is made. seconds: how long one pass may take. gate: {path, index, output, allowed}, or None:
     the call of a module that should give this output, a fingerprint of `modules`; a pass that gives another ends there.
+    wanted: {path, print, allowed}, or None: an output of the model that should have this print, which is looked at first.
 
     Returns tries [{outputs} or {fault}] and for each that ran the array `outputs.{index}`: a print a row, see `prints`.
     """
@@ -71,7 +72,17 @@ def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[st
     hooks = _gated(model, gate) if gate else contextlib.nullcontext()
     with torch.no_grad(), as_in(args.get("section", ""), builder, model), exact(built.exact), hooks:
         output = call(builder, model, inputs)
-    return [(path, prints.vector(v)) for path, v in flatten(output) if isinstance(v, torch.Tensor)]
+    found = [(path, v) for path, v in flatten(output) if isinstance(v, torch.Tensor)]
+    wanted = args.get("wanted")
+    if wanted and not any(path == wanted["path"] and _is_near(prints.vector(v), wanted) for path, v in found):
+        raise Unmended
+    return [(path, prints.vector(v)) for path, v in found]
+
+
+def _is_near(given: list[float], wanted: dict[str, Any]) -> bool:
+    """Whether a print is the wanted one, by the rule of the verifier's own comparison."""
+    allowed = wanted["allowed"] * max(given[0], wanted["print"][0])
+    return all(a == b or abs(a - b) <= allowed for a, b in zip(given, wanted["print"], strict=True))
 
 
 @contextlib.contextmanager
@@ -80,7 +91,7 @@ def _gated(model: nn.Module, gate: dict[str, Any]) -> Iterator[None]:
     calls = itertools.count()
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
-        if next(calls) == gate["index"] and not _near(next(iter(fingerprints(output)), None), gate):
+        if next(calls) == gate["index"] and not _near(_first(output), gate):
             raise Unmended
 
     module = dict(model.named_modules()).get(gate["path"])
@@ -90,6 +101,12 @@ def _gated(model: nn.Module, gate: dict[str, Any]) -> Iterator[None]:
     finally:
         if handle is not None:
             handle.remove()
+
+
+def _first(output: Any) -> dict[str, Any] | None:
+    """The fingerprint of the first tensor in what a module gave."""
+    tensor = next((leaf for _, leaf in flatten(output) if isinstance(leaf, torch.Tensor)), None)
+    return None if tensor is None else fingerprint(tensor)
 
 
 def _near(given: dict[str, Any] | None, gate: dict[str, Any]) -> bool:

@@ -256,8 +256,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         return number
 
     def _print(self, number: int, tensor: torch.Tensor, viewed: tuple[int, torch.Tensor] | None) -> None:
-        small = tensor.numel() <= prints.SMALL
-        if viewed is not None and not tensor.is_complex() and (small or viewed[0] in self._vectors):
+        small, strided = tensor.numel() <= prints.SMALL, tensor.layout == torch.strided
+        if viewed is not None and strided and not tensor.is_complex() and (small or viewed[0] in self._vectors):
             before, source = viewed
             if small:
                 self._waiting.add(number, tensor, sketched=False)
@@ -267,8 +267,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             if before in self._sketches:
                 self._sketches[number] = self._sketches[before]
             return
-        shown = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-        sketched = tensor.is_floating_point() and 8 <= shown.numel() <= LARGEST_SKETCHED
+        shown = tensor if strided and not tensor.is_complex() else prints.numbers(tensor)
+        sketched = strided and tensor.is_floating_point() and 8 <= shown.numel() <= LARGEST_SKETCHED
         if small:
             self._waiting.add(number, shown, sketched)
             return

@@ -39,13 +39,20 @@ def _signs(device: torch.device) -> torch.Tensor:
     return (torch.randint(0, 2, (PROJECTIONS, WIDTH), generator=generator).double() * 2 - 1).to(device)
 
 
+def numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor's values as float64: of a complex one both parts in a last axis, of a sparse one zeros too."""
+    x = tensor.detach()
+    x = x if x.layout == torch.strided else x.to_dense()
+    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).to(torch.float64)
+
+
 def vector(tensor: torch.Tensor) -> list[float]:
     """WHOLE numbers: norm, Σx, Σ|x|, Σx³ (scaled to the norm), four projections, a marginal for each axis.
 
     The marginal of an axis is a projection of the sums over all others; axes of size one have none. Elements that are
     HUGE or no numbers count as MASKED and UNDEFINED: which elements are masked, and all others, still tell.
     """
-    x = tensor.detach().to(torch.float64)
+    x = numbers(tensor)
     found = _vector(x)
     return found if found[0] < HUGE else _vector(_tamed(x[None])[0])
 

@@ -144,3 +144,11 @@ def test_a_pass_ends_at_the_gate_unless_its_module_gives_what_it_should(side):
     same = edit(args, "x + by", "x - by", "moved")
     assert [set(one) for one in run(side, change, same, gate=gate)[0]] == [{"fault"}, {"outputs"}]
     assert run(side, change, gate=gate)[0] == [{"fault": "Unmended"}]
+
+
+def test_a_pass_tells_nothing_unless_the_wanted_output_has_its_print(side):
+    args = side[1]
+    same, other = edit(args, "x + by", "x - -by", "moved"), edit(args, "x + by", "x - by", "moved")
+    wanted = {"path": "output", "print": prints.vector(value(side)), "allowed": 1e-12}
+    assert [set(one) for one in run(side, same, other, wanted=wanted)[0]] == [{"outputs"}, {"fault"}]
+    assert run(side, same, wanted={**wanted, "path": "other"})[0] == [{"fault": "Unmended"}]
