@@ -29,10 +29,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 tests: $(READY)
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term --ignore tests/publishing
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --ignore tests/publishing
 
 mutations: $(READY)  ## every seeded fault and every harmless rewrite; `make test` runs an eighth of them
-	MUTATIONS=all $(BIN)/python -m pytest -n 2 tests/mutations
+	MUTATIONS=all $(BIN)/python -m pytest -n 2 --dist worksteal tests/mutations
 
 publishing-tests: $(READY)  ## from a checkpoint to a Hub on loopback and back; every command that its pages show
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/publishing

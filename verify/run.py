@@ -442,7 +442,7 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
         except Exception as error:  # the findings stand without a place, and other variants are still to be compared
             explained = None
             explainer.broken.append(error)
-        _not_done("sought", findings[0], explainer.broken, tally)
+        _not_done(findings[0], explainer.broken, tally)
         if explained is not None:
             tally.divergences.append(explained)
             if _of_outputs(findings[0]) and explained.kind not in UNREPEATED:
@@ -460,14 +460,15 @@ def _explain(job: Job, sides: list[Side], scratch: Path, tally: _Tally, progress
             _infer(explainer, findings, known, tally)
         except Exception as error:  # the findings stand without a place
             explainer.broken.append(error)
-        _not_done("inferred", findings[0], explainer.broken, tally)
+        _not_done(findings[0], explainer.broken, tally, inferred=True)
         explainer.forget()
 
 
-def _not_done(what: str, finding: Finding, errors: Sequence[Exception], tally: _Tally) -> None:
+def _not_done(finding: Finding, errors: Sequence[Exception], tally: _Tally, *, inferred: bool = False) -> None:
     """Says why the place of a finding was not sought, or not inferred, to the end."""
     for told in dict.fromkeys(map(_told, errors)):
-        reason = f"where it first differs could not be {what}: {told}"
+        sought = f"where it first differs could not be sought: {told}"
+        reason = f"where it first differs could not be inferred: {told}" if inferred else sought
         skipped = Skipped(check=finding.check, variant=finding.variant, case=finding.case, reason=reason)
         tally.skipped.append(skipped)
 

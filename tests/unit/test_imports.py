@@ -125,6 +125,7 @@ ALLOWED = {
                 "syntax",
                 "trials",
                 "verdict",
+                "wording",
             )
         ),
         (V + "compare", V + "divergence", V + "edits", V + "trace"),

@@ -12,14 +12,16 @@ from verify.divergence.mending import (
     MOST_SECONDS,
     PER_MODEL,
     PER_OPERATION,
+    PER_TRY,
+    Budget,
     Suspected,
-    affordable,
     agrees,
     mends,
     wanted,
 )
 from verify.divergence.slips import words_of
 from verify.divergence.sources import Sources
+from verify.divergence.wording import MOST, Wording
 from verify.edits import Tree
 
 RIGHT = '''\
@@ -112,14 +114,34 @@ def test_a_slip_is_undone_by_a_change_that_is_tried(tmp_path, right, wrong):
     assert all(m.old == text.encode()[m.edit.start : m.edit.end].decode() for m in found)
 
 
-def test_the_blamed_line_comes_first_then_its_function_and_little_before_much(tmp_path):
-    found = tried(tmp_path, RIGHT, 20)
+def test_what_is_written_elsewhere_comes_first_then_the_blamed_line_and_little_before_much(tmp_path):
+    found = tried(tmp_path, RIGHT.replace("- shift\n", "- y\n"), 20)
     weights = [m.weight for m in found]
     assert weights == sorted(weights)
     assert found[0].frame.line == 20
+    assert found[0].edit.new == "shift"
     assert {m.name for m in found} == {"forward"}
-    assert min(found, key=lambda m: m.weight).light
     assert [m.away for m in found if m.weight == 1] == sorted(m.away for m in found if m.weight == 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sign"),
+    [
+        ("turned(a, sine, cosine)", "turned(a, cosine, sine)", -1),
+        (
+            "def turned(x: Tensor, cosine: Tensor, sine: Tensor)",
+            "def turned(x: Tensor, sine: Tensor, cosine: Tensor)",
+            1,
+        ),
+        ("y = x", "y = x", 0),
+        ("", "a strange and long piece of what nobody writes", 1),
+    ],
+)
+def test_pieces_that_are_nowhere_else_are_strange(before, after, sign):
+    texts = ["def turned(x: Tensor, cosine: Tensor, sine: Tensor)", "turned(b, cosine, sine)", "y = x", "y = x"]
+    found = Wording([*texts, *([before] if before not in texts else [])]).strangeness(before, after)
+    assert (found > 0) - (found < 0) == sign
+    assert abs(found) <= MOST
 
 
 def test_what_takes_a_step_away_is_tried_near_the_blamed_line_alone(tmp_path):
@@ -189,8 +211,11 @@ def test_of_outputs_that_differ_the_first_that_the_reference_has_is_looked_at(tm
 def test_a_model_of_many_operations_gets_few_tries_and_every_machine_as_many(tmp_path):
     tries, made = (tried(tmp_path, RIGHT, 20, making) for making in (False, True))
     nothing = graph()
-    assert affordable(tries, nothing) == tries
-    count = int(MOST_SECONDS / PER_OPERATION / 10)
+    assert Budget().affordable(tries, nothing) == tries
+    count = int((MOST_SECONDS / 10.5 - PER_TRY) / PER_OPERATION)
     nothing.operations = [Operation(n, "aten.add", (), (), (), "", ()) for n in range(count)]
-    assert affordable(tries, nothing) == tries[:10]
-    assert affordable(made, nothing) == made[: 10 // PER_MODEL]
+    budget = Budget()
+    assert budget.affordable(tries, nothing) == tries[:10]
+    assert budget.affordable(made, nothing) == made[: 10 // PER_MODEL]
+    budget.spend(tries[:7], nothing)
+    assert budget.affordable(tries, nothing) == tries[:3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,17 @@ from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph
 from verify.divergence.slips import HEAVY, LIGHT, Words, scope, words_of
 from verify.divergence.sources import Sources
+from verify.divergence.wording import Wording
 from verify.edits import Edit, Function, Tree
 
 MOST_MENDS = 600
 MOST_SECONDS = 15.0
-"""What all tries of one search may take: by the clock, the answer would depend on what else
-the machine does."""
-PER_OPERATION, PER_ELEMENT = 6e-5, 4e-9
-"""Seconds of a pass for each operation that is dispatched, and each element that one makes, on two cores."""
+"""What all tries of one run may take, as `seconds` reckons: by the clock, the answer would depend on what else the
+machine does."""
+PER_TRY, PER_OPERATION, PER_ELEMENT = 4e-3, 6e-5, 4e-9
+"""Seconds for each change, each operation that its pass dispatches, and each element that one makes, on two cores."""
+UNUSUAL = 3
+"""What each piece of source that nobody writes elsewhere weighs; see `wording`."""
 PER_MODEL = 3
 """Passes that a model made anew takes the time of."""
 MOST_FUNCTIONS = 12
@@ -74,22 +77,44 @@ def mends(
     theirs: lines of the reference whose functions say what might be meant.
     """
     places = _places(suspected, candidate)
-    words = words_of(_spoken(theirs, reference), list({id(p.tree): p.tree for p in places}.values()))
+    trees, spoken = list({id(p.tree): p.tree for p in places}.values()), _spoken(theirs, reference)
+    words = words_of(spoken, trees)
+    said = {id(tree): tree for tree in (*trees, *(tree for tree, _ in spoken))}
+    wording = Wording(tree.source.decode("utf-8", "replace") for tree in said.values())
     found: dict[tuple[str, int, int, str], Mend] = {}
     for place in places:
-        for mend in _of_place(place, words):
+        for mend in _of_place(place, words, wording):
             key = (place.file, mend.edit.start, mend.edit.end, mend.edit.new)
             if key not in found or mend.weight < found[key].weight:
                 found[key] = mend
     return sorted(found.values(), key=lambda m: (m.weight, m.away))[:MOST_MENDS]
 
 
-def affordable(tries: Sequence[Mend], candidate: Graph) -> list[Mend]:
-    """As many of the first as MOST_SECONDS allow, at what one pass of the candidate takes."""
+@dataclass
+class Budget:
+    """What is left of MOST_SECONDS."""
+
+    left: float = MOST_SECONDS
+
+    def affordable(self, tries: Sequence[Mend], candidate: Graph) -> list[Mend]:
+        """As many of the first as there is time for."""
+        each = seconds(candidate)
+        spent = itertools.accumulate(each * _passes(mend) for mend in tries)
+        return [mend for mend, so_far in zip(tries, spent, strict=True) if so_far <= self.left]
+
+    def spend(self, tried: Iterable[Mend], candidate: Graph) -> None:
+        self.left -= seconds(candidate) * sum(map(_passes, tried))
+
+
+def seconds(candidate: Graph) -> float:
+    """What a pass with a change is reckoned to take."""
     elements = sum(candidate.values[number].count for one in candidate.operations for number in one.outputs)
-    each = len(candidate.operations) * PER_OPERATION + elements * PER_ELEMENT
-    spent = itertools.accumulate(each * (PER_MODEL if mend.making else 1) for mend in tries)
-    return [mend for mend, so_far in zip(tries, spent, strict=True) if so_far <= MOST_SECONDS]
+    return PER_TRY + len(candidate.operations) * PER_OPERATION + elements * PER_ELEMENT
+
+
+def _passes(mend: Mend) -> int:
+    """How many passes a change takes the time of."""
+    return PER_MODEL if mend.making else 1
 
 
 def wanted(reference: Graph, paths: Iterable[str], allowed: float) -> dict[str, Any] | None:
@@ -158,7 +183,7 @@ def _outermost(tree: Tree, line: int) -> Function | None:
     return min(found, key=lambda f: f.lineno, default=None)
 
 
-def _of_place(place: _Place, words: Words) -> Iterable[Mend]:
+def _of_place(place: _Place, words: Words, wording: Wording) -> Iterable[Mend]:
     tree, function = place.tree, place.function
     inside = scope(tree, function, words)
     beyond = min(place.lines.values(), default=0) + 1
@@ -172,7 +197,11 @@ def _of_place(place: _Place, words: Words) -> Iterable[Mend]:
                 old = tree.source[edit.start : edit.end].decode("utf-8", "replace")
                 frame = Frame(place.file, edit.line, place.name, True, -1)
                 away = min((abs(edit.line - line) for line in place.lines), default=0)
-                yield Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light, away)
+                mend = Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light, away)
+                if light:  # what takes something away leaves less that could be unusual
+                    unusual = wording.strangeness(*mend.told(tree.source))
+                    mend = replace(mend, weight=mend.weight + UNUSUAL * unusual)
+                yield mend
 
 
 def _touchy(function: Function) -> bool:

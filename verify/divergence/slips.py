@@ -130,6 +130,13 @@ def other_operator(scope: Scope, node: ast.AST) -> Iterator[Edit]:
         yield tree.edit(node.test, f"(not ({tree.text(node.test)}))")
 
 
+def negated(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A minus more, before what is assigned, returned or an element."""
+    parent = scope.tree.parents.get(node)
+    if _is_value(scope.tree, node) and isinstance(parent, ast.Assign | ast.Return | ast.Tuple):
+        yield scope.tree.edit(node, f"(-{scope.tree.text(node)})")
+
+
 def other_literal(scope: Scope, node: ast.AST) -> Iterator[Edit]:
     """A number's neighbours, its opposite, a number or word that the reference's functions say; the other flag."""
     tree, parent = scope.tree, scope.tree.parents.get(node)
@@ -230,7 +237,7 @@ def less(scope: Scope, node: ast.AST) -> Iterator[Edit]:
 
 
 def more(scope: Scope, node: ast.AST) -> Iterator[Edit]:
-    """A minus, a keyword or a call that the reference makes, a factor or summand of the function's own values."""
+    """A keyword or a call that the reference makes, a minus, a factor or summand of the function's own values."""
     tree, words = scope.tree, scope.words
     if isinstance(node, ast.Call):
         name = tree.text(node.func).rpartition(".")[2]
@@ -283,8 +290,8 @@ def reordered(scope: Scope, node: ast.AST) -> Iterator[Edit]:
 
 
 LIGHT: tuple[tuple[int, Slip], ...] = (
-    (0, exchanged), (0, other_operator), (1, other_literal), (1, other_name), (1, other_part), (3, configured),
-    (3, other_function),
+    (0, exchanged), (0, other_operator), (1, other_literal), (1, other_name), (1, other_part), (2, negated),
+    (3, configured), (3, other_function),
 )  # fmt: skip
 """What puts one thing for another, with how unlikely it is: a change of the lesser number is tried first."""
 HEAVY: tuple[tuple[int, Slip], ...] = ((2, less), (4, reordered), (8, more))

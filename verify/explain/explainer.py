@@ -21,7 +21,7 @@ from verify.divergence import divergence, first_module
 from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.mending import Mend
+from verify.divergence.mending import Budget, Mend
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
@@ -84,6 +84,7 @@ class Explainer:
     """What went wrong while the finding explained last was."""
     ran: list[bool] = field(default_factory=list)
     """Of the lines that were asked about, which ran in the candidate's pass of module calls."""
+    _budget: Budget = field(default_factory=Budget)
     _layers: list[LayerError] = field(default_factory=list)
     _gate: Mapping[str, Any] | None = None
     """The first module call that differs, where the reference's is called alike, and what that gives."""
@@ -277,11 +278,11 @@ class Explainer:
             return self._named("candidate", finding, result), arrays
 
         blamed = (culprit.operation, culprit.candidate, culprit.reference) if culprit is not None else None
-        gate = None if section else self._gate
+        gate, budget = None if section else self._gate, self._budget
         sure = culprit if culprit is not None and culprit.confidence == "confirmed" else None
         meant = (lambda mend: self._there(mend, sure)) if sure is not None else None
         try:
-            return mended(ask, self.sources, one.match, blamed, origins, self.allowed, gate, meant)
+            return mended(ask, self.sources, one.match, blamed, origins, self.allowed, budget, gate, meant)
         except Late as error:
             self.broken.append(error)
             return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from verify.divergence.blame import behind
 from verify.divergence.graph import Frame, Operation
-from verify.divergence.mending import Mend, Suspected, affordable, agrees, mends, wanted
+from verify.divergence.mending import Budget, Mend, Suspected, agrees, mends, seconds, wanted
 from verify.divergence.operands import own
 from verify.divergence.search import Reply, Unanswered
 from verify.divergence.settings import frames_of
@@ -19,7 +19,9 @@ from verify.trace import Role
 
 LONGEST = 90.0
 """Seconds that all changes together may take on a machine that is far slower than `affordable` reckons."""
-LONGEST_PASS = 10.0
+SHORTEST_PASS, LONGEST_PASS, SLOWER = 0.5, 10.0, 20
+"""Seconds that one pass may take, for a change can make a loop that does not end; between them SLOWER times what a pass is
+reckoned to take."""
 BATCH_SECONDS = 3.0
 FIRST_BATCH = 4
 MOST_IN_BATCH = 40
@@ -43,7 +45,6 @@ class Mended:
     mend: Mend
     before: str
     after: str
-    tried: int
 
 
 def mended(
@@ -53,29 +54,30 @@ def mended(
     blamed: Blamed | None,
     origins: Mapping[Role, Mapping[str, Any]],
     allowed: float,
+    budget: Budget,
     gate: Mapping[str, Any] | None = None,
     meant: Callable[[Mend], bool] | None = None,
 ) -> Mended | None:
     """The likeliest change that makes every output agree, or None. sources, origins: by role. Raises Late.
 
-    gate: the first module call that differs and the fingerprint of what the reference's gives; see `observer/mended.py`.
-    meant: which changes say something; None: all.
+    budget: what other searches have left; this one takes from it. gate: the first module call that differs and the
+    fingerprint of what the reference's gives; see `observer/mended.py`. meant: which changes say something; None: all.
     """
     lines = list(_suspected(match, blamed, origins["candidate"]))
     theirs = list(_spoken(match, blamed, origins["reference"]))
     likely = mends(lines, sources["candidate"], sources["reference"], theirs)
-    tries = affordable([m for m in likely if meant is None or meant(m)], match.candidate)
+    limit = min(LONGEST_PASS, SHORTEST_PASS + SLOWER * seconds(match.candidate))
+    tries = budget.affordable([m for m in likely if meant is None or meant(m)], match.candidate)
     more = {
-        "seconds": LONGEST_PASS,
-        "gate": gate,
-        "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
-    }
+        "seconds": limit, "gate": gate, "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
+    }  # fmt: skip
     deadline, size, start = time.monotonic() + LONGEST, FIRST_BATCH, 0
     while start < len(tries):
         if time.monotonic() > deadline:
             raise Late(f"{start} of {len(tries)} small changes of the source were tried in {LONGEST:g} s")
         batch = tries[start : start + size]
         began = time.monotonic()
+        budget.spend(batch, match.candidate)
         try:
             result, arrays = ask({"edits": [_edit(m) for m in batch], **more})
         except Unanswered:  # a change that ends the side: nothing is known of its batch
@@ -84,7 +86,7 @@ def mended(
         for index, (mend, one) in enumerate(zip(batch, result["tries"], strict=True)):
             if "outputs" in one and agrees(match.reference, one["outputs"], arrays[f"outputs.{index}"], allowed):
                 source = (sources["candidate"].root / mend.frame.file).read_bytes()
-                return Mended(mend, *mend.told(source), start)
+                return Mended(mend, *mend.told(source))
         each = max((time.monotonic() - began) / len(batch), 1e-3)
         size = max(1, min(MOST_IN_BATCH, int(BATCH_SECONDS / each)))
     return None
