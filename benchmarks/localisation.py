@@ -49,7 +49,7 @@ from verify.selftest.mutant import compiles, in_turn, of_source  # noqa: E402
 from verify.side import Servers, cpus  # noqa: E402
 
 CASES = ("image", "dim-image", "video-2-frames", "rms-norm", "eager-attention", "other-values", "residual-top-k")
-"""Tried in this order for a fault that names no case, until one differs."""
+"""What the verifier is given beside the cases that a fault names."""
 STACKED = 3
 
 
@@ -89,16 +89,15 @@ def measure(name: str, fault: Fault, stacked: bool, device: str, servers: Server
         after = (place / MODEL).read_text(encoding="utf-8")
         lines = changed(before, after)
         tiny = preset()
-        for case in (fault.case,) if fault.case else fault.cases or CASES:
-            started = time.perf_counter()
-            options = Options(checks=("forward",), cases=(case,), device=device, processors=1)
-            report = run(tiny, place, options, servers=servers)
-            if report.verdict == Verdict.DIFFERENT:
-                if not any(f.kind in OF_VALUES for f in report.findings):
-                    return None
-                seconds = time.perf_counter() - started
-                return row(name, fault, rewrites, lines, functions(after, lines), case, report, seconds)
-        return None
+        cases = tuple(dict.fromkeys(((fault.case,) if fault.case else fault.cases) + CASES))
+        started = time.perf_counter()
+        options = Options(checks=("forward",), cases=cases, device=device, processors=1)
+        report = run(tiny, place, options, servers=servers)
+        if report.verdict != Verdict.DIFFERENT or not any(f.kind in OF_VALUES for f in report.findings):
+            return None
+        seconds = time.perf_counter() - started
+        case = report.first_divergence.case if report.first_divergence else ""
+        return row(name, fault, rewrites, lines, functions(after, lines), case, report, seconds)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

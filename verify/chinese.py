@@ -98,6 +98,7 @@ FORMS = {
     "nothing was compared": "没有可比较的内容",
     "nothing was compared: every check was skipped": "没有可比较的内容：所有检查项均被跳过",
     "where it first differs could not be sought: {fault}": "无法查找首个差异所在：{fault}",
+    "the draws that would decide were not run": "未能运行用于判定的其余抽样",
     "where it first differs could not be inferred: {fault}": "无法推断首个差异所在：{fault}",
     "nothing was compared: the spec ignores all of it": "没有可比较的内容：spec 忽略了全部对象",
     "the spec ignores {patterns}": "spec 忽略了 {patterns}",

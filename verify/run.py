@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -261,6 +262,7 @@ def _variant(
             accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
             job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
+            pair.observe(sides, _further(job, checks, sides), progress)
         pair.observe(sides, [code.ask(job)], progress)
         pair.observe(sides, _asks(job, checks, fresh=True), progress)
     except KeyboardInterrupt as error:
@@ -316,6 +318,17 @@ def _asks(job: Job, checks: list[str], *, fresh: bool = False) -> list[Ask]:
     return _ordered(ask for name in checks for ask in modules[name].plan(job) if ask.fresh == fresh)
 
 
+def _further(job: Job, checks: list[str], sides: list[Side]) -> list[Ask]:
+    """What checks want observed besides, seeing the first answers. One that breaks over them says so in `_compare`."""
+    modules, found = available(), list[Ask]()
+    reference, candidate = (side.trace for side in sides)
+    for name in checks:
+        if (further := getattr(modules[name], "further", None)) is not None:
+            with contextlib.suppress(Exception):
+                found += further(job, reference, candidate)
+    return _ordered(found)
+
+
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:
     """Each ask once; those of one model together, unperturbed before perturbed.
 
@@ -341,7 +354,7 @@ def _compare(name: str, job: Job, traces: Mapping[Role, Trace], tally: _Tally) -
         broken.findings.append(make.finding("check-broke", name, Verdict.ERROR, details={"fault": _broken(error)}))
         outcomes.append(broken)
     comparing = time.perf_counter() - started
-    mine = {ask.key for ask in check.plan(job)}
+    mine = {key for ask in check.plan(job) for key in (ask.key, f"{ask.key}/more")}
     asking = max(sum(t.answers[k].seconds for k in mine if k in t.answers) for t in traces.values())
     _count_outcomes(name, job, outcomes, asking + comparing, tally)
 

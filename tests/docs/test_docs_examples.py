@@ -91,7 +91,7 @@ def test_a_report_can_be_explained_in_each_language(different):
     for language, told in (
         ("en", "data flow into it"),
         ("zh", "数据流（由近及远"),
-        ("both", "the shapes that are read / 数据流"),
+        ("both", "nearest first, with the shapes"),
     ):
         done = verifier(different, "explain", "report.json", "--lang", language)
         assert done.returncode == 0, done.stderr

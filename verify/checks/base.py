@@ -121,7 +121,8 @@ class Outcome:
 
 
 class Check(Protocol):
-    """A check module."""
+    """A check module. One may also have `further(job, reference, candidate) -> list[Ask]`: what else it wants observed,
+    seeing the answers to `plan`."""
 
     SUMMARY: str
     RUNS_CASES: bool

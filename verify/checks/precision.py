@@ -9,7 +9,8 @@ The verdict is a statistic over DRAWS independent draws of inputs. For each outp
 of the reference is taken draw by draw. It is `different` where this ratio is above FACTOR in every draw. If the ratio's
 median is FACTOR or less, that happens by chance with a probability of 2^-DRAWS at most (a sign test): with 24 draws 6e-8
 for each output of each case and format, so less than 1e-5 for a run that compares 160 of them. A ratio below 1 / FACTOR
-in every draw is a note: the candidate is the more precise one.
+in every draw is a note: the candidate is the more precise one. FIRST draws are run, and the others only where all of these
+are on one side: elsewhere they could change nothing.
 
 Where the two are different functions, errors say nothing about precision; then this check says so and no more.
 
@@ -41,6 +42,7 @@ RUNS_CASES = True
 CHECK = "precision"
 DRAWS = 24
 """Draws of inputs for each case. The false alarm rate of one comparison is 2^-DRAWS."""
+FIRST = 8
 
 FACTOR = 1.5
 """How many times the reference's error the candidate's may be."""
@@ -50,6 +52,9 @@ FORMATS = {"fp32": 2.0**-24, "bf16": 2.0**-8, "fp16": 2.0**-11, "autocast": 2.0*
 
 GIVEN = {"fp32 given fp64": ("fp32", "fp64"), "fp32 given bf16": ("fp32", "bf16"), "bf16 given fp32": ("bf16", "fp32")}
 """By name: the format of the weights, another one of the float inputs."""
+
+JUDGED = ("less-precise", "more-precise")
+"""Findings of which all draws must be."""
 
 SHARE = 0.25
 """Two exact answers that lie further apart than this share of the reference's error are different functions' answers."""
@@ -65,13 +70,23 @@ def exact_of(form: str) -> str:
 
 
 def plan(job: Job) -> list[Ask]:
-    asks = []
+    asks: list[Ask] = []
     for name in job.cases(CHECK):
         for form in _forms(job, name):
-            asks.append(_ask(job, name, form))
-            if exact_of(form) == form:
-                asks.append(_ask(job, name, form, lifted=True, sides=BOTH if form == "fp32" else ("reference",)))
+            asks += _asks(job, name, form, range(FIRST))
     return asks
+
+
+def further(job: Job, reference: Trace, candidate: Trace) -> list[Ask]:
+    """The other draws of cases and formats in which the first say that one side rounds worse than the other."""
+    asks: list[Ask] = []
+    for name in job.cases(CHECK):
+        for form in _forms(job, name):
+            make = Maker(job=job, check=CHECK, group=f"{name} {form}")
+            if any(f.kind in JUDGED for f in _of(make, name, form, reference, candidate).findings):
+                for one in dict.fromkeys((form, exact_of(form), "fp32")):
+                    asks += _asks(job, name, one, range(FIRST, DRAWS))
+    return list({ask.key: ask for ask in asks}.values())
 
 
 def _forms(job: Job, case: str) -> list[str]:
@@ -85,9 +100,13 @@ def _floats(job: Job, case: str) -> bool:
     return any(i.dtype == "float" or (i.dtype is None and i.below is None) for i in inputs)
 
 
-def _ask(job: Job, case: str, form: str, *, lifted: bool = False, sides: tuple[Role, ...] = BOTH) -> Ask:
-    kind = f"{form}/exact" if lifted else form
-    return job.ask("precision", CHECK, case, kind, sides=sides, arithmetic=kind, draws=DRAWS, **arguments(form, lifted))
+def _asks(job: Job, case: str, form: str, draws: range) -> Iterator[Ask]:
+    """Some draws in a format and, where another format's is not theirs too, the exact answer to them."""
+    for lifted in (False, True) if exact_of(form) == form else (False,):
+        kind = f"{form}/exact" if lifted else form
+        sides: tuple[Role, ...] = BOTH if form == "fp32" or not lifted else ("reference",)
+        more: dict[str, Any] = {"arithmetic": kind, "draws": [draws.start, draws.stop], **arguments(form, lifted)}
+        yield job.ask("precision", CHECK, case, f"{kind}/more" if draws.start else kind, sides=sides, **more)
 
 
 def arguments(form: str, lifted: bool) -> dict[str, Any]:
@@ -101,20 +120,37 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         judged = False
         for form in _forms(job, name):
             make = Maker(job=job, check=CHECK, group=f"{name} {form}")
-            key = job.key(CHECK, name, form)
-            exact = job.key(CHECK, name, exact_of(form), "exact")
-            pair = (reference.get(key), candidate.get(key))
-            function = (
-                reference.get(job.key(CHECK, name, "fp32/exact")),
-                candidate.get(job.key(CHECK, name, "fp32/exact")),
-            )
-            outcome = _format(make, form, pair, reference.get(exact), function)
+            outcome = _of(make, name, form, reference, candidate)
+            early = [f for f in outcome.findings if f.kind in JUDGED and f.details["draws"] != str(DRAWS)]
+            if early:  # the run was cut short
+                outcome.findings = [f for f in outcome.findings if f not in early]
+                outcome.skipped, outcome.reason = True, "the draws that would decide were not run"
             judged |= form in FORMATS and bool(outcome.compared)
             if (
                 form in GIVEN and not judged
             ):  # that both refuse other inputs proves nothing of a model without any error
                 outcome.skipped |= not outcome.findings
             yield outcome
+
+
+def _of(make: Maker, case: str, form: str, reference: Trace, candidate: Trace) -> Outcome:
+    """One case in one format, by all draws that were run."""
+
+    def both(kind: str) -> tuple[Answer, Answer]:
+        key = make.job.key(CHECK, case, kind)
+        return _whole(reference, key), _whole(candidate, key)
+
+    exact = _whole(reference, make.job.key(CHECK, case, exact_of(form), "exact"))
+    return _format(make, form, both(form), exact, both("fp32/exact"))
+
+
+def _whole(trace: Trace, key: str) -> Answer:
+    """The answers of the first draws and of the others, where these were asked for."""
+    first, more = trace.get(key), trace.answers.get(f"{key}/more")
+    if more is None or first.result is None or more.result is None:
+        return first if more is None or first.result is None else more
+    result = {**first.result, "outputs": [*first.result["outputs"], *more.result["outputs"]]}
+    return Answer(key=key, result=result, arrays={**first.arrays, **more.arrays}, seconds=first.seconds + more.seconds)
 
 
 def _format(
@@ -180,7 +216,7 @@ def _output(
     make: Maker, outcome: Outcome, form: str, path: str, sides: tuple[Pass, Pass, Pass], function: tuple[Pass, Pass]
 ) -> None:
     """One output in one format."""
-    names = [f"{draw}/{path}" for draw in range(DRAWS)]
+    names = _names(path, [*sides, *function])
     if any(n not in side.values or side.values[n].shape != sides[0].values[n].shape for n in names for side in sides):
         return  # `forward` and `outputs` report it
     if not sides[0].values[names[0]].size:
@@ -195,7 +231,10 @@ def _output(
         outcome.findings.append(make.finding("not-finite", path, details=details))
         return
     apart = [_error(*(side.values[n] for side in function)) for n in names if all(n in s.values for s in function)]
-    if len(apart) < DRAWS or statistics.median(a / max(e, floor) for a, e in zip(apart, left, strict=True)) > SHARE:
+    if (
+        len(apart) < len(names)
+        or statistics.median(a / max(e, floor) for a, e in zip(apart, left, strict=True)) > SHARE
+    ):
         details = {"format": form}
         outcome.findings.append(make.finding("other-function", path, details=details, measured=max(apart, default=0.0)))
         return
@@ -209,7 +248,7 @@ def _output(
             "reference": f"{statistics.median(left):.3g}",
             "candidate": f"{statistics.median(right):.3g}",
             "ratio": f"{ratio:.3g}",
-            "draws": str(DRAWS),
+            "draws": str(len(names)),
             "format": form,
         }
         outcome.findings.append(
@@ -222,6 +261,12 @@ def _output(
                 allowed=FACTOR,
             )
         )
+
+
+def _names(path: str, sides: list[Pass]) -> list[str]:
+    """Of one output the paths in all draws: in the others too where every side has them."""
+    draws = [f"{draw}/{path}" for draw in range(DRAWS)]
+    return draws if all(draws[-1] in side.values for side in sides) else draws[:FIRST]
 
 
 def _error(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:

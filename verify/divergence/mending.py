@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph
@@ -27,7 +28,7 @@ UNUSUAL = 3
 """What each piece of source that nobody writes elsewhere weighs; see `wording`."""
 PER_MODEL = 3
 """Passes that a model made anew takes the time of."""
-MOST_FUNCTIONS = 12
+MOST_FUNCTIONS = 20
 HEAVY_WITHIN = 1
 """How near a line must be for changes that take away or add a step."""
 TOUCHY = frozenset({"open", "os", "shutil", "subprocess", "pathlib", "Path", "socket", "sys", "exec", "eval"})
@@ -129,13 +130,25 @@ def wanted(reference: Graph, paths: Iterable[str], allowed: float) -> dict[str, 
     return {"path": path, "print": vector.tolist(), "allowed": allowed * max(reference.values[number].count, 1) ** 0.5}
 
 
-def agrees(reference: Graph, paths: Sequence[str], rows: Any, allowed: float) -> bool:
+Given = Mapping[str, tuple[int, NDArray[np.float64]]]
+"""Of what a pass gave, by path: how many elements, and their print."""
+
+
+def given_by(reference: Graph) -> Given:
+    return {path: (reference.values[n].count, reference.vectors[n]) for path, n in reference.outputs.items()}
+
+
+def given_in(one: Mapping[str, Any], rows: Any) -> Given:
+    """The same of one of the tries of `observer/mended.py`, with its array. Raises ValueError, KeyError or TypeError."""
+    counted = zip(map(int, one["counts"]), np.asarray(rows, dtype=np.float64), strict=True)
+    return dict(zip(map(str, one["outputs"]), counted, strict=True))
+
+
+def agrees(wanted: Given, given: Given, allowed: float) -> bool:
     """Whether what a changed candidate gave is what the reference gave: every output, and some."""
-    given = dict(zip(paths, rows, strict=True))
-    return bool(reference.outputs) and all(
-        path in given
-        and bool(near(given[path], reference.vectors[number], reference.values[number].count, allowed).all())
-        for path, number in reference.outputs.items()
+    return bool(wanted) and all(
+        path in given and given[path][0] == count and bool(near(given[path][1], vector, count, allowed).all())
+        for path, (count, vector) in wanted.items()
     )
 
 

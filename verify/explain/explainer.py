@@ -21,12 +21,13 @@ from verify.divergence import divergence, first_module
 from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.mending import Budget, Mend
+from verify.divergence.mending import Budget, Mend, seconds
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.difference import difference
+from verify.explain.elsewhere import Elsewhere
 from verify.explain.mending import Late, Mended, mended
 from verify.mapping import inverse, renamed
 from verify.messages import say
@@ -38,6 +39,8 @@ from verify.trace import BOTH, Answer, Ask, Role
 
 LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
+BESIDE = 2
+"""Lines between a step that is missing and a change beside it that puts it there."""
 REPEATS = 1e-9
 """Relative difference between two passes of one side from which on it does not repeat itself."""
 DIFFERENCE = "how the function differs from the reference's, told in the candidate's names:"
@@ -85,6 +88,8 @@ class Explainer:
     ran: list[bool] = field(default_factory=list)
     """Of the lines that were asked about, which ran in the candidate's pass of module calls."""
     _budget: Budget = field(default_factory=Budget)
+    _mends: dict[tuple[str, Frame], Mended | None] = field(default_factory=dict)
+    """By what was blamed: the change that was found."""
     _layers: list[LayerError] = field(default_factory=list)
     _gate: Mapping[str, Any] | None = None
     """The first module call that differs, where the reference's is called alike, and what that gives."""
@@ -266,26 +271,43 @@ class Explainer:
         Where the place is confirmed only changes there say more of it.
         """
 
+        def ask_of(role: Role, case: str, more: Mapping[str, Any]) -> Reply:
+            kind = f"mended-{self.number()}"
+            asked = self.job.ask("mended", finding.check, case, kind, sides=(role,), section=section, **more)
+            result, arrays = self.asked(role, asked, f"{case}: which change mends it")
+            return self._named(role, finding, result), arrays
+
         def ask(more: Mapping[str, Any]) -> Reply:
             if more["wanted"] is not None:
                 own = renamed(more["wanted"]["path"], self.job.spec.mapping.outputs)
                 more = {**more, "wanted": {**more["wanted"], "path": own}}
-            kind = f"mended-{self.number()}"
-            asked = self.job.ask(
-                "mended", finding.check, finding.case, kind, sides=("candidate",), section=section, **more
-            )
-            result, arrays = self.asked("candidate", asked, f"{finding.case}: which change mends it")
-            return self._named("candidate", finding, result), arrays
+            return ask_of("candidate", finding.case, more)
 
-        blamed = (culprit.operation, culprit.candidate, culprit.reference) if culprit is not None else None
+        place = culprit.candidate if culprit is not None else None
+        blamed = (culprit.operation, place, culprit.reference) if culprit is not None else None
         gate, budget = None if section else self._gate, self._budget
         sure = culprit if culprit is not None and culprit.confidence == "confirmed" else None
         meant = (lambda mend: self._there(mend, sure)) if sure is not None else None
+        if place is not None and (section, place) in self._mends:  # another case of the same fault: what mended that?
+            before = self._mends[section, place]
+            if before is None:
+                return None
+            what = (before.mend.frame.file, before.mend.edit)
+            meant = lambda mend: (mend.frame.file, mend.edit) == what  # noqa: E731
+        others = [case for check, case in self.job.scenes if check == finding.check and case != finding.case]
+        ignored = Maker(job=self.job, check=finding.check, group=finding.case).ignored
+        each = seconds(one.match.candidate)
+        elsewhere = Elsewhere([] if section else others, ask_of, ignored, self.allowed, each)
         try:
-            return mended(ask, self.sources, one.match, blamed, origins, self.allowed, budget, gate, meant)
+            found = mended(
+                ask, self.sources, one.match, blamed, origins, self.allowed, budget, gate, meant, elsewhere.holds
+            )
         except Late as error:
             self.broken.append(error)
-            return None
+            found = None
+        if place is not None:
+            self._mends.setdefault((section, place), found)
+        return found
 
     def _moves(self, mend: Mended, culprit: Culprit) -> bool:
         """Whether a change elsewhere says more of where the fault is than what is blamed."""
@@ -293,7 +315,10 @@ class Explainer:
             return False
         if culprit.candidate is None:
             return True
-        return mend.mend.light and (culprit.kind != "setting" or mend.mend.making)
+        if not mend.mend.light:  # a step that is missing is missing between two lines: which of them to change is shown
+            beside = abs(mend.mend.frame.line - culprit.candidate.line) <= BESIDE
+            return culprit.kind == "missing" and mend.mend.frame.file == culprit.candidate.file and beside
+        return culprit.kind != "setting" or mend.mend.making
 
     def _there(self, mend: Mend, culprit: Culprit) -> bool:
         """Whether a change is of the statement that is blamed."""

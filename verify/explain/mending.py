@@ -9,7 +9,7 @@ from typing import Any
 
 from verify.divergence.blame import behind
 from verify.divergence.graph import Frame, Operation
-from verify.divergence.mending import Budget, Mend, Suspected, agrees, mends, seconds, wanted
+from verify.divergence.mending import Budget, Mend, Suspected, agrees, given_by, given_in, mends, seconds, wanted
 from verify.divergence.operands import own
 from verify.divergence.search import Reply, Unanswered
 from verify.divergence.settings import frames_of
@@ -57,11 +57,13 @@ def mended(
     budget: Budget,
     gate: Mapping[str, Any] | None = None,
     meant: Callable[[Mend], bool] | None = None,
+    holds: Callable[[Mend], bool] | None = None,
 ) -> Mended | None:
     """The likeliest change that makes every output agree, or None. sources, origins: by role. Raises Late.
 
     budget: what other searches have left; this one takes from it. gate: the first module call that differs and the
     fingerprint of what the reference's gives; see `observer/mended.py`. meant: which changes say something; None: all.
+    holds: whether other cases agree with a change too; None: it is not asked.
     """
     lines = list(_suspected(match, blamed, origins["candidate"]))
     theirs = list(_spoken(match, blamed, origins["reference"]))
@@ -71,6 +73,7 @@ def mended(
     more = {
         "seconds": limit, "gate": gate, "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
     }  # fmt: skip
+    theirs_give = given_by(match.reference)
     deadline, size, start = time.monotonic() + LONGEST, FIRST_BATCH, 0
     while start < len(tries):
         if time.monotonic() > deadline:
@@ -79,12 +82,15 @@ def mended(
         began = time.monotonic()
         budget.spend(batch, match.candidate)
         try:
-            result, arrays = ask({"edits": [_edit(m) for m in batch], **more})
+            result, arrays = ask({"edits": [as_asked(m) for m in batch], **more})
         except Unanswered:  # a change that ends the side: nothing is known of its batch
             return None
         start += len(batch)
         for index, (mend, one) in enumerate(zip(batch, result["tries"], strict=True)):
-            if "outputs" in one and agrees(match.reference, one["outputs"], arrays[f"outputs.{index}"], allowed):
+            rows = arrays.get(f"outputs.{index}")
+            if rows is None or not agrees(theirs_give, given_in(one, rows), allowed):
+                continue
+            if holds is None or holds(mend):
                 source = (sources["candidate"].root / mend.frame.file).read_bytes()
                 return Mended(mend, *mend.told(source))
         each = max((time.monotonic() - began) / len(batch), 1e-3)
@@ -92,7 +98,7 @@ def mended(
     return None
 
 
-def _edit(mend: Mend) -> dict[str, Any]:
+def as_asked(mend: Mend) -> dict[str, Any]:
     """A change as the observer reads it."""
     edit = mend.edit
     return {

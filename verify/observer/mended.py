@@ -42,11 +42,11 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     section: as for `operations`. edits: [{file, start, end, old, new, first, name, making}]: the bytes of `old` from
     start to end in the file become `new`; they are in the function `name` whose first line is `first`; making: whether
-    it runs while a model is made. seconds: how long one pass may take. gate: {path, index, output, allowed}, or None:
+    it runs while a model is made; None for a pass without a change. seconds: how long one pass may take. gate: {path, index, output, allowed}, or None:
     the call of a module that should give this output, a fingerprint of `modules`; a pass that gives another ends there.
     wanted: {path, print, allowed}, or None: an output of the model that should have this print, which is looked at first.
 
-    Returns tries [{outputs} or {fault}] and for each that ran the array `outputs.{index}`: a print a row, see `prints`.
+    Returns tries [{outputs, counts of their elements} or {fault}] and for each that ran the array `outputs.{index}`: a print a row, see `prints`.
     """
     built = prepared(builder, args)
     arrays: dict[str, torch.Tensor] = {}
@@ -54,19 +54,19 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     files = _Files(builder.settings["path"])
     for index, edit in enumerate(args["edits"]):
         try:
-            with _limited(float(args["seconds"])), _changed(edit, files):
-                rows = _pass(builder, args, builder.again(built, args) if edit["making"] else built)
+            with _limited(float(args["seconds"])), _changed(edit, files) if edit else contextlib.nullcontext():
+                rows = _pass(builder, args, builder.again(built, args) if edit and edit["making"] else built)
         except Exception as error:  # what a change breaks is no mend
             results.append({"fault": type(error).__name__})
             continue
-        results.append({"outputs": [path for path, _ in rows]})
-        arrays[f"outputs.{index}"] = table([row for _, row in rows])
+        results.append({"outputs": [path for path, _, _ in rows], "counts": [count for _, count, _ in rows]})
+        arrays[f"outputs.{index}"] = table([row for _, _, row in rows])
     tensors = [{"name": n, **describe(t)} for n, t in arrays.items()]
     return {"tries": results, "tensors": tensors, "arrays": arrays}
 
 
-def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[str, list[float]]]:
-    """Prints of the outputs, by path."""
+def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[str, int, list[float]]]:
+    """Of each output the path, the number of elements and the print."""
     inputs = load_inputs(args, built, builder)
     model, gate = built.model, args.get("gate")
     hooks = _gated(model, gate) if gate else contextlib.nullcontext()
@@ -76,7 +76,7 @@ def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[st
     wanted = args.get("wanted")
     if wanted and not any(path == wanted["path"] and _is_near(prints.vector(v), wanted) for path, v in found):
         raise Unmended
-    return [(path, prints.vector(v)) for path, v in found]
+    return [(path, v.numel(), prints.vector(v)) for path, v in found]
 
 
 def _is_near(given: list[float], wanted: dict[str, Any]) -> bool:

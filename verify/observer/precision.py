@@ -22,15 +22,15 @@ UNSUPPORTED = re.compile(r"not implemented for '(Half|BFloat16)'")
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), given (another format of the float inputs;
-    "": the same), lifted (compute exactly in float64 what weights and inputs in these formats give) and draws (how many
-    the input file holds, named "0/…", "1/…"). Wider inputs hold what the weights' format can.
+    "": the same), lifted (compute exactly in float64 what weights and inputs in these formats give) and draws (the first
+    and the one after the last of those that the input file holds, named "0/…", "1/…"). Wider inputs hold what the weights' format can.
 
     Returns outputs, container and arrays as `forward` does, paths beginning with the draw's number and a slash. Raises
     Unusable where torch lacks an operation in this format on this device.
     """
     built = built_in(builder, args)
     leaves = []
-    for draw in range(args["draws"]):
+    for draw in range(*args["draws"]):
 
         def run(draw: int = draw) -> Any:
             inputs = drawn(builder, built, args, draw)

@@ -138,3 +138,53 @@ def test_an_operation_that_a_format_lacks_is_a_difference_on_the_candidate_alone
         traces.append(trace_of(role, {f"v/precision/image/{key}": value for key, value in keys.items()}))
     outcome = next(o for o in precision.compare(job_of(), *traces) if o.name == "image bf16")
     assert (outcome.verdict, [f.kind for f in outcome.findings]) == (verdict, kinds)
+
+
+def asked(ratio: float) -> list[str]:
+    """What `further` asks for after the first draws, of a candidate with so many times the reference's error in bf16."""
+    job = job_of()
+    exact = first_draws(answer(0.0, 0, "float64"))
+    native = [first_draws(answer(error, seed)) for error, seed in ((3e-3, 1), (3e-3 * ratio, 2))]
+    kinds = ("fp32", "fp16", "autocast")
+    traces = []
+    for role, one in zip(("reference", "candidate"), native, strict=True):
+        answers = {"bf16": one} | dict.fromkeys(kinds, native[0])
+        answers |= {f"{kind}/exact": exact for kind in ("bf16", "fp16", "fp32")}
+        traces.append(trace_of(role, {f"v/precision/image/{kind}": found for kind, found in answers.items()}))
+    return [ask.key.removeprefix("v/precision/image/") for ask in precision.further(job, *traces)]
+
+
+def first_draws(given: dict) -> dict:
+    kept = [f"{draw}/out" for draw in range(precision.FIRST)]
+    return {
+        **given,
+        "outputs": [o for o in given["outputs"] if o["path"] in kept],
+        "arrays": {path: given["arrays"][path] for path in kept},
+    }
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.4])
+def test_draws_that_could_change_nothing_are_not_run(ratio):
+    assert asked(ratio) == []
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_all_draws_are_run_where_the_first_are_on_one_side(ratio):
+    assert asked(ratio) == ["bf16/more", "bf16/exact/more", "fp32/more", "fp32/exact/more"]
+
+
+def test_the_first_draws_alone_are_no_verdict():
+    exact = first_draws(answer(0.0, 0, "float64"))
+    traces = [
+        trace_of(
+            role,
+            {
+                "v/precision/image/bf16": first_draws(answer(error, seed)),
+                "v/precision/image/bf16/exact": exact,
+                "v/precision/image/fp32/exact": exact,
+            },
+        )
+        for role, error, seed in (("reference", 3e-3, 1), ("candidate", 6e-3, 2))
+    ]
+    outcome = next(o for o in precision.compare(job_of(), *traces) if o.name == "image bf16")
+    assert (outcome.skipped, outcome.findings) == (True, [])
