@@ -137,6 +137,7 @@ ALLOWED = {
             "checks.base",
             "divergence",
             "explain.difference",
+            "explain.elsewhere",
             "explain.mending",
             "mapping",
             "messages",
@@ -148,6 +149,7 @@ ALLOWED = {
         )
     ],
     "verify.explain.mending": [V + n for n in ("divergence", "trace")],
+    "verify.explain.elsewhere": [V + n for n in ("divergence", "explain.mending", "trace")],
     "verify.explain.difference": [V + "divergence"],
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")

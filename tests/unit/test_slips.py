@@ -16,6 +16,8 @@ from verify.divergence.mending import (
     Budget,
     Suspected,
     agrees,
+    given_by,
+    given_in,
     mends,
     wanted,
 )
@@ -191,12 +193,17 @@ def graph(**outputs: list[float]) -> Graph:
 
 def test_every_output_has_to_agree_and_there_has_to_be_one():
     reference = graph(a=[1.0, 2.0], b=[3.0, 4.0])
-    rows = reference.vectors
-    assert agrees(reference, ["a", "b"], rows, 1e-12)
-    assert agrees(reference, ["b", "a", "more"], [rows[1], rows[0], rows[0]], 1e-12)
-    assert not agrees(reference, ["a"], rows[:1], 1e-12)
-    assert not agrees(reference, ["a", "b"], rows[::-1], 1e-12)
-    assert not agrees(graph(), [], [], 1e-12)
+    wanted, rows = given_by(reference), reference.vectors
+
+    def gives(paths: list[str], rows, counts: int = 4) -> bool:
+        return agrees(wanted, given_in({"outputs": paths, "counts": [counts] * len(paths)}, rows), 1e-12)
+
+    assert gives(["a", "b"], rows)
+    assert gives(["b", "a", "more"], [rows[1], rows[0], rows[0]])
+    assert not gives(["a", "b"], rows, counts=5)
+    assert not gives(["a"], rows[:1])
+    assert not gives(["a", "b"], rows[::-1])
+    assert not agrees({}, {}, 1e-12)
 
 
 def test_of_outputs_that_differ_the_first_that_the_reference_has_is_looked_at(tmp_path):
