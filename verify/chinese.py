@@ -327,6 +327,9 @@ FORMS = {
     "once two values are exchanged, every output agrees": "交换两个值后，所有输出一致",
     "once two values are exchanged, more agrees, but not every output": "交换两个值后，更多的值一致，但并非所有输出一致",
     "{setting} (the reference has {wanted})": "{setting}（参考实现为 {wanted}）",
+    "inferred: in {case} the same module differs first, and it was made at this line": (
+        "推断：在 {case} 中首先不同的是同一模块，且它由此行构造"
+    ),
     "inferred: in {case} the same module differs first, and this line runs here too": (
         "推断：在 {case} 中首先不同的是同一模块，且此行在此处也运行过"
     ),

@@ -495,7 +495,9 @@ def _infer(explainer: Explainer, findings: list[Finding], known: list[Known], ta
     for finding in findings:
         place = None if _by_shape(finding) else places.get(finding.subject, places.get(""))
         if place is not None:
-            hint = f"inferred: in {place.case} the same module differs first, and this line runs here too"
+            ran = f"inferred: in {place.case} the same module differs first, and this line runs here too"
+            made = f"inferred: in {place.case} the same module differs first, and it was made at this line"
+            hint = made if place.kind == "first-setting" else ran
             _put_place(finding, place, tally, confidence="inferred", hint=hint)
         elif _by_shape(finding) == _by_shape(findings[0]):
             _put_place(finding, module, tally)

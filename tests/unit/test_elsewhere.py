@@ -32,7 +32,7 @@ def elsewhere(
             raise Unanswered(role, None)
         if value is None:
             return {"tries": [{"fault": "ValueError"}]}, {}
-        return {"tries": [{"outputs": ["y"], "counts": [1]}]}, {"outputs.0": np.full((1, 14), float(value))}
+        return {"tries": [{"outputs": ["y"], "shapes": [[1]]}]}, {"outputs.0": np.full((1, 14), float(value))}
 
     return Elsewhere(list(gives), ask, lambda path: path in ignored, 1e-12, each or 1e-3), asked
 

@@ -193,14 +193,14 @@ def graph(**outputs: list[float]) -> Graph:
 
 def test_every_output_has_to_agree_and_there_has_to_be_one():
     reference = graph(a=[1.0, 2.0], b=[3.0, 4.0])
-    wanted, rows = given_by(reference), reference.vectors
+    theirs, rows = given_by(reference), reference.vectors
 
-    def gives(paths: list[str], rows, counts: int = 4) -> bool:
-        return agrees(wanted, given_in({"outputs": paths, "counts": [counts] * len(paths)}, rows), 1e-12)
+    def gives(paths: list[str], rows, shape: tuple[int, ...] = (4,)) -> bool:
+        return agrees(theirs, given_in({"outputs": paths, "shapes": [list(shape)] * len(paths)}, rows), 1e-12)
 
     assert gives(["a", "b"], rows)
     assert gives(["b", "a", "more"], [rows[1], rows[0], rows[0]])
-    assert not gives(["a", "b"], rows, counts=5)
+    assert not gives(["a", "b"], rows, shape=(4, 1))
     assert not gives(["a"], rows[:1])
     assert not gives(["a", "b"], rows[::-1])
     assert not agrees({}, {}, 1e-12)

@@ -124,7 +124,8 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             early = [f for f in outcome.findings if f.kind in JUDGED and f.details["draws"] != str(DRAWS)]
             if early:  # the run was cut short
                 outcome.findings = [f for f in outcome.findings if f not in early]
-                outcome.skipped, outcome.reason = True, "the draws that would decide were not run"
+                if not outcome.findings:
+                    outcome.skipped, outcome.reason = True, "the draws that would decide were not run"
             judged |= form in FORMATS and bool(outcome.compared)
             if (
                 form in GIVEN and not judged
@@ -216,7 +217,10 @@ def _output(
     make: Maker, outcome: Outcome, form: str, path: str, sides: tuple[Pass, Pass, Pass], function: tuple[Pass, Pass]
 ) -> None:
     """One output in one format."""
-    names = _names(path, [*sides, *function])
+    names = _names(path, sides[0])
+    if all(names[0] in side.values for side in sides) and any(n not in sides[1].values for n in names):
+        outcome.findings += make.differences({path: f"there in {len(names)} draws"}, {})
+        return
     if any(n not in side.values or side.values[n].shape != sides[0].values[n].shape for n in names for side in sides):
         return  # `forward` and `outputs` report it
     if not sides[0].values[names[0]].size:
@@ -263,10 +267,10 @@ def _output(
         )
 
 
-def _names(path: str, sides: list[Pass]) -> list[str]:
-    """Of one output the paths in all draws: in the others too where every side has them."""
+def _names(path: str, reference: Pass) -> list[str]:
+    """Of one output the paths in all draws that were run, by the reference's."""
     draws = [f"{draw}/{path}" for draw in range(DRAWS)]
-    return draws if all(draws[-1] in side.values for side in sides) else draws[:FIRST]
+    return draws if draws[-1] in reference.values else draws[:FIRST]
 
 
 def _error(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:

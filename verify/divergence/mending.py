@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from verify.edits import Edit, Function, Tree
 
 MOST_MENDS = 600
 MOST_SECONDS = 15.0
-"""What all tries of one run may take, as `seconds` reckons: by the clock, the answer would depend on what else the
+"""What all tries of one variant may take, as `seconds` reckons: by the clock, the answer would depend on what else the
 machine does."""
 PER_TRY, PER_OPERATION, PER_ELEMENT = 4e-3, 6e-5, 4e-9
 """Seconds for each change, each operation that its pass dispatches, and each element that one makes, on two cores."""
@@ -33,6 +34,24 @@ HEAVY_WITHIN = 1
 """How near a line must be for changes that take away or add a step."""
 TOUCHY = frozenset({"open", "os", "shutil", "subprocess", "pathlib", "Path", "socket", "sys", "exec", "eval"})
 """A function that speaks of one of these is left as it is: what it does besides computing is not to be tried out."""
+TOUCHING = (
+    "save",
+    "dump",
+    "write",
+    "tofile",
+    "to_csv",
+    "unlink",
+    "remove",
+    "rmtree",
+    "rename",
+    "mkdir",
+    "post",
+    "put",
+    "send",
+)
+"""So is one that calls a method or function whose name begins so."""
+MOST_FOUND = 20_000
+"""Changes that are made out at all. A class of thousands of attributes has millions."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +102,11 @@ def mends(
     said = {id(tree): tree for tree in (*trees, *(tree for tree, _ in spoken))}
     wording = Wording(tree.source.decode("utf-8", "replace") for tree in said.values())
     found: dict[tuple[str, int, int, str], Mend] = {}
-    for place in places:
-        for mend in _of_place(place, words, wording):
-            key = (place.file, mend.edit.start, mend.edit.end, mend.edit.new)
-            if key not in found or mend.weight < found[key].weight:
-                found[key] = mend
+    made = (mend for place in places for mend in _of_place(place, words, wording))
+    for mend in itertools.islice(made, MOST_FOUND):
+        key = (mend.frame.file, mend.edit.start, mend.edit.end, mend.edit.new)
+        if key not in found or mend.weight < found[key].weight:
+            found[key] = mend
     return sorted(found.values(), key=lambda m: (m.weight, m.away))[:MOST_MENDS]
 
 
@@ -130,25 +149,28 @@ def wanted(reference: Graph, paths: Iterable[str], allowed: float) -> dict[str, 
     return {"path": path, "print": vector.tolist(), "allowed": allowed * max(reference.values[number].count, 1) ** 0.5}
 
 
-Given = Mapping[str, tuple[int, NDArray[np.float64]]]
-"""Of what a pass gave, by path: how many elements, and their print."""
+Given = Mapping[str, tuple[tuple[int, ...], NDArray[np.float64]]]
+"""Of what a pass gave, by path: the shape and the print."""
 
 
 def given_by(reference: Graph) -> Given:
-    return {path: (reference.values[n].count, reference.vectors[n]) for path, n in reference.outputs.items()}
+    return {path: (reference.values[n].shape, reference.vectors[n]) for path, n in reference.outputs.items()}
 
 
 def given_in(one: Mapping[str, Any], rows: Any) -> Given:
     """The same of one of the tries of `observer/mended.py`, with its array. Raises ValueError, KeyError or TypeError."""
-    counted = zip(map(int, one["counts"]), np.asarray(rows, dtype=np.float64), strict=True)
-    return dict(zip(map(str, one["outputs"]), counted, strict=True))
+    shapes = (tuple(map(int, shape)) for shape in one["shapes"])
+    given = zip(shapes, np.asarray(rows, dtype=np.float64), strict=True)
+    return dict(zip(map(str, one["outputs"]), given, strict=True))
 
 
 def agrees(wanted: Given, given: Given, allowed: float) -> bool:
     """Whether what a changed candidate gave is what the reference gave: every output, and some."""
     return bool(wanted) and all(
-        path in given and given[path][0] == count and bool(near(given[path][1], vector, count, allowed).all())
-        for path, (count, vector) in wanted.items()
+        path in given
+        and given[path][0] == shape
+        and bool(near(given[path][1], vector, math.prod(shape), allowed).all())
+        for path, (shape, vector) in wanted.items()
     )
 
 
@@ -218,7 +240,11 @@ def _of_place(place: _Place, words: Words, wording: Wording) -> Iterable[Mend]:
 
 
 def _touchy(function: Function) -> bool:
-    return any(isinstance(n, ast.Name) and n.id in TOUCHY for n in ast.walk(function))
+    nodes = list(ast.walk(function))
+    named = any(isinstance(n, ast.Name) and n.id in TOUCHY for n in nodes)
+    called = (n.func for n in nodes if isinstance(n, ast.Call))
+    names = (f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "") for f in called)
+    return named or any(name.lstrip("_").startswith(TOUCHING) for name in names)
 
 
 def _own(statement: ast.stmt) -> Iterable[ast.AST]:

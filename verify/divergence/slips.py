@@ -88,7 +88,7 @@ def _held(tree: Tree, function: Function) -> tuple[str, ...]:
     owner = tree.parents.get(function)
     methods = {n.name for n in owner.body if isinstance(n, Function)} if isinstance(owner, ast.ClassDef) else set()
     found = {n.attr for n in ast.walk(owner) if isinstance(n, ast.Attribute) and _is_self(n.value)} if owner else set()
-    return tuple(sorted(found - methods)) if isinstance(owner, ast.ClassDef) else ()
+    return tuple(sorted(found - methods)[:MOST_NAMES]) if isinstance(owner, ast.ClassDef) else ()
 
 
 def exchanged(scope: Scope, node: ast.AST) -> Iterator[Edit]:
@@ -315,7 +315,8 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
         for node in ast.walk(function):
             _attribute(tree, node, attributes)
             if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-                numbers.add(node.value)
+                if not isinstance(node.value, bool):  # True would stand for 1
+                    numbers.add(node.value)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 40:
                 texts.add(node.value)
             elif isinstance(node, ast.Call):

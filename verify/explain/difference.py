@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from verify.divergence.sources import Function
 
 MOST_LINES = 12
-LONGEST = 160
+LONGEST, LONGEST_FUNCTION = 160, 120
 ALIKE, NEARLY = 0.5, 0.8
 """How alike what differs must be, or else all, for the difference to help."""
 OWN = ("self", "cls")
@@ -23,6 +23,8 @@ def difference(reference: Function, candidate: Function) -> list[str]:
     the candidate has in their places."""
     named = _Renamed(_names(reference, candidate)).visit(copy.deepcopy(reference))
     left, right = _lines(named), _lines(candidate)
+    if max(len(left), len(right)) > LONGEST_FUNCTION:
+        return []
     told, theirs, mine = [], [], []
     for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         if tag != "equal":

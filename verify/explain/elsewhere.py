@@ -18,7 +18,7 @@ MOST = 6
 """Cases that a change is tried on, at most."""
 MOST_SECONDS = 6.0
 """What their passes may take together, as `mending.seconds` reckons."""
-LONGEST_PASS = 60.0
+LONGEST_PASS = 20.0
 """Seconds that one of them may take."""
 
 Ask = Callable[[Role, str, Mapping[str, Any]], Reply]

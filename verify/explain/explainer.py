@@ -39,7 +39,7 @@ from verify.trace import BOTH, Answer, Ask, Role
 
 LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
-BESIDE = 2
+BESIDE = 1
 """Lines between a step that is missing and a change beside it that puts it there."""
 REPEATS = 1e-9
 """Relative difference between two passes of one side from which on it does not repeat itself."""
@@ -180,7 +180,7 @@ class Explainer:
         try:
             match = self._first_module(finding, "modules", lines=lines)
             if match is None and (earlier := self._earlier(finding)):
-                match = self._first_module(finding, "modules-again", earlier)
+                match = self._first_module(finding, "modules-again", earlier, lines=lines)
         except Exception as error:  # an answer of a form that nobody foresaw
             self.broken.append(error)
             return None
@@ -240,7 +240,11 @@ class Explainer:
                 culprits.append(judge(one, self.sources, origins, complete=complete))
             except Unexplained:
                 break
-        mend = self._mend(finding, section, rounds[0], culprits[0] if culprits else None, origins)
+        mend = None
+        try:
+            mend = self._mend(finding, section, rounds[0], culprits[0] if culprits else None, origins)
+        except Exception as error:  # what is known of the place stands
+            self.broken.append(error)
         if not culprits and mend is None:
             raise Unexplained("no trial and no change explains the difference")
         if mend is not None and (not culprits or self._moves(mend, culprits[0])):
@@ -294,7 +298,12 @@ class Explainer:
                 return None
             what = (before.mend.frame.file, before.mend.edit)
             meant = lambda mend: (mend.frame.file, mend.edit) == what  # noqa: E731
-        others = [case for check, case in self.job.scenes if check == finding.check and case != finding.case]
+        same = self.job.scenes[finding.check, finding.case].case.arithmetic
+        others = [
+            case
+            for (check, case), scene in self.job.scenes.items()
+            if check == finding.check and case != finding.case and scene.case.arithmetic == same
+        ]
         ignored = Maker(job=self.job, check=finding.check, group=finding.case).ignored
         each = seconds(one.match.candidate)
         elsewhere = Elsewhere([] if section else others, ask_of, ignored, self.allowed, each)
@@ -304,7 +313,7 @@ class Explainer:
             )
         except Late as error:
             self.broken.append(error)
-            found = None
+            return None
         if place is not None:
             self._mends.setdefault((section, place), found)
         return found
@@ -438,7 +447,7 @@ class Explainer:
                 "callers": [place for frame in culprit.callers if (place := location(frame))],
                 "evidence": list(_seen(culprit, one, further=further)),
                 "flow": list(culprit.flow),
-                "hints": hints + self._hints(culprit),
+                "hints": hints + self._hinted(culprit),
             }
         )
 
@@ -499,6 +508,13 @@ class Explainer:
             return []
         lines = self.sources[role].excerpt(frame.file, frame.line)
         return [Line(number=n, text=text, marked=n == frame.line) for n, text in lines]
+
+    def _hinted(self, culprit: Culprit) -> list[str]:
+        try:
+            return self._hints(culprit)
+        except Exception as error:  # source of a form that nobody foresaw; what is known of the place stands
+            self.broken.append(error)
+            return []
 
     def _hints(self, culprit: Culprit) -> list[str]:
         """How the two functions differ in syntax, where they are alike enough for that to help."""

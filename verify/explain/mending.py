@@ -22,6 +22,8 @@ LONGEST = 90.0
 SHORTEST_PASS, LONGEST_PASS, SLOWER = 0.5, 10.0, 20
 """Seconds that one pass may take, for a change can make a loop that does not end; between them SLOWER times what a pass is
 reckoned to take."""
+MOST_BY_CHANCE = 5
+"""Changes that mend one case and not the others, after which no more are tried."""
 BATCH_SECONDS = 3.0
 FIRST_BATCH = 4
 MOST_IN_BATCH = 40
@@ -35,7 +37,7 @@ Blamed = tuple[Operation, Frame | None, Frame | None]
 
 
 class Late(Exception):
-    """Not all changes that should be tried were tried in LONGEST seconds."""
+    """Not all changes that should be tried were."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +76,28 @@ def mended(
         "seconds": limit, "gate": gate, "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
     }  # fmt: skip
     theirs_give = given_by(match.reference)
-    deadline, size, start = time.monotonic() + LONGEST, FIRST_BATCH, 0
+    deadline, start, chance = time.monotonic() + LONGEST, 0, 0
+    size = max(1, min(MOST_IN_BATCH, int(BATCH_SECONDS / seconds(match.candidate))))
     while start < len(tries):
-        if time.monotonic() > deadline:
-            raise Late(f"{start} of {len(tries)} small changes of the source were tried in {LONGEST:g} s")
-        batch = tries[start : start + size]
-        began = time.monotonic()
-        budget.spend(batch, match.candidate)
+        batch = tries[start : start + (size if start else FIRST_BATCH)]
         try:
             result, arrays = ask({"edits": [as_asked(m) for m in batch], **more})
-        except Unanswered:  # a change that ends the side: nothing is known of its batch
-            return None
-        start += len(batch)
+        except Unanswered as error:
+            raise Late(f"a small change of the source ended the candidate's process: {error}") from error
         for index, (mend, one) in enumerate(zip(batch, result["tries"], strict=True)):
+            budget.spend([mend], match.candidate)
             rows = arrays.get(f"outputs.{index}")
             if rows is None or not agrees(theirs_give, given_in(one, rows), allowed):
                 continue
             if holds is None or holds(mend):
                 source = (sources["candidate"].root / mend.frame.file).read_bytes()
                 return Mended(mend, *mend.told(source))
-        each = max((time.monotonic() - began) / len(batch), 1e-3)
-        size = max(1, min(MOST_IN_BATCH, int(BATCH_SECONDS / each)))
+            chance += 1
+            if chance == MOST_BY_CHANCE:
+                return None
+        start += len(batch)
+        if time.monotonic() > deadline and start < len(tries):
+            raise Late(f"{start} of {len(tries)} small changes of the source were tried in {LONGEST:g} s")
     return None
 
 

@@ -18,7 +18,7 @@ LARGEST, RANK, TRIMMED = 64, 40, 2
 
 SAMPLED, ROWS = 65_536, 128
 """Values among which repeated ones are sought, and rows whose correlation is measured: at most so many."""
-SHORTEST, MOST_NAMED = 8, 5
+SHORTEST, MOST_NAMED, DISTINCT = 8, 5, 0.5
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -66,12 +66,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 def _held(one: torch.Tensor, other: torch.Tensor) -> str:
     """Which rows of a drawn parameter no seed changes, and a digest of them; empty where all or none are so.
 
-    A row of SHORTEST values or more: fewer may be drawn alike by chance in a narrow type.
+    A row of SHORTEST values or more: fewer may be drawn alike by chance in a narrow type. And of a parameter whose values
+    mostly differ: rows of few different values, such as zeros and ones, are drawn alike by chance too.
     """
     if one.ndim < 2 or one.shape != other.shape or one.is_meta or one[:1].numel() < SHORTEST:
         return ""
     rows = (one == other).flatten(1).all(1)
     if not rows.any() or rows.all():
+        return ""
+    drawn = one[~rows].flatten()[:SAMPLED]
+    if drawn.unique().numel() < DISTINCT * drawn.numel():
         return ""
     places = rows.nonzero().flatten().tolist()
     told = ", ".join(map(str, places[:MOST_NAMED])) + (", …" if len(places) > MOST_NAMED else "")

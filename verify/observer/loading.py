@@ -23,7 +23,9 @@ def told(model: nn.Module) -> dict[str, Any] | None:
     if library is None or not isinstance(model, library.PreTrainedModel):
         return None
     whole = set(getattr(model, "_no_split_modules", None) or ())
-    names = [n for n, _ in [*model.named_parameters(), *model.named_buffers()]]
+    names = [
+        n for n, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    ]
     return {
         "kept whole": [p for p, m in model.named_modules() if type(m).__name__ in whole],
         "kept float32": _kept(model, "_keep_in_fp32_modules", names),

@@ -20,13 +20,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import prints
+from . import effects, prints
 from .arithmetic import exact
 from .build import Builder, Built
 from .forward import call, load_inputs, prepared
 from .modules import fingerprint
 from .operations import as_in, table
 from .values import describe, flatten
+
+
+class Overtime(BaseException):
+    """A pass took too long. No Exception, which the model's own code might catch."""
 
 
 class Unmended(Exception):
@@ -46,27 +50,36 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     the call of a module that should give this output, a fingerprint of `modules`; a pass that gives another ends there.
     wanted: {path, print, allowed}, or None: an output of the model that should have this print, which is looked at first.
 
-    Returns tries [{outputs, counts of their elements} or {fault}] and for each that ran the array `outputs.{index}`: a print a row, see `prints`.
+    Returns tries [{outputs, their shapes} or {fault}] and for each that ran the array `outputs.{index}`: a print a row, see `prints`.
     """
-    built = prepared(builder, args)
+    built, files = prepared(builder, args), _Files(builder.settings["path"])
+    before = _State(built.model)
     arrays: dict[str, torch.Tensor] = {}
     results: list[dict[str, Any]] = []
-    files = _Files(builder.settings["path"])
     for index, edit in enumerate(args["edits"]):
         try:
-            with _limited(float(args["seconds"])), _changed(edit, files) if edit else contextlib.nullcontext():
+            with (
+                _changed(edit, files) if edit else contextlib.nullcontext(),
+                _limited(float(args["seconds"])),
+                effects.barred() if edit else contextlib.nullcontext(),
+            ):
                 rows = _pass(builder, args, builder.again(built, args) if edit and edit["making"] else built)
-        except Exception as error:  # what a change breaks is no mend
+        except (Exception, Overtime) as error:  # what a change breaks is no mend
             results.append({"fault": type(error).__name__})
             continue
-        results.append({"outputs": [path for path, _, _ in rows], "counts": [count for _, count, _ in rows]})
+        finally:
+            if not before.restored():  # the changed pass wrote into a tensor
+                builder.release()
+                built = prepared(builder, args)
+                before = _State(built.model)
+        results.append({"outputs": [path for path, _, _ in rows], "shapes": [shape for _, shape, _ in rows]})
         arrays[f"outputs.{index}"] = table([row for _, _, row in rows])
     tensors = [{"name": n, **describe(t)} for n, t in arrays.items()]
     return {"tries": results, "tensors": tensors, "arrays": arrays}
 
 
-def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[str, int, list[float]]]:
-    """Of each output the path, the number of elements and the print."""
+def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[str, list[int], list[float]]]:
+    """Of each output the path, the shape and the print."""
     inputs = load_inputs(args, built, builder)
     model, gate = built.model, args.get("gate")
     hooks = _gated(model, gate) if gate else contextlib.nullcontext()
@@ -76,13 +89,35 @@ def _pass(builder: Builder, args: dict[str, Any], built: Built) -> list[tuple[st
     wanted = args.get("wanted")
     if wanted and not any(path == wanted["path"] and _is_near(prints.vector(v), wanted) for path, v in found):
         raise Unmended
-    return [(path, v.numel(), prints.vector(v)) for path, v in found]
+    return [(path, list(v.shape), prints.vector(v)) for path, v in found]
 
 
 def _is_near(given: list[float], wanted: dict[str, Any]) -> bool:
     """Whether a print is the wanted one, by the rule of the verifier's own comparison."""
     allowed = wanted["allowed"] * max(given[0], wanted["print"][0])
     return all(a == b or abs(a - b) <= allowed for a, b in zip(given, wanted["print"], strict=True))
+
+
+class _State:
+    """What a model holds, so that one pass leaves nothing behind for the next."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._held = [(held, dict(held)) for module in model.modules() for held in _dictionaries(module)]
+        tensors = [*model.parameters(), *model.buffers()]
+        self._written = [(tensor, tensor._version) for tensor in tensors]
+
+    def restored(self) -> bool:
+        """Gives modules back what they held. False where a tensor was written to: its values are lost."""
+        for held, before in self._held:
+            if held.keys() != before.keys() or any(held[name] is not value for name, value in before.items()):
+                held.clear()
+                held.update(before)
+        return all(tensor._version == version for tensor, version in self._written)
+
+
+def _dictionaries(module: nn.Module) -> Iterator[dict[str, Any]]:
+    yield module.__dict__
+    yield from (held for held in (module._parameters, module._buffers, module._modules) if isinstance(held, dict))
 
 
 @contextlib.contextmanager
@@ -123,13 +158,13 @@ def _near(given: dict[str, Any] | None, gate: dict[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Within, TimeoutError is raised after so many seconds: a change may make a loop that does not end."""
+    """Within, Overtime is raised after so many seconds, and again and again: a change may make a loop that does not end."""
 
     def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError
+        raise Overtime
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, max(seconds / 10, 0.05))
     try:
         yield
     finally:

@@ -22,6 +22,8 @@ MANTISSA_DROPPED = 22
 """Bits of float64 that a sketched element forgets: two elements are one within 1e-9 of their size."""
 AXES = 6
 WHOLE = 4 + PROJECTIONS + AXES
+MOST_DENSE = 2**24
+"""Elements of a sparse tensor that zeros are counted of: a larger one is known by the others alone."""
 SMALL = 2**16
 """Elements of a value whose prints are made with those of others of its shape: one by one, calls would cost the most."""
 MOST_WAITING = 2**23
@@ -40,9 +42,10 @@ def _signs(device: torch.device) -> torch.Tensor:
 
 
 def numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor's values as float64: of a complex one both parts in a last axis, of a sparse one zeros too."""
+    """A tensor's values as float64: of a complex one both parts in a last axis, of a sparse one zeros too, unless there are too many."""
     x = tensor.detach()
-    x = x if x.layout == torch.strided else x.to_dense()
+    if x.layout != torch.strided:
+        x = x.to_dense() if x.numel() <= MOST_DENSE else x.to_sparse_coo().coalesce().values()
     return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).to(torch.float64)
 
 
