@@ -183,9 +183,22 @@ class Held(Module):
     made: dict[Name, Place | None] = {}
 
 
+class Loading(Form):
+    """What a model tells transformers; see `observer/loading.py`."""
+
+    kept_whole: Annotated[list[Name], Field(alias="kept whole")]
+    kept_float32: Annotated[list[Name], Field(alias="kept float32")]
+    kept_strictly: Annotated[list[Name], Field(alias="kept float32 (strict)")]
+    input_embeddings: Annotated[list[Name] | None, Field(alias="input embeddings")]
+    output_embeddings: Annotated[list[Name] | None, Field(alias="output embeddings")]
+    base_model_prefix: str
+    main_input_name: str
+    supports: list[Name]
+
+
 class Settings(Form):
     modules: list[Held]
-    loading: dict[Name, list[Name] | str | None] | None = None
+    loading: Loading | None = None
 
     @model_validator(mode="after")
     def _named_once(self) -> Settings:
@@ -313,6 +326,7 @@ class State(Form):
     extra: list[Name]
     lost: dict[Name, Name]
     takes: dict[Name, Name]
+    unknown: list[Name] = []
 
 
 class Steps(Form):

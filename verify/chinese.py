@@ -98,6 +98,12 @@ FORMS = {
     "nothing was compared": "没有可比较的内容",
     "nothing was compared: every check was skipped": "没有可比较的内容：所有检查项均被跳过",
     "where it first differs could not be sought: {fault}": "无法查找首个差异所在：{fault}",
+    "what the reference's loading asks for besides, as older names, stands for no key alone: {names}": (
+        "参考实现加载时还会查找的键（如旧名称）单独不对应任何已保存的键：{names}"
+    ),
+    "the candidate is no PreTrainedModel: what the reference tells transformers of loading is not compared": (
+        "候选实现不是 PreTrainedModel：未比较参考实现告知 transformers 的加载信息"
+    ),
     "the draws that would decide were not run": "未能运行用于判定的其余抽样",
     "where it first differs could not be inferred: {fault}": "无法推断首个差异所在：{fault}",
     "nothing was compared: the spec ignores all of it": "没有可比较的内容：spec 忽略了全部对象",

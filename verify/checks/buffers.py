@@ -73,8 +73,11 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         outcome.skipped, outcome.reason = True, "no buffer is on both sides and holds a value"
     yield outcome
     asked = job.key("buffers", "moved") in reference.answers | candidate.answers
-    if asked and outcome.verdict != Verdict.DIFFERENT:  # else the same once more
-        yield _moved(job, (r.result, c.result), (reference, candidate))
+    if asked:
+        moved = _moved(job, (r.result, c.result), (reference, candidate))
+        told = {f.subject for f in outcome.findings}  # else the same once more
+        moved.findings = [f for f in moved.findings if f.subject not in told]
+        yield moved
 
 
 def _moved(job: Job, structures: tuple[Mapping[str, Any], Mapping[str, Any]], traces: tuple[Trace, Trace]) -> Outcome:

@@ -32,6 +32,7 @@ SAVED, LACKING, NARROW, STATE = "save", "missing keys", "bfloat16", "state dict"
 """The groups of the two checkpoints against each other, of what fills the tensors that a checkpoint lacks, of one in
 bfloat16, and of state dicts that are loaded in the same process."""
 AUTO = "AutoModel"
+MOST_NAMED = 5
 REFERENCE: tuple[Role, ...] = ("reference",)
 
 
@@ -65,6 +66,7 @@ def plan(job: Job) -> list[Ask]:
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     yield _state(job, reference, candidate)
+    yield from _older(job, reference, candidate)
     yield _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
     for role, trace in traces.items():
         side = _Side(job, role, trace, candidate if role == "reference" else reference)
@@ -147,6 +149,15 @@ def _state(job: Job, reference: Trace, candidate: Trace) -> Outcome:
             more = finding.kind == "missing-in-reference"  # what loads there loads here too
             outcome.findings.append(finding.model_copy(update={"verdict": Verdict.NOTE}) if more else finding)
     return outcome
+
+
+def _older(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    """Tells of keys that the reference's loading asks for and of which nothing was found out."""
+    r, c = ((trace.get(job.key(CHECK, "state")).result or {}) for trace in (reference, candidate))
+    seen = {*c.get("takes", {}), *c.get("unknown", ())}
+    if unseen := [key for key in r.get("unknown", ()) if key not in seen]:
+        reason = f"what the reference's loading asks for besides, as older names, stands for no key alone: {', '.join(unseen[:MOST_NAMED])}"
+        yield Outcome(name="older keys", skipped=True, reason=reason)
 
 
 def _lacking(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:

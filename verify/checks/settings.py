@@ -174,6 +174,11 @@ def _loading(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mappin
     """
     left, right = r.get("loading"), c.get("loading")
     if left is None or right is None:
+        if left is not None:
+            reason = (
+                "the candidate is no PreTrainedModel: what the reference tells transformers of loading is not compared"
+            )
+            yield Outcome(name="loading", skipped=True, reason=reason)
         return
     make = Maker(job=job, check="settings", group="loading")
     back = {theirs: ours for ours, theirs in pairs.items()}

@@ -15,6 +15,8 @@ from .training import same
 
 MOST_TRIED = 16
 """So many keys that loading asks for beside a checkpoint's own are tried, each in the place of so many saved ones."""
+MOST_COPIED = 2**28
+"""Elements that may be loaded while that is tried: of small models every saved key is."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     Returns keys, all of the state dict; extra, those of them that are neither parameters nor buffers; lost {key: what is
     wrong after loading}; and takes {key: the saved key in whose place loading takes it}, as code for checkpoints with older
-    names does.
+    names does; and unknown, the keys that it asks for and that stand for none that was tried.
     """
     model = builder.built(args["values"], "fp32").model
     saved = model.state_dict()
@@ -39,11 +41,14 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         name
         for name, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     }
+    more = [] if lost else [key for key in asked if key not in saved]
+    takes = dict(_taken(fresh, saved, more))
     found = {
         "keys": list(saved),
         "extra": [key for key in saved if key not in tensors],
         "lost": lost,
-        "takes": {} if lost else dict(_taken(fresh, saved, [key for key in asked if key not in saved])),
+        "takes": takes,
+        "unknown": [key for key in more if key not in takes],
     }
     builder.release()
     return found
@@ -112,12 +117,20 @@ def _asked_for(model: nn.Module) -> Iterator[dict[str, None]]:
             del vars(module)["_load_from_state_dict"]
 
 
+def _unlike(key: str, name: str) -> tuple[int, bool, str]:
+    """How little a saved key looks like one that is asked for: by the parts of it that they have at one place."""
+    ours, theirs = key.split("."), name.split(".")
+    same = sum(a == b for a, b in zip(ours, theirs, strict=False))
+    return -same, ours[-1] != theirs[-1], name
+
+
 def _taken(model: nn.Module, saved: dict[str, Any], asked: list[str]) -> Iterator[tuple[str, str]]:
     """Keys that loading takes in the place of saved ones, with these: each is tried."""
+    tensors = [name for name, value in saved.items() if isinstance(value, torch.Tensor)]
+    elements = sum(saved[name].numel() for name in tensors)
+    most = max(MOST_TRIED, MOST_COPIED // max(elements * len(asked[:MOST_TRIED]), 1))
     for key in asked[:MOST_TRIED]:
-        last = key.rpartition(".")[2]
-        places = sorted(saved, key=lambda name: (name.rpartition(".")[2] != last, name))
-        for place in [name for name in places if isinstance(saved[name], torch.Tensor)][:MOST_TRIED]:
+        for place in sorted(tensors, key=lambda name: _unlike(key, name))[:most]:
             state = {key if name == place else name: value for name, value in saved.items()}
             own = model.state_dict()[place]
             with torch.no_grad(), contextlib.suppress(Exception):  # another shape, or code that wants more keys
