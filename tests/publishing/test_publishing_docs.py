@@ -23,6 +23,7 @@ PAGES = (
     "docs/alignment-guide.zh-CN.md",
     "model_factory/README_UPLOAD_TO_HF.md",
     "model_factory/MANUAL_UPLOAD_GUIDE.md",
+    "model_factory/MANUAL_UPLOAD_GUIDE_CN.md",
     "model_factory/QUICK_START_CN.md",
     "llavavit/README.md",
 )
