@@ -136,8 +136,8 @@ ALLOWED = {
         for n in (
             "checks.base",
             "divergence",
+            "explain.changes",
             "explain.difference",
-            "explain.elsewhere",
             "explain.mending",
             "mapping",
             "messages",
@@ -149,6 +149,10 @@ ALLOWED = {
         )
     ],
     "verify.explain.mending": [V + n for n in ("divergence", "trace")],
+    "verify.explain.changes": [
+        V + n
+        for n in ("checks.base", "divergence", "explain.elsewhere", "explain.mending", "mapping", "report", "trace")
+    ],
     "verify.explain.elsewhere": [V + n for n in ("divergence", "explain.mending", "trace")],
     "verify.explain.difference": [V + "divergence"],
     "verify.explain.gradients": [

@@ -21,14 +21,13 @@ from verify.divergence import divergence, first_module
 from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.layers import by_layer
-from verify.divergence.mending import Budget, Mend, seconds
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
+from verify.explain.changes import Changes
 from verify.explain.difference import difference
-from verify.explain.elsewhere import Elsewhere
-from verify.explain.mending import Late, Mended, mended
+from verify.explain.mending import Mended
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
@@ -39,8 +38,6 @@ from verify.trace import BOTH, Answer, Ask, Role
 
 LONGEST_SEARCH = 120.0
 """Seconds of a search at most; --timeout can make it shorter."""
-BESIDE = 1
-"""Lines between a step that is missing and a change beside it that puts it there."""
 REPEATS = 1e-9
 """Relative difference between two passes of one side from which on it does not repeat itself."""
 DIFFERENCE = "how the function differs from the reference's, told in the candidate's names:"
@@ -87,9 +84,7 @@ class Explainer:
     """What went wrong while the finding explained last was."""
     ran: list[bool] = field(default_factory=list)
     """Of the lines that were asked about, which ran in the candidate's pass of module calls."""
-    _budget: Budget = field(default_factory=Budget)
-    _mends: dict[tuple[str, Frame], Mended | None] = field(default_factory=dict)
-    """By what was blamed: the change that was found."""
+    _changes: Changes = field(init=False)
     _layers: list[LayerError] = field(default_factory=list)
     _gate: Mapping[str, Any] | None = None
     """The first module call that differs, where the reference's is called alike, and what that gives."""
@@ -98,6 +93,7 @@ class Explainer:
 
     def __post_init__(self) -> None:
         self.sources = {side.settings.role: Sources(Path(side.settings.path)) for side in self.sides}
+        self._changes = Changes(self.job, self.sources, self._changed_pass)
 
     def explain(self, finding: Finding, allowed: float | None = None) -> Divergence | None:
         """What is known of where a finding comes from; None where nothing is.
@@ -240,14 +236,15 @@ class Explainer:
                 culprits.append(judge(one, self.sources, origins, complete=complete))
             except Unexplained:
                 break
-        mend = None
+        mend, gate = None, None if section else self._gate
+        blamed = culprits[0] if culprits else None
         try:
-            mend = self._mend(finding, section, rounds[0], culprits[0] if culprits else None, origins)
+            mend = self._changes.find(finding, section, rounds[0], blamed, origins, self.allowed, gate)
         except Exception as error:  # what is known of the place stands
             self.broken.append(error)
         if not culprits and mend is None:
             raise Unexplained("no trial and no change explains the difference")
-        if mend is not None and (not culprits or self._moves(mend, culprits[0])):
+        if mend is not None and (not culprits or self._changes.moves(mend, culprits[0])):
             return self._told_by_mend(finding, module, rounds[0], mend, culprits[0] if culprits else None)
         told: list[Divergence] = []
         for culprit, explained in roots(rounds[: len(culprits)], culprits):
@@ -256,86 +253,17 @@ class Explainer:
             for path in (path for one in explained for path in one.outputs):
                 self.places.setdefault(path, told[-1])
         first, *others = told
-        if mend is not None and self._there(mend.mend, culprits[0]):
+        if mend is not None and self._changes.there(mend.mend, culprits[0]):
             first = first.model_copy(update={"hints": [*first.hints, _told_mend(mend)]})
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
         return first.model_copy(update={"others": fresh})
 
-    def _mend(
-        self,
-        finding: Finding,
-        section: str,
-        one: Round,
-        culprit: Culprit | None,
-        origins: Mapping[Role, Mapping[str, Any]],
-    ) -> Mended | None:
-        """A small change of the candidate that makes every output agree, if one is found.
-
-        Where the place is confirmed only changes there say more of it.
-        """
-
-        def ask_of(role: Role, case: str, more: Mapping[str, Any]) -> Reply:
-            kind = f"mended-{self.number()}"
-            asked = self.job.ask("mended", finding.check, case, kind, sides=(role,), section=section, **more)
-            result, arrays = self.asked(role, asked, f"{case}: which change mends it")
-            return self._named(role, finding, result), arrays
-
-        def ask(more: Mapping[str, Any]) -> Reply:
-            if more["wanted"] is not None:
-                own = renamed(more["wanted"]["path"], self.job.spec.mapping.outputs)
-                more = {**more, "wanted": {**more["wanted"], "path": own}}
-            return ask_of("candidate", finding.case, more)
-
-        place = culprit.candidate if culprit is not None else None
-        blamed = (culprit.operation, place, culprit.reference) if culprit is not None else None
-        gate, budget = None if section else self._gate, self._budget
-        sure = culprit if culprit is not None and culprit.confidence == "confirmed" else None
-        meant = (lambda mend: self._there(mend, sure)) if sure is not None else None
-        if place is not None and (section, place) in self._mends:  # another case of the same fault: what mended that?
-            before = self._mends[section, place]
-            if before is None:
-                return None
-            what = (before.mend.frame.file, before.mend.edit)
-            meant = lambda mend: (mend.frame.file, mend.edit) == what  # noqa: E731
-        same = self.job.scenes[finding.check, finding.case].case.arithmetic
-        others = [
-            case
-            for (check, case), scene in self.job.scenes.items()
-            if check == finding.check and case != finding.case and scene.case.arithmetic == same
-        ]
-        ignored = Maker(job=self.job, check=finding.check, group=finding.case).ignored
-        each = seconds(one.match.candidate)
-        elsewhere = Elsewhere([] if section else others, ask_of, ignored, self.allowed, each)
-        try:
-            found = mended(
-                ask, self.sources, one.match, blamed, origins, self.allowed, budget, gate, meant, elsewhere.holds
-            )
-        except Late as error:
-            self.broken.append(error)
-            return None
-        if place is not None:
-            self._mends.setdefault((section, place), found)
-        return found
-
-    def _moves(self, mend: Mended, culprit: Culprit) -> bool:
-        """Whether a change elsewhere says more of where the fault is than what is blamed."""
-        if self._there(mend.mend, culprit) or culprit.confidence == "confirmed":
-            return False
-        if culprit.candidate is None:
-            return True
-        if not mend.mend.light:  # a step that is missing is missing between two lines: which of them to change is shown
-            beside = abs(mend.mend.frame.line - culprit.candidate.line) <= BESIDE
-            return culprit.kind == "missing" and mend.mend.frame.file == culprit.candidate.file and beside
-        return culprit.kind != "setting" or mend.mend.making
-
-    def _there(self, mend: Mend, culprit: Culprit) -> bool:
-        """Whether a change is of the statement that is blamed."""
-        frame = culprit.candidate
-        if frame is None or frame.file != mend.frame.file:
-            return False
-        statement = self.sources["candidate"].statement(frame.file, frame.line)
-        return statement is not None and statement.lineno <= mend.frame.line <= (statement.end_lineno or 0)
+    def _changed_pass(self, role: Role, finding: Finding, case: str, section: str, more: Mapping[str, Any]) -> Reply:
+        kind = f"mended-{self.number()}"
+        asked = self.job.ask("mended", finding.check, case, kind, sides=(role,), section=section, **more)
+        result, arrays = self.asked(role, asked, f"{case}: which change mends it")
+        return self._named(role, finding, result), arrays
 
     def _told_by_mend(
         self, finding: Finding, module: Divergence | None, one: Round, mend: Mended, culprit: Culprit | None
