@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph
-from verify.divergence.slips import HEAVY, LIGHT, Words, scope, words_of
+from verify.divergence.slips import HEAVY, LIGHT, Words, negated, scope, words_of
 from verify.divergence.sources import Sources
 from verify.divergence.wording import Wording
 from verify.edits import Edit, Function, Tree
@@ -233,7 +233,9 @@ def _of_place(place: _Place, words: Words, wording: Wording) -> Iterable[Mend]:
                 frame = Frame(place.file, edit.line, place.name, True, -1)
                 away = min((abs(edit.line - line) for line in place.lines), default=0)
                 mend = Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light, away)
-                if light:  # what takes something away leaves less that could be unusual
+                if (
+                    light and slip is not negated
+                ):  # a sign reads as well with as without; what is taken away leaves less
                     unusual = wording.strangeness(*mend.told(tree.source))
                     mend = replace(mend, weight=mend.weight + UNUSUAL * unusual)
                 yield mend
