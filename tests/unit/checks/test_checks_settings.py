@@ -248,7 +248,9 @@ def loading(job, traces):
 def test_what_is_told_of_loading_is_equal(loading):
     outcome = loading()
     assert (outcome.verdict, outcome.compared, outcome.findings) == (Verdict.EQUAL, len(TOLD), [])
-    assert loading(plain=True) is None, "a plain module tells nothing of it"
+    plain = loading(plain=True)
+    assert (plain.skipped, plain.compared) == (True, 0), "a plain module tells nothing of it"
+    assert "no PreTrainedModel" in plain.reason
 
 
 @pytest.mark.parametrize(
