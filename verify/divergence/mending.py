@@ -233,9 +233,8 @@ def _of_place(place: _Place, words: Words, wording: Wording) -> Iterable[Mend]:
                 frame = Frame(place.file, edit.line, place.name, True, -1)
                 away = min((abs(edit.line - line) for line in place.lines), default=0)
                 mend = Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light, away)
-                if (
-                    light and slip is not negated
-                ):  # a sign reads as well with as without; what is taken away leaves less
+                # A sign reads as well with as without; what takes something away leaves less that could be unusual.
+                if light and slip is not negated:
                     unusual = wording.strangeness(*mend.told(tree.source))
                     mend = replace(mend, weight=mend.weight + UNUSUAL * unusual)
                 yield mend
