@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from fake_hub import FakeHub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,10 +173,33 @@ def test_messages_that_the_pages_quote_are_the_tools():
         re.sub(r'"\s*\n\s*f?"', "", file.read_text(encoding="utf-8"))
         for file in [*(ROOT / "model_factory" / "publishing").glob("*.py"), ROOT / UPLOAD]
     )
-    english = (ROOT / PAGES[2]).read_text(encoding="utf-8").partition("## When it stops")[2].partition("## ")[0]
+    english = (
+        (ROOT / "model_factory/README_UPLOAD_TO_HF.md")
+        .read_text(encoding="utf-8")
+        .partition("## When it stops")[2]
+        .partition("## ")[0]
+    )
     quoted = [row.split(" | ")[0].strip("| ") for row in english.splitlines() if row.startswith("| ")][1:]
-    chinese = (ROOT / PAGES[4]).read_text(encoding="utf-8")
+    chinese = (ROOT / "model_factory/QUICK_START_CN.md").read_text(encoding="utf-8")
     quoted += re.findall(r"^\| `(.+?)` \|", chinese, re.MULTILINE)
     assert len(quoted) > 15
     for words in (part.strip(" …`") for line in quoted for part in line.split(", the ")):
         assert words.replace("float32, bfloat16", "{mixed}") in sources, words
+
+
+@pytest.mark.parametrize("page", ["MANUAL_UPLOAD_GUIDE.md", "MANUAL_UPLOAD_GUIDE_CN.md"])
+def test_messages_that_the_guides_quote_are_of_transformers(page):
+    """What a guide says that a load prints is in the library that prints it."""
+    text = (ROOT / "model_factory" / page).read_text(encoding="utf-8")
+    quoted = [
+        words for row in re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE) for words in re.findall("`(.+?)`", row)
+    ]
+    assert len(quoted) > 3
+    library = Path(transformers.__file__).parent
+    sources = " ".join(
+        (library / file).read_text(encoding="utf-8")
+        for file in ("utils/hub.py", "dynamic_module_utils.py", "models/auto/configuration_auto.py")
+    )
+    for words in quoted:
+        for part in re.split("modeling_llava_vit.py|llava_vit", words):
+            assert part.strip() in sources, words
