@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import inspect
-import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -52,8 +51,7 @@ class Caches:
                     self._forget_in(value)
 
     def _own(self, module: ModuleType | None) -> bool:
-        file = getattr(module, "__file__", None) or ""
-        return file.startswith(self._root + os.sep) and not locate.installed(file[len(self._root) :])
+        return locate.is_own(getattr(module, "__file__", None) or "", self._root)
 
     def _forget_in(self, value: Any) -> None:
         if inspect.isclass(value) and self._own(sys.modules.get(value.__module__)):

@@ -45,7 +45,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
         "equality": _attempt(lambda: _equality(config_class, values)),
-        "own_equality": _own(_first_with("__eq__", config_class), builder.settings["path"]),
+        "own_equality": locate.owns(_first_with("__eq__", config_class), builder.settings["path"]),
         "saving": _attempt(lambda: _saving(config_class, values, builder.settings["path"])),
         "inherited": _inherited(config_class, builder.settings["path"]),
         "location": locate.of(config_class, builder.settings["path"]),
@@ -55,8 +55,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 def _inherited(config_class: Any, root: str) -> dict[str, Any]:
     """What every configuration has by the library's base class alone, which differs from version to version."""
     for base in config_class.__mro__[1:]:
-        place = locate.of(base, root)
-        if base is not object and place and not place["own"]:
+        if base is not object and not locate.owns(base, root):
             found = _attempt(partial(_both, base))
             return {} if set(found) == {"raised"} else dict(found)
     return {}
@@ -130,14 +129,9 @@ def _equality(config_class: Any, values: dict[str, Any]) -> dict[str, Any]:
     return {name: _attempt(partial(operator.eq, one, other)) for name, other in found.items()}
 
 
-def _own(kind: Any, root: str) -> bool:
-    place = locate.of(kind, root)
-    return bool(place and place["own"])
-
-
 def _saving(config_class: Any, values: dict[str, Any], root: str) -> dict[str, Any]:
     """Where a library's base class saves: what it is handed, and what is written of an entry of another Auto class."""
-    bases = (b for b in config_class.__mro__ if "save_pretrained" in vars(b) and not _own(b, root))
+    bases = (b for b in config_class.__mro__ if "save_pretrained" in vars(b) and not locate.owns(b, root))
     base = next(bases, None)
     if base is None:
         return {}

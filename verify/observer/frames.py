@@ -10,16 +10,15 @@ from typing import Any
 from . import locate
 
 OWN, LIBRARY = 2, 1
-OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @lru_cache(maxsize=65_536)
 def kind_of(code: CodeType, root: str) -> int:
     """OWN for the side's own code, LIBRARY for code between it and torch, 0 for torch and the observer itself."""
     file = os.path.abspath(code.co_filename)
-    if file.startswith(root + os.sep) and not locate.installed(file[len(root) :]):
-        return 0 if file.startswith(OURS + os.sep) else OWN
-    inside = file.startswith(OURS + os.sep) or f"{os.sep}torch{os.sep}" in file or not locate.installed(file)
+    if locate.is_own(file, root):
+        return OWN
+    inside = file.startswith(locate.OURS + os.sep) or f"{os.sep}torch{os.sep}" in file or not locate.installed(file)
     return 0 if inside else LIBRARY
 
 

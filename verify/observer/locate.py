@@ -9,6 +9,24 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any
 
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""Where the observer itself lies: it may lie under the root of the side, as in this repository."""
+
+
+def is_own(file: str, root: str) -> bool:
+    """Whether a file, by its absolute path, holds the side's own code: no installed package's, and not the observer's."""
+    inside = file.startswith(root + os.sep) and not file.startswith(OURS + os.sep)
+    return inside and not installed(file[len(root) :])
+
+
+def owns(thing: Any, root: str) -> bool:
+    """Whether a class or function is the side's own. Of a library's it reads no source, as `of` does to find the line."""
+    try:
+        file = inspect.getsourcefile(thing)
+    except (TypeError, OSError):
+        return False
+    return is_own(os.path.abspath(file or ""), root) and of(thing, root) is not None
+
 
 @lru_cache(maxsize=4096)
 def of(thing: Any, root: str) -> dict[str, Any] | None:
@@ -19,7 +37,7 @@ def of(thing: Any, root: str) -> dict[str, Any] | None:
     except (TypeError, OSError, IndexError):
         return None
     name = getattr(thing, "__qualname__", str(thing))
-    own = file.startswith(root + os.sep) and not installed(file[len(root) :])
+    own = is_own(file, root)
     return {"file": os.path.relpath(file, root) if own else package_path(file), "line": line, "name": name, "own": own}
 
 
@@ -43,7 +61,7 @@ def of_caller(root: str) -> dict[str, Any] | None:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(root + os.sep) and "site-packages" not in file[len(root) :]:
+        if is_own(os.path.abspath(file), root):
             return of_frame(frame, root)
         frame = frame.f_back  # type: ignore[assignment]
     return None

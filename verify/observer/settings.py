@@ -72,22 +72,17 @@ def _more(module: nn.Module, root: str, config: Any) -> dict[str, str]:
     found: dict[str, Any] = {}
     theirs = [kind for kind in type(module).__mro__ if _known(kind)]
     for kind in reversed(type(module).__mro__):
-        if _known(kind) or not _own(kind, root):
+        if _known(kind) or not locate.owns(kind, root):
             continue
         for name, value in vars(kind).items():
             hook = name.startswith("__") or any(hasattr(one, name) for one in theirs)  # what the library asks for
             if not (hook or inspect.isroutine(value) or inspect.isdatadescriptor(value) or isinstance(value, type)):
                 found[name] = value
-    if _own(type(module), root):
+    if locate.owns(type(module), root):
         skipped = NO_SETTINGS | {name for kind in theirs for name in vars(kind)}
         found |= {name: value for name, value in vars(module).items() if name not in skipped}
     told = {name: _told(value, root) for name, value in found.items() if not (config and isinstance(value, config))}
     return {name: text for name, text in sorted(told.items()) if text is not None}
-
-
-def _own(kind: type, root: str) -> bool:
-    place = locate.of(kind, root)
-    return bool(place and place["own"])
 
 
 def _told(value: Any, root: str, depth: int = 0) -> str | None:
@@ -106,7 +101,7 @@ def _told(value: Any, root: str, depth: int = 0) -> str | None:
         text = value.__qualname__
     elif isinstance(value, torch.dtype | torch.device):
         text = str(value)
-    elif not isinstance(value, nn.Module | torch.Tensor | type) and _own(type(value), root) and depth < DEEPEST:
+    elif not isinstance(value, nn.Module | torch.Tensor | type) and locate.owns(type(value), root) and depth < DEEPEST:
         text = _told(getattr(value, "__dict__", {}), root, depth)
     if text is not None and len(text) > LONGEST_TEXT:
         digest = hashlib.blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()

@@ -41,7 +41,6 @@ def _default(parameter: inspect.Parameter) -> str:
 def _methods(model: nn.Module, root: str) -> set[str]:
     found: set[str] = set()
     for kind in type(model).__mro__:
-        place = locate.of(kind, root)
-        if place and place["own"]:
+        if locate.owns(kind, root):
             found |= {n for n, value in vars(kind).items() if inspect.isfunction(value) and not n.startswith("_")}
     return found

@@ -59,3 +59,19 @@ def test_code_outside_is_absolute(toy, tmp_path):
 @pytest.mark.parametrize("thing", [int, len, type("Made", (), {"__module__": "nowhere"})])
 def test_what_has_no_source_has_no_place(thing):
     assert locate.of(thing, "/") is None
+    assert not locate.owns(thing, "/")
+
+
+def test_whose_code_it_is(toy, tmp_path):
+    module, root = toy("sub"), str(tmp_path)
+    assert locate.owns(module.Thing, root)
+    assert locate.owns(module.function, root)
+    assert not locate.owns(nn.Linear, root)
+
+
+def test_the_observer_is_never_the_sides_own():
+    """This repository holds both: its root is a side's, and the verifier lies under it."""
+    root = os.path.dirname(locate.OURS)
+    assert locate.is_own(os.path.join(root, "llavavit", "modeling_llava_vit.py"), root)
+    assert not locate.is_own(locate.__file__, root)
+    assert not locate.owns(locate.of, root)
