@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from verify import __version__, code, pair, scenes
-from verify.checks import available, signature, training
+from verify.checks import available, further, signature, training
 from verify.checks.base import Job, Maker, Outcome
 from verify.divergence.search import Unanswered
 from verify.divergence.sources import Sources
@@ -262,7 +261,7 @@ def _variant(
             accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
             job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
-            pair.observe(sides, _further(job, checks, sides), progress)
+            pair.observe(sides, _ordered(further(checks, job, sides[0].trace, sides[1].trace)), progress)
         pair.observe(sides, [code.ask(job)], progress)
         pair.observe(sides, _asks(job, checks, fresh=True), progress)
     except KeyboardInterrupt as error:
@@ -316,17 +315,6 @@ def _asks(job: Job, checks: list[str], *, fresh: bool = False) -> list[Ask]:
     """What the checks want observed; what wants a fresh process is asked by itself, when all else is done."""
     modules = available()
     return _ordered(ask for name in checks for ask in modules[name].plan(job) if ask.fresh == fresh)
-
-
-def _further(job: Job, checks: list[str], sides: list[Side]) -> list[Ask]:
-    """What checks want observed besides, seeing the first answers. One that breaks over them says so in `_compare`."""
-    modules, found = available(), list[Ask]()
-    reference, candidate = (side.trace for side in sides)
-    for name in checks:
-        if (further := getattr(modules[name], "further", None)) is not None:
-            with contextlib.suppress(Exception):
-                found += further(job, reference, candidate)
-    return _ordered(found)
 
 
 def _ordered(asks: Iterable[Ask]) -> list[Ask]:

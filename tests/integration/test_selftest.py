@@ -76,6 +76,7 @@ def test_a_mapped_pair_is_measured_and_twice_the_same(renamed):
         ("buffer-persistence", "structure"),
         ("parameter-frozen-live", "structure"),
         ("setting-changed", ""),
+        ("input-coarse", "precision"),
     ],
 )
 def test_a_kind_of_fault_of_live_modules_is_caught_by_its_check(renamed, kind, by):

@@ -135,23 +135,26 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
 
 
 def _of(make: Maker, case: str, form: str, reference: Trace, candidate: Trace) -> Outcome:
-    """One case in one format, by all draws that were run."""
+    """One case in one format, by all draws that both sides ran: the reference may have been asked for another candidate."""
+    more = f"{make.job.key(CHECK, case, form)}/more" in candidate.answers
 
     def both(kind: str) -> tuple[Answer, Answer]:
         key = make.job.key(CHECK, case, kind)
-        return _whole(reference, key), _whole(candidate, key)
+        return _whole(reference, key, more=more), _whole(candidate, key, more=more)
 
-    exact = _whole(reference, make.job.key(CHECK, case, exact_of(form), "exact"))
+    exact = _whole(reference, make.job.key(CHECK, case, exact_of(form), "exact"), more=more)
     return _format(make, form, both(form), exact, both("fp32/exact"))
 
 
-def _whole(trace: Trace, key: str) -> Answer:
-    """The answers of the first draws and of the others, where these were asked for."""
-    first, more = trace.get(key), trace.answers.get(f"{key}/more")
-    if more is None or first.result is None or more.result is None:
-        return first if more is None or first.result is None else more
-    result = {**first.result, "outputs": [*first.result["outputs"], *more.result["outputs"]]}
-    return Answer(key=key, result=result, arrays={**first.arrays, **more.arrays}, seconds=first.seconds + more.seconds)
+def _whole(trace: Trace, key: str, *, more: bool) -> Answer:
+    """The answers of the first draws and, where they count, of the others."""
+    first, others = trace.get(key), trace.answers.get(f"{key}/more") if more else None
+    if others is None or first.result is None or others.result is None:
+        return first if others is None or first.result is None else others
+    result = {**first.result, "outputs": [*first.result["outputs"], *others.result["outputs"]]}
+    return Answer(
+        key=key, result=result, arrays={**first.arrays, **others.arrays}, seconds=first.seconds + others.seconds
+    )
 
 
 def _format(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from verify import pair, scenes
-from verify.checks import available, signature
+from verify.checks import available, further, signature
 from verify.checks.base import Job, Outcome
 from verify.pair import Progress
 from verify.report import Verdict
@@ -20,7 +21,7 @@ from verify.selftest.alike import Stage
 from verify.selftest.mutant import Mutant
 from verify.side import Server, Side
 from verify.spec import Spec, SpecError
-from verify.trace import Ask, Trace
+from verify.trace import Ask, Role, Trace
 
 LEFT_OUT = ("source",)
 """Checks that look at files and not at what they do: every change of a declared copy's original would count."""
@@ -73,6 +74,7 @@ class Gate:
     """Notes on the pair as it is."""
     skipped: set[tuple[str, str]] = field(default_factory=set)
     """Check and group of what is not compared of the pair as it is."""
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def reference(self) -> Trace:
@@ -97,6 +99,7 @@ class Gate:
         self.stages = list(self._stages())
         for stage in self.stages:
             pair.observe(self.sides, stage.asks, progress)
+            pair.observe(self.sides, further([stage.check], stage.job, self.reference, self.candidate), progress)
             self._note_reached()
             for outcome in available()[stage.check].compare(stage.job, self.reference, self.candidate):
                 self.notes.update(_notes(outcome))
@@ -173,7 +176,11 @@ class Gate:
         undecided: Judged | None = None
         noted: Judged | None = None
         for stage in self.stages:
-            side.observe(stage.asks, lambda role, ask: None)
+            side.observe(stage.asks, _quietly)
+            if more := further([stage.check], stage.job, self.reference, side.trace):
+                with self._asking:  # of the pair as it is, once
+                    pair.observe(self.sides, more, _quietly)
+                side.observe(more, _quietly)
             for outcome in available()[stage.check].compare(stage.job, self.reference, side.trace):
                 if outcome.verdict == Verdict.DIFFERENT:
                     raised = all(f.kind == "fault-one" for f in outcome.findings if f.verdict == Verdict.DIFFERENT)
@@ -190,9 +197,13 @@ class Gate:
         moved = alike.moved(self.candidate, side.trace)
         if not moved:
             return Judged(status="unmoved")
-        pair = alike.Pair(reference=self.reference, candidate=self.candidate, skipped=self.skipped)
-        why = alike.why_equivalent(self.stages, pair, side.trace)
+        both = alike.Pair(reference=self.reference, candidate=self.candidate, skipped=self.skipped)
+        why = alike.why_equivalent(self.stages, both, side.trace)
         return Judged(status="equivalent" if why else "survived", moved=why or moved)
+
+
+def _quietly(role: Role, what: object) -> None:
+    """No progress is told of a changed candidate."""
 
 
 def _notes(outcome: Outcome) -> list[str]:

@@ -173,6 +173,22 @@ def test_all_draws_are_run_where_the_first_are_on_one_side(ratio):
     assert asked(ratio) == ["bf16/more", "bf16/exact/more", "fp32/more", "fp32/exact/more"]
 
 
+def test_draws_that_only_the_reference_ran_are_not_compared():
+    """The self-test's reference answers them for one changed candidate and is then compared with others."""
+    exact, native = answer(0.0, 0, "float64"), answer(3e-3, 1)
+    others = {"/more": native, "/exact/more": exact}
+    traces = []
+    for role in ("reference", "candidate"):
+        first = {"bf16": native, "bf16/exact": exact, "fp32/exact": exact}
+        answers = {key: first_draws(value) for key, value in first.items()}
+        if role == "reference":
+            answers |= {f"bf16{key}": value for key, value in others.items()} | {"fp32/exact/more": exact}
+        traces.append(trace_of(role, {f"v/precision/image/{key}": value for key, value in answers.items()}))
+    outcome = next(o for o in precision.compare(job_of(), *traces) if o.name == "image bf16")
+    assert (outcome.verdict, outcome.findings) == (Verdict.EQUAL, [])
+    assert outcome.compared
+
+
 def test_the_first_draws_alone_are_no_verdict():
     exact = first_draws(answer(0.0, 0, "float64"))
     traces = [
