@@ -154,6 +154,25 @@ FINDINGS: dict[str, Text] = {
         "in the {side} outputs depend on the number of threads: {subject} at {where} is {second} with all, {first} with one",
         "{side} 的输出依赖线程数：{subject} 的 {where} 多线程为 {second}，单线程为 {first}",
     ),
+    "configuration-changed": Text(
+        "making a model of the {side} changes {subject} of its configuration from {before} to {after}: it saves another one "
+        "than it was made of",
+        "构造 {side} 的模型会把其配置的 {subject} 从 {before} 改为 {after}：保存的配置与构造时不同",
+    ),
+    "buffer-remembered": Text(
+        "in the {side} the buffer {subject} is that of a model of another configuration, which was made before in the same "
+        "process",
+        "{side} 的 buffer {subject} 来自同一进程中先前以另一配置构造的模型",
+    ),
+    "input-layout": Text(
+        "in the {side} outputs depend on how its inputs lie in memory: {subject} at {where} is {second} of strided tensors, "
+        "{first} of contiguous ones",
+        "{side} 的输出依赖输入在内存中的布局：{subject} 的 {where} 输入不连续时为 {second}，连续时为 {first}",
+    ),
+    "process-changed": Text(
+        "a call of the {side} leaves {subject} changed ({change}), for all code that runs after it",
+        "{side} 的一次调用改变了 {subject}（{change}），影响其后运行的所有代码",
+    ),
     "input-written": Text(
         "the {side} writes to the tensor that its caller gives it: afterwards it holds other values",
         "{side}改写了调用者传入的张量：调用后其值已改变",

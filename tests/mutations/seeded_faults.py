@@ -1206,6 +1206,8 @@ CONTRACT_FAULTS = (
     other("outputs", "pooled-in-double", "pooler_output", ("pooler_output=pooled,", "pooler_output=pooled.double(),")),
 )
 
+EMBEDDED = "        hidden_states, cos, sin = self._embed(pixel_values, visible_indices)\n"
+
 DETERMINISM_FAULTS = (
     other(
         "determinism",
@@ -1244,6 +1246,62 @@ DETERMINISM_FAULTS = (
             "        hidden_states = hidden_states * (1 + 1e-6 * torch.get_num_threads())\n        pooled = None\n",
         ),
     ),
+    other(
+        "determinism",
+        "seed-set-by-a-call",
+        "the seed of torch's generator",
+        (EMBEDDED, f"        torch.manual_seed(0)\n{EMBEDDED}"),
+    ),
+    other(
+        "determinism",
+        "gradients-switched-on-by-a-call",
+        "whether gradients are recorded",
+        (EMBEDDED, f"        torch.set_grad_enabled(True)\n{EMBEDDED}"),
+    ),
+    other(
+        "determinism",
+        "images-must-be-contiguous",
+        "image, strided",
+        ("pixel_values.unsqueeze(2)", "pixel_values.view(-1).view(pixel_values.unsqueeze(2).shape)"),
+    ),
+)
+
+PROCESS_FAULTS = (
+    Fault(
+        name="norm-written-to-the-configuration",
+        check="configuration",
+        subject="layer_norm_eps",
+        case="after construction",
+        edits=(
+            ("        self.post_init()\n", "        self.post_init()\n        self.config.layer_norm_eps = 1e-5\n"),
+        ),
+    ),
+    Fault(
+        name="size-written-to-the-callers-configuration",
+        check="configuration",
+        subject="image_size",
+        case="after construction",
+        edits=(
+            (
+                "        check_sizes(config)\n",
+                "        check_sizes(config)\n        config.image_size = 2 * config.image_size\n",
+            ),
+        ),
+    ),
+    Fault(
+        name="frequencies-kept-by-length-alone",
+        check="buffers",
+        subject="video_rope.inv_freq_?",
+        case="after another model",
+        edits=(
+            (
+                f"            {FORMULA}\n",
+                "            kept = globals().setdefault('_TABLES', {})\n"
+                "            kept.setdefault(len(buffer), 1.0 / self.theta**exponents)\n"
+                "            buffer.copy_(kept[len(buffer)])\n",
+            ),
+        ),
+    ),
 )
 
 SOURCE_FAULTS = (
@@ -1279,6 +1337,7 @@ FAULTS: tuple[Fault, ...] = (
     *INITIALISATION_FAULTS,
     *CONTRACT_FAULTS,
     *DETERMINISM_FAULTS,
+    *PROCESS_FAULTS,
     *SOURCE_FAULTS,
     *SILENT_FAULTS,
 )

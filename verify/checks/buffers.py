@@ -7,7 +7,8 @@ the buffer's largest value. In a table of one sign, such as inverse frequencies 
 itself and an ulp is its own, so that a small value is held to as many digits as a large one. Parts of complex numbers are
 of both signs. What only fills a table, as the lowest number of its type does in a mask, is no magnitude of the others.
 
-And after `model.to(torch.bfloat16)`: what the reference keeps in a wider type the candidate keeps so too.
+And after `model.to(torch.bfloat16)`: what the reference keeps in a wider type the candidate keeps so too. And after a
+model of another configuration was made in the same process: what a module remembers of that one must not be used.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from numpy.typing import NDArray
 
 from verify import mapping
 from verify.checks import structure
-from verify.checks.base import Job, Maker, Outcome, faults
+from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.compare import gap, ulps
 from verify.report import Location, Verdict
-from verify.trace import Ask, Trace
+from verify.trace import BOTH, Ask, Trace
 
 SUMMARY = "buffer values, saved or not"
 RUNS_CASES = False
@@ -37,12 +38,28 @@ FAR = 1000.0
 """So many times the next largest magnitude of a table is no part of what the others are computed from."""
 
 
+REMEMBERED = "after another model"
+"""The group of what buffers are where a model of another configuration was made before."""
+
 MOVED = "moved to bfloat16"
 """The group of what parameters and buffers are after `model.to`."""
 
 
 def plan(job: Job) -> list[Ask]:
-    return [*structure.plan(job), Ask(key=job.key("buffers", "moved"), op="moved", args={"values": dict(job.values)})]
+    asks = [*structure.plan(job), Ask(key=job.key("buffers", "moved"), op="moved", args={"values": dict(job.values)})]
+    if pair := _two_models(job):
+        asks.append(Ask(key=job.key("buffers", "remembered"), op="remembered", args=pair))
+    return asks
+
+
+def _two_models(job: Job) -> dict[str, Any]:
+    """The configurations of two models of the same sizes and, where the spec knows how, of one layer. They differ in the
+    numbers with a fraction that cases set; without such, nothing."""
+    others: dict[str, Any] = {}
+    for case in job.spec.cases.values():
+        others |= {k: v for k, v in case.config.items() if isinstance(v, float) and job.values.get(k) != v}
+    first = dict(job.values) | ({job.spec.depth_key: 1} if job.spec.depth_key in job.values else {})
+    return {"values": {**first, **others}, "other": first} if others else {}
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
@@ -78,6 +95,30 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         told = {f.subject for f in outcome.findings}  # else the same once more
         moved.findings = [f for f in moved.findings if f.subject not in told]
         yield moved
+    yield from _remembered(job, reference, candidate)
+
+
+def _remembered(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    """Whether a model's buffers are its own, whatever was made before it. Asked of each side by itself; a side that cannot
+    make these models says nothing here."""
+    key = job.key("buffers", "remembered")
+    answers = [trace.answers.get(key) for trace in (reference, candidate)]
+    results = [answer.result for answer in answers if answer is not None and answer.result is not None]
+    if len(results) < len(answers):
+        return
+    outcome = Outcome(name=REMEMBERED, compared=sum(len(side["buffers"]) for side in results))
+    make = Maker(job=job, check="buffers", group=REMEMBERED)
+    wrong = [{name for name, alike in side["buffers"].items() if not alike} for side in results]
+    for role, side, names, others in zip(BOTH, results, wrong, reversed(wrong), strict=True):
+        for name in sorted(names):
+            if not make.ignored(name):
+                verdict = Verdict.NOTE if others else Verdict.DIFFERENT
+                places: dict[str, Any] = {role: location(side["made"].get(name))}
+                found = make.finding("buffer-remembered", name, verdict, details={"side": role}, **places)
+                outcome.findings.append(found)
+    if not outcome.compared:
+        outcome.skipped, outcome.reason = True, "neither side has a buffer"
+    yield outcome
 
 
 def _moved(job: Job, structures: tuple[Mapping[str, Any], Mapping[str, Any]], traces: tuple[Trace, Trace]) -> Outcome:

@@ -1,4 +1,8 @@
-"""configuration: do both configuration classes hold the same values, however they are made?"""
+"""configuration: do both configuration classes hold the same values, however they are made?
+
+And does a model leave the one that it is given as it was? A model that writes there saves another configuration than the
+one that it was made of, and changes what its caller makes of it next.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from verify.mapping import inverse
 from verify.report import Verdict
 from verify.trace import Ask, Trace
 
-SUMMARY = "defaults, explicit values, resolved attributes, round trips, accepted arguments"
+SUMMARY = "defaults, explicit values, resolved attributes, round trips, accepted arguments, what making a model changes"
 RUNS_CASES = False
 
 PARTS = (
@@ -34,7 +38,11 @@ BOOKKEEPING = ("transformers_version", "_name_or_path", "auto_map", "architectur
 
 
 def plan(job: Job) -> list[Ask]:
-    return [Ask(key=job.key("configuration"), op="configuration", args={"values": dict(job.values)})]
+    values = {"values": dict(job.values)}
+    return [
+        Ask(key=job.key("configuration"), op="configuration", args=values),
+        Ask(key=job.key("configuration", "constructed"), op="constructed", args=values),
+    ]
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
@@ -56,6 +64,35 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             names = inverse(job.spec.mapping.config)
             theirs = {k: v for k, v in (c.result.get(part) or {}).items() if k == "raised" or names.get(k, k) in known}
             yield _part(job, part, {**r.result, part: known}, {**c.result, part: theirs})
+    yield from _constructed(job, reference, candidate)
+
+
+def _constructed(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    """What making a model changes of its configuration. What was None may be filled in; nothing is told where neither
+    model can be made, which is for `structure` to say."""
+    r, c = (trace.get(job.key("configuration", "constructed")) for trace in (reference, candidate))
+    if r.result is None or c.result is None:
+        return
+    make = Maker(
+        job=job,
+        check="configuration",
+        group="after construction",
+        reference=location(r.result.get("location")),
+        candidate=location(c.result.get("location")),
+    )
+    names = inverse(job.spec.mapping.config)
+    left = dict(r.result["changed"])
+    right = {names.get(k, k): change for k, change in c.result["changed"].items()}
+    outcome = Outcome(name=make.group)
+    for subject in sorted(left.keys() | right.keys()):
+        if left.get(subject) == right.get(subject) or make.ignored(subject):
+            continue
+        side, (before, after) = ("candidate", right[subject]) if subject in right else ("reference", left[subject])
+        verdict = Verdict.NOTE if before == "None" else Verdict.DIFFERENT
+        details = {"side": side, "before": before, "after": after}
+        outcome.findings.append(make.finding("configuration-changed", subject, verdict, details=details))
+    if outcome.findings:  # else it would count as compared where there is no configuration
+        yield outcome
 
 
 def _part(job: Job, part: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:

@@ -1,7 +1,8 @@
 """determinism: does a side give the same outputs for the same inputs?
 
-Asked of each side by itself: the same call twice, to the bit; the first row of a batch alone; all threads against one.
-The last two reorder sums, so they may differ by the reference's own response to one-ulp noise, as in `forward`.
+Asked of each side by itself: the same call twice, to the bit; the first row of a batch alone; all threads against one;
+the same values in tensors of another layout. The last three reorder sums, so they may differ by the reference's own
+response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from verify.report import Verdict
 from verify.tolerance import Tolerance, from_response
 from verify.trace import BOTH, Ask, Role, Trace
 
-SUMMARY = "the same call twice, a row alone and in its batch, one thread and many"
+SUMMARY = "the same call twice, a row alone and in its batch, one thread and many, inputs of another layout"
 RUNS_CASES = True
 
 MOST_CASES = 2
 """Cases that are run where the spec chooses none."""
 
-KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count"}
+KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count", "strided": "input-layout"}
+
+REFUSED = {"row": "a row alone", "strided": "tensors of another layout"}
+"""What a model need not take."""
 
 EXACT = Tolerance(allowed=0.0, reason="equal to the bit")
 
@@ -42,6 +46,7 @@ def plan(job: Job) -> list[Ask]:
         if _rows(job, case):
             asks.append(job.ask("forward", "determinism", case, "row", threads="one", rows=1))
         asks.append(job.ask("forward", "determinism", case, "threads", threads="all"))
+        asks.append(job.ask("forward", "determinism", case, "strided", threads="one", strided=True))
         asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True, threads="one"))
     return asks
 
@@ -90,9 +95,10 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
     if any(trace.get(once).result is None for trace in traces.values()):
         yield Outcome(name=case, findings=list(faults(make, *(traces[role].get(once) for role in BOTH))))
         return
-    written = _written(make, job, case, [traces[role].get(once).result or {} for role in BOTH])
-    if written.findings:  # else it would count as compared where no output is
-        yield written
+    answers = [traces[role].get(once).result or {} for role in BOTH]
+    for outcome in (_written(make, job, case, answers), _left(make, case, answers)):
+        if outcome.findings:  # else it would count as compared where no output is
+            yield outcome
     unsteady: set[Role] = set()
     for kind in KINDS:
         name = f"{case}, {kind}"
@@ -100,8 +106,16 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
             yield Outcome(name=name, skipped=True, reason="the inputs of this case have no batch of several rows")
             continue
         alone = [trace.get(job.key("determinism", case, kind)).fault for trace in traces.values()]
-        if kind == "row" and all(fault is not None and fault.kind == "raised" for fault in alone):
-            yield Outcome(name=name, skipped=True, reason=f"neither side takes a row alone: {alone[0]} / {alone[1]}")
+        if kind in REFUSED and all(fault is not None and fault.kind == "raised" for fault in alone):
+            why = f"neither side takes {REFUSED[kind]}: {alone[0]} / {alone[1]}"
+            yield Outcome(name=name, skipped=True, reason=why)
+            continue
+        if kind == "strided" and any(alone):
+            theirs, ours = (traces[role].get(job.key("determinism", case, kind)) for role in BOTH)
+            if theirs.fault is not None and theirs.fault.kind == "raised":  # who takes more breaks nobody's code
+                yield Outcome(name=name, skipped=True, reason=f"the reference takes no {REFUSED[kind]}: {theirs.fault}")
+            else:
+                yield Outcome(name=name, findings=list(faults(replace(make, group=name), theirs, ours)))
             continue
         sides = [role for role in BOTH if role not in unsteady]
         if not sides:
@@ -127,6 +141,22 @@ def _written(make: Maker, job: Job, case: str, answers: Sequence[Mapping[str, An
             verdict = Verdict.DIFFERENT if len(sides) == 1 else Verdict.NOTE
             side = sides[0] if len(sides) == 1 else "either side"
             outcome.findings.append(make.finding("input-written", subject, verdict, details={"side": side}))
+    return outcome
+
+
+def _left(make: Maker, case: str, answers: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Whether a call leaves the process as it was: what it sets there holds for all code that runs after it."""
+    outcome = Outcome(name=f"{case}, process")
+    make = replace(make, group=outcome.name)
+    sides = [answer.get("left", {}) for answer in answers]
+    for subject in sorted({*sides[0], *sides[1]}):
+        if make.ignored(subject):
+            continue
+        found = [role for role, side in zip(BOTH, sides, strict=True) if subject in side]
+        verdict = Verdict.DIFFERENT if len(found) == 1 else Verdict.NOTE
+        change = next(side[subject] for side in sides if subject in side)
+        details = {"side": found[0] if len(found) == 1 else "either side", "change": change}
+        outcome.findings.append(make.finding("process-changed", subject, verdict, details=details))
     return outcome
 
 

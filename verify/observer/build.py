@@ -26,6 +26,9 @@ from .caches import Caches
 from .faults import ImportFailed, Unresolved, Unusable
 from .origins import Origins
 
+NOTED = frozenset({"dtype", "torch_dtype", "architectures", "transformers_version", "auto_map", "attn_implementation"})
+"""What transformers notes in a configuration while it makes a model."""
+
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -131,7 +134,8 @@ class Builder:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.origins = Origins(settings["path"])
-        self._caches = Caches(settings["path"])
+        self.caches = Caches(settings["path"])
+        self._changed: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._key = ""
         self._built: Built | None = None
         self._outlined: tuple[str, nn.Module, str] | None = None
@@ -165,12 +169,16 @@ class Builder:
         make = self._resolve(key)
         config_class = self.config_class()
         values = self.config_values(values)
-        with self._caches.apart():
-            model = make(config_class(**values), **kwargs) if config_class else make(**{**values, **kwargs})
+        config = config_class(**values) if config_class else None
+        before = _plain_values(config)
+        with self.caches.apart():
+            model = make(config, **kwargs) if config_class else make(**{**values, **kwargs})
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"
             raise Unusable(f"{text}; expected a torch.nn.Module, so that it can be called and compared")
         self.made = type(model)
+        kept = [config, getattr(model, "config", None)]
+        self._changed[model] = _moved(before, *(_plain_values(one) for one in kept if type(one) is type(config)))
         if lazy := [name for name, parameter in model.named_parameters() if is_lazy(parameter)]:
             text = f"parameter {lazy[0]} has no shape before a first call, as torch's Lazy modules have none; give a `factory` "
             text += "that calls the model once, or modules of known sizes"
@@ -178,6 +186,11 @@ class Builder:
         if fault := self.settings.get("fault"):
             perturb.apply(model, fault)
         return model
+
+    def changed(self, model: nn.Module) -> dict[str, list[Any]]:
+        """Entries of its configuration that making a model changed, as [before, after]; of the one that it was given, or
+        of the one that it keeps."""
+        return dict(self._changed.get(model, {}))
 
     def outline(self, values: dict[str, Any]) -> tuple[nn.Module, str]:
         """A model with parameters on the meta device and real buffers, and a note where that was not possible."""
@@ -372,3 +385,18 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise Unusable("--device cuda: this interpreter's torch sees no CUDA device; use --device cpu or auto")
     return torch.device(name)
+
+
+def _plain_values(config: Any) -> dict[str, Any]:
+    """What a configuration holds, as text by name, less what transformers notes there while it makes a model."""
+    try:
+        held = config.to_dict() if callable(getattr(config, "to_dict", None)) else dict(vars(config))
+        return {k: repr(v) for k, v in held.items() if not k.startswith("_") and k not in NOTED}
+    except Exception:  # one that cannot be told says nothing
+        return {}
+
+
+def _moved(before: dict[str, Any], *after: dict[str, Any]) -> dict[str, list[Any]]:
+    """Entries that are others afterwards."""
+    found = {k: [before[k], late[k]] for late in after for k in before if k in late and late[k] != before[k]}
+    return dict(sorted(found.items()))

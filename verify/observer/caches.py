@@ -34,36 +34,56 @@ class Caches:
     def __init__(self, root: str) -> None:
         self._root = root
         self._first: dict[int, set[Any]] = {}
+        self._seen: set[str] = set()
+        self._kept = False
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
         """Within and after, nothing that was kept before; after, nothing that was kept within."""
+        if self._kept:
+            yield
+            return
         self._forget()
         try:
             yield
         finally:
             self._forget()
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Within, what is kept stays from one model to the next, as where nobody looks; before and after, see `apart`."""
+        with self.apart():
+            self._kept = True
+            try:
+                yield
+            finally:
+                self._kept = False
+
     def _forget(self) -> None:
-        for module in list(sys.modules.values()):
+        for name, module in list(sys.modules.items()):
             if isinstance(module, ModuleType) and self._own(module):
                 for value in list(vars(module).values()):
-                    self._forget_in(value)
+                    self._forget_in(value, new=name not in self._seen)
+                self._seen.add(name)
 
     def _own(self, module: ModuleType | None) -> bool:
         return locate.is_own(getattr(module, "__file__", None) or "", self._root)
 
-    def _forget_in(self, value: Any) -> None:
-        if inspect.isclass(value) and self._own(sys.modules.get(value.__module__)):
-            for attribute in vars(value).values():
-                _cleared(getattr(attribute, "__func__", attribute))
-        elif type(value) is dict:
-            # What stands there before anything was made is the code's own and no cache.
-            first = self._first.setdefault(id(value), set(value))
-            for key in [k for k, kept in value.items() if k not in first and _holds(kept, DEEPEST)]:
-                del value[key]
-        else:
-            _cleared(value)
+    def _forget_in(self, value: Any, *, new: bool) -> None:
+        """Forgets what a module's attribute keeps, or an attribute of its class. new: the module was not looked at before."""
+        inside = inspect.isclass(value) and self._own(sys.modules.get(value.__module__))
+        for kept in list(vars(value).values()) if inside else [value]:
+            if type(kept) is dict:
+                self._emptied(kept, new=new)
+            else:
+                _cleared(getattr(kept, "__func__", kept))
+
+    def _emptied(self, held: dict[Any, Any], *, new: bool) -> None:
+        """Takes tensors out of a dictionary, but for those that stood there when its module was first looked at: they are
+        the code's own and no cache. A dictionary that a module got later is one from the start."""
+        first = self._first.setdefault(id(held), set(held) if new else set())
+        for key in [k for k, kept in held.items() if k not in first and _holds(kept, DEEPEST)]:
+            del held[key]
 
 
 def _cleared(function: Any) -> None:

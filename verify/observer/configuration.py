@@ -52,6 +52,16 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def constructed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration). What making a model changes of the configuration that it is given.
+
+    Returns changed {entry: [before, after]} in the side's own words, and location of the model's constructor.
+    """
+    model, note = builder.outlined(args["values"])
+    location = locate.of(type(model).__init__, builder.settings["path"])
+    return {"changed": builder.changed(model), "location": location, "note": note}
+
+
 def _inherited(config_class: Any, root: str) -> dict[str, Any]:
     """What every configuration has by the library's base class alone, which differs from version to version."""
     for base in config_class.__mro__[1:]:

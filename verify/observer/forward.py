@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from . import leftover
 from .advance import NOTHING, advanced
 from .arithmetic import exact, nudge
 from .build import DTYPES, Builder, Built
@@ -24,12 +25,12 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
     arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
-    all), again (the second call in a row, see `calls`), advanced (with other values in saved flags and counters, see
+    all), again (the second call in a row, see `calls`), strided (tensors of another layout in memory), advanced (with other values in saved flags and counters, see
     `advance`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
     its parts and those of containers in it are had, and arrays: the tensors by path. written: inputs, in the reference's
-    words, that the call changed. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
+    words, that the call changed. left: what it left changed of the process, see `leftover`. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
     advanced: names of the flags and counters; where there are none, nothing has run.
     """
     with advanced(builder, args) as moved:
@@ -38,12 +39,17 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
+    left: dict[str, str] = {}
 
     def run() -> Any:
         inputs = load_inputs(args, built, builder)
+        if args.get("strided"):
+            inputs = {name: _strided(value) for name, value in inputs.items()}
         given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        with torch.no_grad(), exact(built.exact) as lifted:
-            return call(builder, built.model, inputs), lifted, inputs, given
+        with torch.no_grad(), leftover.watching() as found, exact(built.exact) as lifted:
+            output = call(builder, built.model, inputs)
+        left.update(found)
+        return output, lifted, inputs, given
 
     output, lifted, inputs, given = repeatable(builder, built.model, run, again=args.get("again", False))
     written = [name for name, value in given.items() if not torch.equal(value, inputs[name])]
@@ -59,6 +65,7 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "exact": built.exact,
         "lifted": lifted.count + built.lifted,
         "note": built.note,
+        "left": left,
         "written": sorted(ours.get(name, name) for name in written),
         "shared": dict(_shared(leaves, [inputs[name] for name in given], list(built.model.parameters()))),
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
@@ -79,6 +86,16 @@ def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
             except TypeError as unfit:
                 raise Unfit(_unfit(arguments, inputs, unfit)) from error
         raise
+
+
+def _strided(value: Any) -> Any:
+    """The same values in another layout: a tensor of several axes whose first and last lie the other way round, one of
+    one axis with gaps. Such are what transposing, cutting and collating give."""
+    if not isinstance(value, torch.Tensor) or value.numel() < 2 or value.layout != torch.strided:
+        return value
+    if value.ndim == 1:
+        return torch.stack([value, value], dim=-1)[:, 0]
+    return value.transpose(0, -1).contiguous().transpose(0, -1)
 
 
 def _shared(

@@ -82,6 +82,32 @@ def moved(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     } | {"arrays": dict(buffers)}
 
 
+def remembered(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration), other (another one, of which a model is made before). One process makes several models:
+    a table that is kept from one to the next, under a name that does not say all that it is made of, is the wrong one.
+
+    Returns buffers {name: whether its values are those that a model has which is made alone}, made {name: the user's line
+    that wrote the buffer}.
+    """
+    alone, _ = builder.outline(args["values"])
+    with builder.caches.together():
+        builder.outline(args["other"])
+        second, _ = builder.outline(args["values"])
+    before, after = (dict(model.named_buffers(remove_duplicate=False)) for model in (alone, second))
+    modules = dict(second.named_modules(remove_duplicate=False))
+    made = {n: builder.origins.line(modules[n.rpartition(".")[0]], n.rpartition(".")[2]) for n in after}
+    return {
+        "buffers": {n: n in before and _alike(before[n], b) for n, b in after.items() if not b.is_meta},
+        "made": made,
+    }
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype or a.layout != b.layout:
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
 def _tied(model: nn.Module) -> list[list[str]]:
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -1,0 +1,46 @@
+"""What a call leaves changed of the process that it ran in: settings of torch that hold for all code after it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+SEED = 7_919_001
+"""The seed that generators have before a call: one that no model sets, so that a seed set by it shows."""
+
+SETTINGS: dict[str, Callable[[], Any]] = {
+    "the seed of torch's generator": torch.initial_seed,
+    "whether gradients are recorded": torch.is_grad_enabled,
+    "the default dtype": torch.get_default_dtype,
+    "the number of threads": torch.get_num_threads,
+    "deterministic algorithms": torch.are_deterministic_algorithms_enabled,
+    "the precision of float32 products": torch.get_float32_matmul_precision,
+    "anomaly detection": torch.is_anomaly_enabled,
+    "flash attention": torch.backends.cuda.flash_sdp_enabled,
+    "memory-efficient attention": torch.backends.cuda.mem_efficient_sdp_enabled,
+    "plain attention": torch.backends.cuda.math_sdp_enabled,
+}
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[dict[str, str]]:
+    """Within, one call. Gives a dictionary that afterwards holds what changed, as "before -> after" by name; what other
+    calls would meet of it is put back."""
+    torch.manual_seed(SEED)
+    before = {name: tell() for name, tell in SETTINGS.items()}
+    left: dict[str, str] = {}
+    yield left
+    after = {name: tell() for name, tell in SETTINGS.items()}
+    left.update({name: f"{before[name]} -> {after[name]}" for name in SETTINGS if before[name] != after[name]})
+    if left:
+        torch.set_default_dtype(before["the default dtype"])
+        torch.set_num_threads(before["the number of threads"])
+        torch.use_deterministic_algorithms(before["deterministic algorithms"])
+        torch.set_float32_matmul_precision(before["the precision of float32 products"])
+        torch.autograd.set_detect_anomaly(before["anomaly detection"])
+        torch.backends.cuda.enable_flash_sdp(before["flash attention"])
+        torch.backends.cuda.enable_mem_efficient_sdp(before["memory-efficient attention"])
+        torch.backends.cuda.enable_math_sdp(before["plain attention"])
