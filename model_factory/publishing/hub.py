@@ -275,6 +275,7 @@ def _sent(
                     target.repo_id, additions=additions, revision=target.branch, free_memory=False
                 ),
             )
+            _check_ignored(target, additions)
             made = _patiently(
                 target,
                 lambda: api.create_commit(
@@ -292,6 +293,17 @@ def _sent(
         if commit is None:
             raise
         return commit
+
+
+def _check_ignored(target: Target, additions: list[CommitOperationAdd]) -> None:
+    """Raises PublishError where the repository's .gitignore matches a file, which huggingface_hub would leave out of the
+    commit without a word: new code would come to lie beside old weights."""
+    ignored = sorted(addition.path_in_repo for addition in additions if addition._should_ignore)
+    if ignored:
+        raise PublishError(
+            f"the .gitignore of {target.repo_id} at {target.branch} would leave these out of the commit:{some(ignored)}\n"
+            f"{NOTHING}; take the patterns that match them out of that .gitignore and run the same command again"
+        )
 
 
 def _committed_all_the_same(target: Target, head: str, files: dict[str, Local], stale: list[str]) -> str | None:

@@ -164,6 +164,24 @@ def test_a_repository_with_only_other_files_needs_force(fake, publish, folder):
     assert set(fake.files("user/model")) == {".gitattributes", "thesis.txt"}
 
 
+@pytest.mark.parametrize("pattern", ["*.safetensors", "README.md"])
+def test_files_that_the_repository_ignores_stop_the_commit(fake, publish, folder, pattern):
+    """huggingface_hub leaves them out without a word: new code and configuration would lie beside old weights."""
+    old = {".gitignore": f"*.log\n{pattern}\n".encode(), "config.json": b"{}"}
+    fake.add("user/model", old)
+    done = publish(folder, "--force")
+    assert done.code == 1
+    assert "the .gitignore of user/model at main would leave these out of the commit" in done.error
+    matched = {file.name for file in folder.glob(pattern)}
+    assert matched
+    assert all((f"\n  {name}" in done.error) == (name in matched) for name in contents(folder))
+    assert "Nothing was published; take the patterns that match them out of that .gitignore" in done.error
+    assert fake.repositories["user/model"].messages == ["initial commit", "first files"]
+
+    fake.repositories["user/model"].commit("main", {}, "no .gitignore")
+    assert publish(folder, "--force").code == 0
+
+
 def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
     """It comes after the look at the repository and before the commit."""
     found = fake.add("user/model")
