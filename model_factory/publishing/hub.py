@@ -45,6 +45,8 @@ NO_BRANCH = (
 MOST_TRIES = 4
 LONGEST_WAIT = 300.0
 CHUNK = 2**20
+SMALL = 2**20
+"""Bytes of a file that is sent from memory."""
 NOTHING = "Nothing was published"
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 CONNECTIONS = {"requests", "urllib3", "httpx", "httpcore", "ssl", "socket"}
@@ -264,7 +266,7 @@ def _sent(
 ) -> str:
     """The commit that was made on top of `head`. Raises PublishError where none was."""
     api = _api(target)
-    additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=str(file.path)) for n, file in files.items()]
+    additions = [_addition(name, file) for name, file in files.items()]
     removals = [CommitOperationDelete(path_in_repo=name) for name in stale]
     progress(f"{len(files)} files")
     try:
@@ -293,6 +295,22 @@ def _sent(
         if commit is None:
             raise
         return commit
+
+
+def _addition(name: str, file: Local) -> CommitOperationAdd:
+    """What adds a file with the contents that were agreed on. Raises PublishError where others lie there now: the folder
+    was read before it was verified. Small files are kept from here on; what is sent of large ones goes by this hash."""
+    try:
+        small = file.size <= SMALL
+        made = CommitOperationAdd(path_in_repo=name, path_or_fileobj=file.path.read_bytes() if small else str(file.path))
+    except (OSError, ValueError) as error:  # huggingface_hub's ValueError: it is no file
+        raise PublishError(f"{file.path}: cannot be read any more ({error}). {NOTHING}; run the command again") from None
+    if made.upload_info.sha256.hex() != file.sha256:
+        raise PublishError(
+            f"{file.path}: its contents are no longer those that were looked at and verified; something wrote to it "
+            f"meanwhile. {NOTHING}; see that nothing else uses this folder and run the command again"
+        )
+    return made
 
 
 def _check_ignored(target: Target, additions: list[CommitOperationAdd]) -> None:

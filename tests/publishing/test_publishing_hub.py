@@ -200,6 +200,48 @@ def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
     assert fake.files("user/model")["config.json"] == b"{}"
 
 
+CHANGED = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {root!r})
+from model_factory import upload_llava_vit_to_hf as tool
+from model_factory.publishing import hub
+from model_factory.publishing.errors import PublishError
+
+steps, target = tool.Steps(2), hub.Target(repo_id="user/model", token=hub.find_token(None))
+agreed = tool.look(steps, target, Path(sys.argv[1]), False)
+changed = Path(sys.argv[1], sys.argv[2])
+{change}
+try:
+    tool.send(steps, target, agreed, "Upload a model")
+except PublishError as error:
+    print(error)
+    sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("name", ["model-00002-of-00002.safetensors", "config.json"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("changed.write_bytes(changed.read_bytes()[:-1] + b'!')", "no longer those that were looked at and verified"),
+        ("changed.unlink()", "cannot be read any more"),
+    ],
+    ids=["other bytes", "gone"],
+)
+def test_what_changes_after_it_was_agreed_on_is_not_sent(fake, command, folder, name, change, words):
+    """By another run in the same folder, say. Nothing of it goes to the Hub, large or small."""
+    script = CHANGED.format(root=str(HERE.parents[1]), change=change)
+    done = command(sys.executable, "-c", script, folder, name)
+    assert done.returncode == 1, done.stderr
+    assert f"{name}: " in done.stdout
+    assert words in done.stdout
+    assert "Nothing was published" in done.stdout
+    assert untouched(fake)
+    assert fake.received == []
+
+
 # --- a Hub in trouble, and the way to it ------------------------------------------------------------------------------
 
 
