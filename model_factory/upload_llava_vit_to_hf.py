@@ -184,14 +184,26 @@ class Job:
 
 
 def check_places(job: Job, kept: Path) -> None:
-    """Raises OptionError where the folder cannot be written, or holds the checkpoint."""
-    from model_factory.publishing import staging
+    """Raises OptionError where a folder cannot be written, or holds the checkpoint: that would be replaced by what is
+    made of it, and then compared with itself."""
+    from model_factory.publishing import checkpoint, staging
 
-    if kept in (job.weights.resolve(), job.weights.resolve().parent):
-        raise OptionError(f"--output_dir {kept}: the checkpoint is there; name another folder")
-    staging.check_place(kept)
-    if job.verified:
-        staging.check_place(unverified(kept))
+    ways = {job.weights.resolve()}
+    with contextlib.suppress(PublishError):  # of the checkpoint, which loading tells
+        ways |= checkpoint.ways(job.weights)
+    for folder in places(job, kept):
+        inside = sorted(str(way) for way in ways if way.is_relative_to(folder))
+        if inside:
+            raise OptionError(
+                f"--output_dir {kept}: the checkpoint is there, and {folder} will be replaced; name another folder:"
+                f"{some(inside, 5)}"
+            )
+        staging.check_place(folder)
+
+
+def places(job: Job, kept: Path) -> list[Path]:
+    """Every folder that a run writes."""
+    return [kept, unverified(kept)] if job.verified else [kept]
 
 
 def unverified(folder: Path) -> Path:
@@ -206,6 +218,8 @@ def go(steps: Steps, job: Job, target: hub.Target | None, message: str, force: b
     with contextlib.ExitStack() as stack:
         if job.kept is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="llavavit-upload-"))
+        for place in places(job, job.kept) if job.kept else []:
+            stack.enter_context(staging.locked(place))
         last = job.kept or Path(scratch) / "staged"
         fresh = unverified(last) if job.verified else last
         plan = stage(steps, job, fresh)
@@ -219,7 +233,10 @@ def go(steps: Steps, job: Job, target: hub.Target | None, message: str, force: b
                 f"{error}\n{fresh} is what was staged, to look at: not verified, so not to publish"
             ) from None
         if fresh != last:
-            staging.replace(last, fresh)
+            try:
+                staging.replace(last, fresh)
+            except PublishError as error:
+                raise PublishError(f"{error}\n{fresh} is what was staged and verified") from None
         return send(steps, target, replace(agreed, folder=last), message) if target and agreed else None
 
 

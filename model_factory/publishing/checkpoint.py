@@ -85,6 +85,20 @@ def entries(path: Path) -> dict[str, Tensor]:
     return {str(name): tensor for name, tensor in found.items()}
 
 
+def ways(path: Path) -> set[Path]:
+    """Every place that reading a checkpoint goes through: its files, shards included, and what links lead to. Raises
+    PublishError."""
+    file = _resolved(path)
+    found: set[Path] = set()
+    for one in (file, *(file.parent / shard for shard in _index(file))) if _is_index(file) else (file,):
+        while one.parent.resolve() / one.name not in found:
+            one = one.parent.resolve() / one.name
+            found.add(one)
+            if one.is_symlink():
+                one = one.parent / one.readlink()
+    return found
+
+
 def _resolved(path: Path) -> Path:
     """The file that a path stands for: itself, or what a folder holds."""
     if path.is_dir():
@@ -99,7 +113,7 @@ def _resolved(path: Path) -> Path:
 
 def _read(file: Path) -> Any:
     """What a file holds. Raises PublishError."""
-    if file.name.endswith(".index.json"):
+    if _is_index(file):
         return _sharded(file)
     try:
         if file.suffix == ".safetensors":
@@ -127,8 +141,12 @@ def _refused(file: Path, reason: str) -> str:
     )
 
 
-def _sharded(index: Path) -> dict[str, Tensor]:
-    """All tensors that an index names, each from the shard that it names."""
+def _is_index(file: Path) -> bool:
+    return file.name.endswith(".index.json")
+
+
+def _index(index: Path) -> dict[str, set[str]]:
+    """Shards that an index names, and what each holds. Raises PublishError."""
     try:
         where = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards: dict[str, set[str]] = {}
@@ -136,10 +154,18 @@ def _sharded(index: Path) -> dict[str, Tensor]:
             shards.setdefault(str(shard), set()).add(str(name))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{index}: no index of shards ({type(error).__name__}: {error})") from None
-    tensors: dict[str, Tensor] = {}
-    for shard, names in shards.items():
+    for shard in shards:
         if Path(shard).name != shard or shard in ("", ".", ".."):
             raise PublishError(f"{index}: names {shard!r}; shards lie beside their index")
+        if _is_index(Path(shard)):
+            raise PublishError(f"{index}: names {shard!r} as a shard, which is an index; expected files with weights")
+    return shards
+
+
+def _sharded(index: Path) -> dict[str, Tensor]:
+    """All tensors that an index names, each from the shard that it names."""
+    tensors: dict[str, Tensor] = {}
+    for shard, names in _index(index).items():
         if not (index.parent / shard).is_file():
             raise PublishError(f"{index}: the shard {shard} is missing")
         held = _read(index.parent / shard)

@@ -302,9 +302,13 @@ def _addition(name: str, file: Local) -> CommitOperationAdd:
     was read before it was verified. Small files are kept from here on; what is sent of large ones goes by this hash."""
     try:
         small = file.size <= SMALL
-        made = CommitOperationAdd(path_in_repo=name, path_or_fileobj=file.path.read_bytes() if small else str(file.path))
+        made = CommitOperationAdd(
+            path_in_repo=name, path_or_fileobj=file.path.read_bytes() if small else str(file.path)
+        )
     except (OSError, ValueError) as error:  # huggingface_hub's ValueError: it is no file
-        raise PublishError(f"{file.path}: cannot be read any more ({error}). {NOTHING}; run the command again") from None
+        raise PublishError(
+            f"{file.path}: cannot be read any more ({error}). {NOTHING}; run the command again"
+        ) from None
     if made.upload_info.sha256.hex() != file.sha256:
         raise PublishError(
             f"{file.path}: its contents are no longer those that were looked at and verified; something wrote to it "
