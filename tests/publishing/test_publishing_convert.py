@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -200,3 +202,50 @@ def test_bad_options_of_the_command(command, trained, options, code, words):
     done = command(sys.executable, SCRIPT, "--weight_path", trained, "--output_dir", "out", *options)
     assert done.returncode == code
     assert words in done.stderr
+
+
+def test_a_model_that_cannot_be_built(command, trained, tmp_path):
+    """Its interpreter is none."""
+    for folder in ("training", "hub"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(NET % "self.left = torch.nn.Linear(4, 2)")
+    (tmp_path / "not-python").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "not-python").chmod(0o755)
+    (tmp_path / "pair.yml").write_text(SPEC.replace("path: hub,", "path: hub, python: ./not-python,"))
+    done = command(
+        sys.executable, SCRIPT, "--spec", "pair.yml", "--model_name", "default", "--weight_path", trained,
+        "--output_dir", "out",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(variables, trained, tmp_path, number):
+    script = (
+        "import os, sys\nfrom model_factory import convert_llava_vit as tool\n"
+        "from model_factory.publishing import staging\nfrom verify import interrupt\ninterrupt.heed_termination()\n"
+        f"staging.write_weights = lambda *_: os.kill(os.getpid(), {int(number)})\nsys.exit(tool.run(sys.argv[1:]))"
+    )
+    options = ("--model_name", NAME, "--weight_path", str(trained), "--output_dir", "place/out")
+    program = [sys.executable, "-c", script, *options]
+    done = subprocess.run(
+        program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 128 + number
+    assert done.stderr.endswith(f"{'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'}; nothing was written\n")
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "place").iterdir()) == []
+
+
+def test_a_defect_of_the_command_is_told_without_tokens(command, trained):
+    script = (
+        "import sys\nfrom model_factory import convert_llava_vit as tool\nfrom model_factory.publishing import convert\n"
+        "def broken(*_):\n    raise KeyError('hf_' + 'z' * 34 + ' [/red]')\nconvert.names_of = broken\n"
+        "sys.exit(tool.run(sys.argv[1:]))"
+    )
+    done = command(sys.executable, "-c", script, "--model_name", NAME, "--weight_path", trained, "--output_dir", "out")
+    assert done.returncode == 1
+    assert "KeyError: '[token] [/red]'" in done.stderr
