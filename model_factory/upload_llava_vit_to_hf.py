@@ -29,6 +29,7 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # large files go by LFS, which
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.prompt import Confirm  # noqa: E402
+from rich.text import Text  # noqa: E402
 
 from model_factory.publishing import hub  # noqa: E402
 from model_factory.publishing.errors import OptionError, PublishError, hide, scrub, some  # noqa: E402
@@ -57,7 +58,7 @@ class Steps:
     """Tells on standard error which step runs, what it found and how long it took."""
 
     def __init__(self, count: int) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self.count, self.done = count, 0
 
     @contextlib.contextmanager
@@ -303,7 +304,7 @@ def look(steps: Steps, target: hub.Target, folder: Path, force: bool) -> Agreed:
     def confirm(question: str) -> bool:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        return Confirm.ask(scrub(question), console=steps.console, default=False)
+        return Confirm.ask(Text(scrub(question)), console=steps.console, default=False)  # names of files are no markup
 
     with steps.step(f"look at {target.repo_id}"):
         files, state = hub.hashed(folder), hub.look(target)
@@ -327,7 +328,7 @@ def run(arguments: list[str]) -> int:
     for index, word in enumerate(arguments):
         hide(word.partition("=")[2] if word.startswith("--token=") else None)
         hide(arguments[index + 1] if word == "--token" and index + 1 < len(arguments) else None)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     try:
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except (CycloptsError, OptionError) as error:

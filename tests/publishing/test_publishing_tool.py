@@ -345,7 +345,8 @@ def test_another_variant(fake, tool, trained):
 
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_other_content_is_asked_about_on_a_terminal(fake, folder, variables, answer):
-    fake.add("user/model", {"README.md": b"# Mine\n"})
+    odd = "[red]notes[/red] :bug: [/].txt"
+    fake.add("user/model", {"README.md": b"# Mine\n", odd: b"mine"})
     ours, theirs = pty.openpty()
     program = [sys.executable, str(Path(__file__).parent / "publish_folder.py"), str(folder), "user/model"]
     running = subprocess.Popen(program, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=variables)
@@ -355,6 +356,7 @@ def test_other_content_is_asked_about_on_a_terminal(fake, folder, variables, ans
     while b"[y/n]" not in shown and time.monotonic() < deadline:
         shown += os.read(ours, 4096)
     assert b"README.md (replaced)" in shown
+    assert f"{odd} (kept)".encode() in shown, "names are shown as they are"
     os.write(ours, f"{answer}\n".encode())
     told = json.loads(running.communicate(timeout=120)[0].splitlines()[-1])
     os.close(ours)
