@@ -30,9 +30,9 @@ GIT_ATTRIBUTES = ".gitattributes"
 """The Hub puts this into every new repository."""
 LOADED = re.compile(
     r"(model|pytorch_model|adapter_model)[^/]*\.(safetensors|bin)(\.index\.json)?|[^/]*\.(py|msgpack|h5)|"
-    r"(config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
+    r"(config|adapter_config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
 )
-"""Files that loading may look at. Left over from other weights they would be mixed with the new ones, so the commit
+"""Files that loading may look at; adapter_config.json leads AutoModel to other weights where peft is installed. Left over from other weights they would be mixed with the new ones, so the commit
 that replaces those removes them."""
 NO_BRANCH = (
     (r"^$", "is empty"),
@@ -43,6 +43,8 @@ NO_BRANCH = (
     (r"(?:^|/)\.|\.lock(?:/|$)", "has a part that begins with . or ends with .lock"),
 )
 MOST_TRIES = 4
+MOST_WORDS = 500
+"""Characters of an answer that are shown."""
 LONGEST_WAIT = 300.0
 CHUNK = 2**20
 SMALL = 2**20
@@ -144,9 +146,20 @@ def find_token(given: str | None) -> str:
     return found
 
 
+def check_online() -> None:
+    """Raises PublishError where huggingface_hub is told to reach no Hub."""
+    if constants.HF_HUB_OFFLINE:
+        name = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+        raise PublishError(
+            f"{name} is set, so nothing can be uploaded: take it out of the environment, or stage and verify alone with "
+            f"--dry_run. {NOTHING}"
+        )
+
+
 def look(target: Target) -> State:
     """What the repository holds, with no change to anything. Raises PublishError for a token that is not valid or may
     only read, and for a public repository where a private one was asked for."""
+    check_online()
     api = _api(target)
     with told(target, "looking at the repository"):
         _check_role(target, _patiently(target, api.whoami))
@@ -443,19 +456,20 @@ def told(target: Target, doing: str, outcome: str = NOTHING) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except Exception as error:
-        reason = scrub(_reason(error), target.token)
+        reason = _reason(error, target.token)
         advice = _advice(error, target)
     else:
         return
     raise PublishError(f"{doing}: {advice} ({reason}). {outcome}.")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, token: str) -> str:
+    """What happened, shortened once it is clean: half a token is not known as one."""
     seen: BaseException = error
     while not isinstance(seen, HfHubHTTPError) and seen.__cause__ is not None:
         seen = seen.__cause__  # "Error while uploading" says less than what is behind it
     lines = [line.strip() for line in str(seen).splitlines() if line.strip()]
-    return f"{type(seen).__name__}: {' '.join(lines)[:500]}"
+    return f"{type(seen).__name__}: {scrub(' '.join(lines), token)[:MOST_WORDS]}"
 
 
 def _advice(error: Exception, target: Target) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from fake_hub import Fault, File, cut, status
 
+from model_factory.publishing import errors, hub
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -156,6 +158,17 @@ def test_other_content_needs_force(fake, publish, folder):
     assert fake.repositories["user/model"].messages == ["initial commit", "first files", "Upload a model"]
 
 
+def test_what_leads_loading_to_other_weights_is_removed(fake, publish, folder):
+    """Where peft is installed, AutoModel follows adapter_config.json to the model that it names."""
+    old = {"adapter_config.json": b'{"base_model_name_or_path": "somebody/else"}', "adapter_model.safetensors": b"old"}
+    fake.add("user/model", old)
+    done = publish(folder)
+    assert done.code == 1
+    assert all(f"{name} (removed)" in done.error for name in old)
+    assert publish(folder, "--force").code == 0
+    assert not old.keys() & fake.files("user/model").keys()
+
+
 def test_a_repository_with_only_other_files_needs_force(fake, publish, folder):
     fake.add("user/model", {"thesis.txt": b"something else"})
     done = publish(folder)
@@ -250,8 +263,11 @@ def test_what_changes_after_it_was_agreed_on_is_not_sent(fake, command, folder, 
     [
         ("GET /api/whoami", status(401), "does not accept this token"),
         ("POST /api/repos/create", status(403), "may not write to user/model"),
+        ("POST .*/preupload/", status(401), "does not accept this token"),
         ("POST .*/preupload/", status(403), "may not write to user/model"),
+        ("POST .*/objects/batch", status(401), "does not accept this token"),
         ("POST .*/objects/batch", status(403), "may not write to user/model"),
+        ("POST .*/commit/", status(401), "does not accept this token"),
         ("POST .*/commit/", status(403), "may not write to user/model"),
         ("POST .*/commit/", status(409), "changed meanwhile"),
         ("POST .*/commit/", status(412), "changed meanwhile"),
@@ -284,7 +300,9 @@ def test_trouble_in_a_new_branch_tells_what_it_left(fake, publish, folder):
 
 
 @pytest.mark.parametrize("fault", [status(500), status(503), status(429, Retry_After="0"), cut])
-@pytest.mark.parametrize("request_", ["POST .*/preupload/", "PUT /storage/"])
+@pytest.mark.parametrize(
+    "request_", ["POST .*/preupload/", "POST .*/objects/batch", "PUT /storage/", "GET .*/tree/", "GET .*/resolve/"]
+)
 def test_trouble_that_passes_is_waited_for(fake, publish, folder, request_, fault):
     fake.faults.append(Fault(request_, fault))
     done = publish(folder)
@@ -369,6 +387,38 @@ def test_a_commit_whose_answer_is_lost_counts(fake, publish, folder):
     assert fake.repositories["user/model"].messages == ["initial commit", "Upload a model"]
 
 
+@pytest.mark.parametrize(
+    ("request_", "fault", "advice"),
+    [
+        ("GET .*/tree/", status(500, Retry_After="0"), "the Hub is in trouble"),
+        ("GET .*/resolve/", status(401), "does not accept this token"),
+        ("GET .*/resolve/", status(503, Retry_After="0"), "the Hub is in trouble"),
+        ("GET .*/resolve/", cut, "the connection failed"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_trouble_in_reading_back_does_not_say_that_nothing_was_published(
+    fake, publish, folder, request_, fault, advice
+):
+    """The commit is made by then."""
+    known = fake.add("user/model", {"config.json": (folder / "config.json").read_bytes()})
+    fake.faults.append(Fault("POST .*/commit/", lambda handler: arm(handler)))
+
+    def arm(handler):
+        handler.body = handler.read_body()
+        fake.faults.append(Fault(request_, fault, times=10**6))
+        handler.on_commit("user/model", "main")
+
+    done = publish(folder)
+    assert done.code == 1
+    assert advice in done.error, done.error
+    assert f"Commit {known.branches['main']} is there, but is not known to be whole" in done.error
+    assert "Nothing was published" not in done.error
+    assert published(fake, folder)
+    fake.faults.clear()
+    assert publish(folder).changed is False, "the same command reads it back"
+
+
 @pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "config.json"])
 def test_a_hub_that_holds_other_bytes_is_told(fake, publish, folder, name):
     """Of the same size, so that only the hash tells."""
@@ -440,6 +490,24 @@ def test_a_token_that_is_not_valid_is_not_shown(fake, publish, folder):
     assert done.code == 1
     assert "does not accept this token" in done.error
     assert secret not in done.output
+
+
+@pytest.mark.parametrize("before", range(440, 520, 3))
+def test_half_a_token_is_not_shown(before):
+    """A long answer of the Hub that echoes it is shortened; what is left of the token there would not be known as one."""
+    target = hub.Target(repo_id="user/model", token="hf_" + "t" * 34)
+    with pytest.raises(errors.PublishError) as caught, hub.told(target, "uploading"):
+        raise RuntimeError("." * before + target.token)
+    assert "tt" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline(fake, publish, folder, name):
+    done = publish(folder, **{name: "1"})
+    assert done.code == 1
+    assert f"{name} is set, so nothing can be uploaded: take it out of the environment" in done.error
+    assert "--dry_run" in done.error
+    assert fake.requests == []
 
 
 def test_no_token(fake, publish, folder, variables):
