@@ -78,10 +78,11 @@ def main(
     variant = model_name if spec_file else model_name.removeprefix("hf_llava_vit_").removesuffix("_ln")
     if variant not in found.variants:
         raise OptionError(f"there is no variant {model_name!r}; known: {', '.join(found.variants)}")
-    source = checkpoint.load(weight_path, ema=ema)
+    checkpoint.ways(weight_path)  # whether it is there, before processes are started
+    names = convert.names_of(found, base, found.variants[variant])
+    source = checkpoint.load(weight_path, ema=ema, expected=names.training if to == "hub" else names.hub)
     for note in source.notes:
         errors.print(note)
-    names = convert.names_of(found, base, found.variants[variant])
     if names.same:
         errors.print("the two models have the same names and shapes")
     count = convert.convert(source, names, to, output_dir.absolute(), shard=shard, prefix=prefix, progress=errors.print)
