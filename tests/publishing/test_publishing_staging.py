@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 import yaml
 from safetensors.torch import load_file
 
@@ -129,6 +130,40 @@ def test_preprocessing_is_clips_at_the_models_size(staged):
         assert f"({', '.join(map(str, values))})" in readme
     assert found["size"] == dict.fromkeys(("height", "width"), llavavit.LlavaViTConfig().image_size)
     assert found["rescale_factor"] == 1 / 255
+
+
+def test_transformers_makes_the_models_pixels(staged):
+    """By the processor that preprocessor_config.json names: one colour, so that resizing changes nothing."""
+    image = pytest.importorskip("PIL.Image")
+    processor = transformers.AutoImageProcessor.from_pretrained(staged)
+    colour, side = (200, 30, 90), llavavit.LlavaViTConfig().image_size
+    pixels = processor(image.new("RGB", (300, 200), colour), return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (1, 3, side, side)
+    wanted = (torch.tensor(colour) / 255 - torch.tensor(staging.CLIP_MEAN)) / torch.tensor(staging.CLIP_STD)
+    assert torch.allclose(pixels, wanted.view(1, 3, 1, 1).expand_as(pixels), atol=1e-5)
+
+
+PIPELINE = """
+import sys
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, pipeline
+
+image = Image.linear_gradient("L").convert("RGB")
+found = torch.tensor(pipeline("image-feature-extraction", model=sys.argv[1], trust_remote_code=True)(image))
+model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+with torch.no_grad():
+    wanted = model(**AutoImageProcessor.from_pretrained(sys.argv[1])(image, return_tensors="pt")).last_hidden_state
+print(tuple(found.shape), torch.allclose(found, wanted, atol=1e-4))
+"""
+
+
+def test_the_pipeline_that_the_card_names_runs(staged, command):
+    pytest.importorskip("PIL")
+    assert "pipeline_tag: image-feature-extraction" in (staged / "README.md").read_text()
+    done = command(sys.executable, "-c", PIPELINE, staged, HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "(1, 784, 384) True"
 
 
 # --- what stops it ----------------------------------------------------------------------------------------------------
