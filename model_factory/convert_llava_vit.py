@@ -4,12 +4,13 @@
     python model_factory/convert_llava_vit.py --model_name hf_llava_vit_large_ln --weight_path checkpoint.pth \
         --output_dir hub-weights --to hub
 
-Exit code 0: written, and proven to be exact; 1: stopped, with the reason; 2: wrong options.
+Exit code 0: written, and proven to be exact; 1: stopped, with the reason; 2: wrong options; 130: Ctrl-C; 143: SIGTERM.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +21,9 @@ from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from model_factory.publishing.errors import OptionError, PublishError, scrub  # noqa: E402
+from verify import interrupt  # noqa: E402
 from verify import spec as specs  # noqa: E402
+from verify.side import SideError  # noqa: E402
 
 app = App(
     name="convert_llava_vit.py",
@@ -29,8 +32,9 @@ app = App(
     default_parameter=Parameter(name_transform=lambda name: name, negative=""),
     version_flags=[],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @app.default
@@ -74,10 +78,11 @@ def main(
     variant = model_name if spec_file else model_name.removeprefix("hf_llava_vit_").removesuffix("_ln")
     if variant not in found.variants:
         raise OptionError(f"there is no variant {model_name!r}; known: {', '.join(found.variants)}")
-    source = checkpoint.load(weight_path, ema=ema)
-    for note in source.notes:
-        errors.print(note, markup=False)
+    checkpoint.ways(weight_path)  # whether it is there, before processes are started
     names = convert.names_of(found, base, found.variants[variant])
+    source = checkpoint.load(weight_path, ema=ema, expected=names.training if to == "hub" else names.hub)
+    for note in source.notes:
+        errors.print(note)
     if names.same:
         errors.print("the two models have the same names and shapes")
     count = convert.convert(source, names, to, output_dir.absolute(), shard=shard, prefix=prefix, progress=errors.print)
@@ -90,12 +95,21 @@ def run(arguments: list[str]) -> int:
     try:
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except (CycloptsError, OptionError) as error:
-        errors.print(scrub(f"error: {error}\n--help shows the options"), markup=False, style="bold red")
+        errors.print(scrub(f"error: {error}\n--help shows the options"), style="bold red")
         return 2
     except (PublishError, specs.SpecError) as error:
-        errors.print(scrub(f"error: {error}"), markup=False, style="bold red")
-        return 1
+        errors.print(scrub(f"error: {error}"), style="bold red")
+    except SideError as error:
+        errors.print(scrub(f"error: the two models cannot be asked for their names: {error}"), style="bold red")
+    except KeyboardInterrupt as stopped:
+        what, code = interrupt.describe(stopped)
+        errors.print(f"{what}; nothing was written")
+        return code
+    except Exception:
+        errors.print(scrub(traceback.format_exc()))
+    return 1
 
 
 if __name__ == "__main__":
+    interrupt.heed_termination()
     sys.exit(run(sys.argv[1:]))

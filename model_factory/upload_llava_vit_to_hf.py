@@ -29,6 +29,7 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # large files go by LFS, which
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.prompt import Confirm  # noqa: E402
+from rich.text import Text  # noqa: E402
 
 from model_factory.publishing import hub  # noqa: E402
 from model_factory.publishing.errors import OptionError, PublishError, hide, scrub, some  # noqa: E402
@@ -57,7 +58,7 @@ class Steps:
     """Tells on standard error which step runs, what it found and how long it took."""
 
     def __init__(self, count: int) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self.count, self.done = count, 0
 
     @contextlib.contextmanager
@@ -184,14 +185,26 @@ class Job:
 
 
 def check_places(job: Job, kept: Path) -> None:
-    """Raises OptionError where the folder cannot be written, or holds the checkpoint."""
-    from model_factory.publishing import staging
+    """Raises OptionError where a folder cannot be written, or holds the checkpoint: that would be replaced by what is
+    made of it, and then compared with itself."""
+    from model_factory.publishing import checkpoint, staging
 
-    if kept in (job.weights.resolve(), job.weights.resolve().parent):
-        raise OptionError(f"--output_dir {kept}: the checkpoint is there; name another folder")
-    staging.check_place(kept)
-    if job.verified:
-        staging.check_place(unverified(kept))
+    ways = {job.weights.resolve()}
+    with contextlib.suppress(PublishError):  # of the checkpoint, which loading tells
+        ways |= checkpoint.ways(job.weights)
+    for folder in places(job, kept):
+        inside = sorted(str(way) for way in ways if way.is_relative_to(folder))
+        if inside:
+            raise OptionError(
+                f"--output_dir {kept}: the checkpoint is there, and {folder} will be replaced; name another folder:"
+                f"{some(inside, 5)}"
+            )
+        staging.check_place(folder)
+
+
+def places(job: Job, kept: Path) -> list[Path]:
+    """Every folder that a run writes."""
+    return [kept, unverified(kept)] if job.verified else [kept]
 
 
 def unverified(folder: Path) -> Path:
@@ -206,6 +219,8 @@ def go(steps: Steps, job: Job, target: hub.Target | None, message: str, force: b
     with contextlib.ExitStack() as stack:
         if job.kept is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="llavavit-upload-"))
+        for place in places(job, job.kept) if job.kept else []:
+            stack.enter_context(staging.locked(place))
         last = job.kept or Path(scratch) / "staged"
         fresh = unverified(last) if job.verified else last
         plan = stage(steps, job, fresh)
@@ -219,7 +234,10 @@ def go(steps: Steps, job: Job, target: hub.Target | None, message: str, force: b
                 f"{error}\n{fresh} is what was staged, to look at: not verified, so not to publish"
             ) from None
         if fresh != last:
-            staging.replace(last, fresh)
+            try:
+                staging.replace(last, fresh)
+            except PublishError as error:
+                raise PublishError(f"{error}\n{fresh} is what was staged and verified") from None
         return send(steps, target, replace(agreed, folder=last), message) if target and agreed else None
 
 
@@ -286,7 +304,7 @@ def look(steps: Steps, target: hub.Target, folder: Path, force: bool) -> Agreed:
     def confirm(question: str) -> bool:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return False
-        return Confirm.ask(scrub(question), console=steps.console, default=False)
+        return Confirm.ask(Text(scrub(question)), console=steps.console, default=False)  # names of files are no markup
 
     with steps.step(f"look at {target.repo_id}"):
         files, state = hub.hashed(folder), hub.look(target)
@@ -310,7 +328,7 @@ def run(arguments: list[str]) -> int:
     for index, word in enumerate(arguments):
         hide(word.partition("=")[2] if word.startswith("--token=") else None)
         hide(arguments[index + 1] if word == "--token" and index + 1 < len(arguments) else None)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     try:
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except (CycloptsError, OptionError) as error:

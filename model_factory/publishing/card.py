@@ -4,6 +4,7 @@ in it: no licence of the weights, no data, no score."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -125,3 +126,16 @@ def card(
         std=preprocessor["image_std"],
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{filled}"))
+
+
+def generated(text: str, config: Any, preprocessor: dict[str, Any]) -> bool:
+    """Whether a README.md is just what `card` writes for this configuration, whatever the options were: nothing that
+    somebody wrote is lost with it."""
+    title = re.search(r"^# (.+)$", text, re.MULTILINE)
+    loaded = re.search(r'from_pretrained\("(.+?)", (?:revision="(.+?)", )?trust', text)
+    parameters = re.search(r"^\| parameters \| ([\d,]+) \|$", text, re.MULTILINE)
+    dtype = re.search(r"^\| stored as \| (\w+), ", text, re.MULTILINE)
+    if not (title and loaded and parameters and dtype):
+        return False
+    count = int(parameters[1].replace(",", ""))
+    return card(config, title[1], loaded[1], loaded[2], count, dtype[1], preprocessor) == text

@@ -11,7 +11,7 @@ import json
 import pickle
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ BOOKKEEPING = frozenset({"n_averaged", "module.n_averaged"})
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 DEEPEST = 4
+LFS_POINTER = b"version https://git-lfs"
+LONGEST_HEAD = 64
 
 Shape = tuple[int, ...]
 
@@ -65,16 +67,17 @@ class Checkpoint:
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
-def load(path: Path, *, ema: bool = False) -> Checkpoint:
+def load(path: Path, *, ema: bool = False, expected: Collection[str] = ()) -> Checkpoint:
     """The weights in a file or folder.
 
     path: .pth, .pt, .bin or .safetensors; the index of a sharded one; or a folder with either. ema: take the averaged
-    weights where a checkpoint has both. Raises PublishError where there are none, or a file is broken or not safe.
+    weights where a checkpoint has both. expected: names that are wanted; what looks like a wrapper's prefix stays where
+    these begin with it too. Raises PublishError where there are no weights, or a file is broken or not safe.
     """
     notes: list[str] = []
     found = _read(_resolved(path))
     state = _unwrapped(found, path, ema, notes)
-    return Checkpoint(tensors=_plain_names(state, path, notes), notes=tuple(notes))
+    return Checkpoint(tensors=_plain_names(state, path, expected, notes), notes=tuple(notes))
 
 
 def entries(path: Path) -> dict[str, Tensor]:
@@ -83,6 +86,20 @@ def entries(path: Path) -> dict[str, Tensor]:
     if not _is_state(found):
         raise PublishError(f"{path}: {_described(found)}")
     return {str(name): tensor for name, tensor in found.items()}
+
+
+def ways(path: Path) -> set[Path]:
+    """Every place that reading a checkpoint goes through: its files, shards included, and what links lead to. Raises
+    PublishError."""
+    file = _resolved(path)
+    found: set[Path] = set()
+    for one in (file, *(file.parent / shard for shard in _index(file))) if _is_index(file) else (file,):
+        while one.parent.resolve() / one.name not in found:
+            one = one.parent.resolve() / one.name
+            found.add(one)
+            if one.is_symlink():
+                one = one.parent / one.readlink()
+    return found
 
 
 def _resolved(path: Path) -> Path:
@@ -99,14 +116,21 @@ def _resolved(path: Path) -> Path:
 
 def _read(file: Path) -> Any:
     """What a file holds. Raises PublishError."""
-    if file.name.endswith(".index.json"):
+    if _is_index(file):
         return _sharded(file)
     try:
+        with file.open("rb") as stream:
+            head = stream.read(LONGEST_HEAD)
+        if kind := _of_another_kind(file, head):
+            raise PublishError(f"{file}: {kind}")
         if file.suffix == ".safetensors":
             return load_file(file)
-        with file.open("rb") as stream:
-            zipped = stream.read(4) == b"PK\x03\x04"  # torch's format since 1.6; only this one can be mapped
+        zipped = head.startswith(b"PK\x03\x04")  # torch's format since 1.6; only this one can be mapped
+        if not zipped and head.startswith(b"PK"):
+            raise EOFError("the header of the zip file is not whole")
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+    except PublishError:
+        raise
     except pickle.UnpicklingError as error:
         raise PublishError(_refused(file, str(error))) from None
     except SafetensorError as error:
@@ -118,6 +142,22 @@ def _read(file: Path) -> Any:
         raise PublishError(f"{file}: no readable checkpoint ({reason}); is it truncated? Copy it again") from None
 
 
+def _of_another_kind(file: Path, head: bytes) -> str:
+    """What a file is that is no checkpoint, by its first bytes; nothing where it may be one."""
+    if not head:
+        return "is empty; copy it again"
+    if head.startswith(LFS_POINTER):
+        return "is the pointer of a file in git-lfs and not the file; get that with `git lfs pull`"
+    begins = f"it begins with {head[:16]!r}"
+    if file.suffix == ".safetensors":
+        return f"is no safetensors file: {begins}; download it again" if head[8:9] not in (b"", b"{") else ""
+    if head[8:9] == b"{":
+        return "looks like safetensors; give it a name that ends with .safetensors"
+    if not head.startswith((b"PK", b"\x80")):
+        return f"is no checkpoint: {begins}; expected what torch.save wrote, or a .safetensors file. Download it again"
+    return ""
+
+
 def _refused(file: Path, reason: str) -> str:
     named = re.search(r"GLOBAL ([\w.]+)", reason)
     what = f" ({named[1]})" if named else ""
@@ -127,8 +167,12 @@ def _refused(file: Path, reason: str) -> str:
     )
 
 
-def _sharded(index: Path) -> dict[str, Tensor]:
-    """All tensors that an index names, each from the shard that it names."""
+def _is_index(file: Path) -> bool:
+    return file.name.endswith(".index.json")
+
+
+def _index(index: Path) -> dict[str, set[str]]:
+    """Shards that an index names, and what each holds. Raises PublishError."""
     try:
         where = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards: dict[str, set[str]] = {}
@@ -136,10 +180,18 @@ def _sharded(index: Path) -> dict[str, Tensor]:
             shards.setdefault(str(shard), set()).add(str(name))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{index}: no index of shards ({type(error).__name__}: {error})") from None
-    tensors: dict[str, Tensor] = {}
-    for shard, names in shards.items():
+    for shard in shards:
         if Path(shard).name != shard or shard in ("", ".", ".."):
             raise PublishError(f"{index}: names {shard!r}; shards lie beside their index")
+        if _is_index(Path(shard)):
+            raise PublishError(f"{index}: names {shard!r} as a shard, which is an index; expected files with weights")
+    return shards
+
+
+def _sharded(index: Path) -> dict[str, Tensor]:
+    """All tensors that an index names, each from the shard that it names."""
+    tensors: dict[str, Tensor] = {}
+    for shard, names in _index(index).items():
         if not (index.parent / shard).is_file():
             raise PublishError(f"{index}: the shard {shard} is missing")
         held = _read(index.parent / shard)
@@ -155,28 +207,33 @@ def _is_state(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Tensor) for v in value.values())
 
 
+def _holds(value: Any, levels: int) -> bool:
+    """Whether a mapping holds a tensor, itself or in mappings down to so many levels: {"decay": 0.9} is no weights."""
+    if not isinstance(value, Mapping) or levels < 1:
+        return False
+    return any(isinstance(v, Tensor) or _holds(v, levels - 1) for v in value.values())
+
+
 def _unwrapped(found: Any, path: Path, ema: bool, notes: list[str]) -> Mapping[str, Tensor]:
     """The state dict inside whatever a training script saved."""
     wanted = ema
-    for _ in range(DEEPEST):
+    for left in range(DEEPEST, 0, -1):
         if _is_state(found) and not wanted:
             return found  # type: ignore[no-any-return]
         if not isinstance(found, Mapping):
             break
-        averaged, plain = (
-            [k for k in keys if isinstance(found.get(k), Mapping) and found[k]] for keys in (EMA_KEYS, PLAIN_KEYS)
-        )
-        if wanted and not averaged:
+        averaged, plain = ([k for k in keys if _holds(found.get(k), left)] for keys in (EMA_KEYS, PLAIN_KEYS))
+        if wanted and not averaged and len(plain) != 1:
             break
-        keys = averaged if wanted or not plain else plain
+        keys = averaged if (wanted and averaged) or not plain else plain
         if not keys:
             break
         if len(keys) > 1:
             raise PublishError(f"{path}: holds weights under {' and '.join(map(repr, keys))}; save the one to publish")
         notes.append(f"the weights are under {keys[0]!r}")
-        if keys is plain and averaged:
+        if keys is plain and averaged and not wanted:
             notes.append(f"the averaged weights under {averaged[0]!r} are not taken; --ema takes them")
-        wanted = False
+        wanted = wanted and keys is plain
         found = found[keys[0]]
     if wanted:
         raise PublishError(f"{path}: has no averaged weights under any of {', '.join(EMA_KEYS)}; leave out --ema")
@@ -192,26 +249,38 @@ def _described(found: Any) -> str:
     return f"holds what is no tensor:{some(other, 20)}\n"
 
 
-def _plain_names(state: Mapping[str, Tensor], path: Path, notes: list[str]) -> dict[str, Tensor]:
-    """Tensors by name without the prefixes that wrappers add. Raises PublishError where two names become one."""
+def _plain_names(
+    state: Mapping[str, Tensor], path: Path, expected: Collection[str], notes: list[str]
+) -> dict[str, Tensor]:
+    """Tensors by name without the prefixes that wrappers add: all of them, or so many that the names fit best to those
+    that are expected. Raises PublishError where two names become one."""
     named = {str(name): tensor for name, tensor in state.items()}
+    if set(expected) == set(named):
+        return named
     counted = sorted(BOOKKEEPING & set(named))
     if counted and any(name.startswith("module.") for name in named):
         notes.append(f"left out {', '.join(counted)}, which counts averaged updates")
         named = {name: tensor for name, tensor in named.items() if name not in counted}
-    removed: list[str] = []
+    removed, stages = "", [("", named)]
     while prefix := next((p for p in PREFIXES if named and all(n.startswith(p) and n != p for n in named)), None):
-        removed.append(prefix)
+        removed += prefix
         named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
+        stages.append((removed, named))
+    if expected:
+        removed, named = min(stages, key=lambda stage: len(set(map(_unwrapped_name, stage[1])) ^ set(expected)))
     if removed:
-        notes.append(f"took {''.join(removed)!r} off every name")
-    clean = {name: WRAPPERS.sub("", name) for name in named}
+        notes.append(f"took {removed!r} off every name")
+    clean = {name: _unwrapped_name(name) for name in named}
     twice = [name for name, count in Counter(clean.values()).items() if count > 1]
     if twice:
         raise PublishError(f"{path}: several entries are one parameter without their wrappers:{some(twice)}")
     if any(old != new for old, new in clean.items()):
         notes.append("took the names of wrappers out of the middle of names")
     return {new: named[old] for old, new in clean.items()}
+
+
+def _unwrapped_name(name: str) -> str:
+    return WRAPPERS.sub("", name)
 
 
 # --- what a model expects ---------------------------------------------------------------------------------------------

@@ -161,6 +161,11 @@ def ask(role: str, request: Request, asked: dict[str, Any], scratch: Path) -> di
     if done.returncode or not answer.is_file():
         what = "the checkpoint in the training model" if role == "reference" else "the staged folder through AutoModel"
         tail = "\n".join(scrub(done.stderr).strip().splitlines()[-12:])
+        if done.returncode == -signal.SIGKILL:
+            raise PublishError(
+                f"{what} cannot be run: the process was killed, most likely because memory ran out; free some and run the "
+                f"command again. Nothing is published\n{tail}".rstrip()
+            )
         raise PublishError(f"{what} cannot be run (exit code {done.returncode}), so nothing is published:\n{tail}")
     found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
     return found

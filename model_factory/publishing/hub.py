@@ -30,9 +30,9 @@ GIT_ATTRIBUTES = ".gitattributes"
 """The Hub puts this into every new repository."""
 LOADED = re.compile(
     r"(model|pytorch_model|adapter_model)[^/]*\.(safetensors|bin)(\.index\.json)?|[^/]*\.(py|msgpack|h5)|"
-    r"(config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
+    r"(config|adapter_config|generation_config|preprocessor_config|processor_config|video_preprocessor_config)\.json"
 )
-"""Files that loading may look at. Left over from other weights they would be mixed with the new ones, so the commit
+"""Files that loading may look at; adapter_config.json leads AutoModel to other weights where peft is installed. Left over from other weights they would be mixed with the new ones, so the commit
 that replaces those removes them."""
 NO_BRANCH = (
     (r"^$", "is empty"),
@@ -43,8 +43,12 @@ NO_BRANCH = (
     (r"(?:^|/)\.|\.lock(?:/|$)", "has a part that begins with . or ends with .lock"),
 )
 MOST_TRIES = 4
+MOST_WORDS = 500
+"""Characters of an answer that are shown."""
 LONGEST_WAIT = 300.0
 CHUNK = 2**20
+SMALL = 2**20
+"""Bytes of a file that is sent from memory."""
 NOTHING = "Nothing was published"
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 CONNECTIONS = {"requests", "urllib3", "httpx", "httpcore", "ssl", "socket"}
@@ -142,9 +146,20 @@ def find_token(given: str | None) -> str:
     return found
 
 
+def check_online() -> None:
+    """Raises PublishError where huggingface_hub is told to reach no Hub."""
+    if constants.HF_HUB_OFFLINE:
+        name = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+        raise PublishError(
+            f"{name} is set, so nothing can be uploaded: take it out of the environment, or stage and verify alone with "
+            f"--dry_run. {NOTHING}"
+        )
+
+
 def look(target: Target) -> State:
     """What the repository holds, with no change to anything. Raises PublishError for a token that is not valid or may
     only read, and for a public repository where a private one was asked for."""
+    check_online()
     api = _api(target)
     with told(target, "looking at the repository"):
         _check_role(target, _patiently(target, api.whoami))
@@ -264,7 +279,7 @@ def _sent(
 ) -> str:
     """The commit that was made on top of `head`. Raises PublishError where none was."""
     api = _api(target)
-    additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=str(file.path)) for n, file in files.items()]
+    additions = [_addition(name, file) for name, file in files.items()]
     removals = [CommitOperationDelete(path_in_repo=name) for name in stale]
     progress(f"{len(files)} files")
     try:
@@ -275,6 +290,7 @@ def _sent(
                     target.repo_id, additions=additions, revision=target.branch, free_memory=False
                 ),
             )
+            _check_ignored(target, additions)
             made = _patiently(
                 target,
                 lambda: api.create_commit(
@@ -292,6 +308,37 @@ def _sent(
         if commit is None:
             raise
         return commit
+
+
+def _addition(name: str, file: Local) -> CommitOperationAdd:
+    """What adds a file with the contents that were agreed on. Raises PublishError where others lie there now: the folder
+    was read before it was verified. Small files are kept from here on; what is sent of large ones goes by this hash."""
+    try:
+        small = file.size <= SMALL
+        made = CommitOperationAdd(
+            path_in_repo=name, path_or_fileobj=file.path.read_bytes() if small else str(file.path)
+        )
+    except (OSError, ValueError) as error:  # huggingface_hub's ValueError: it is no file
+        raise PublishError(
+            f"{file.path}: cannot be read any more ({error}). {NOTHING}; run the command again"
+        ) from None
+    if made.upload_info.sha256.hex() != file.sha256:
+        raise PublishError(
+            f"{file.path}: its contents are no longer those that were looked at and verified; something wrote to it "
+            f"meanwhile. {NOTHING}; see that nothing else uses this folder and run the command again"
+        )
+    return made
+
+
+def _check_ignored(target: Target, additions: list[CommitOperationAdd]) -> None:
+    """Raises PublishError where the repository's .gitignore matches a file, which huggingface_hub would leave out of the
+    commit without a word: new code would come to lie beside old weights."""
+    ignored = sorted(addition.path_in_repo for addition in additions if addition._should_ignore)
+    if ignored:
+        raise PublishError(
+            f"the .gitignore of {target.repo_id} at {target.branch} would leave these out of the commit:{some(ignored)}\n"
+            f"{NOTHING}; take the patterns that match them out of that .gitignore and run the same command again"
+        )
 
 
 def _committed_all_the_same(target: Target, head: str, files: dict[str, Local], stale: list[str]) -> str | None:
@@ -409,19 +456,20 @@ def told(target: Target, doing: str, outcome: str = NOTHING) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except Exception as error:
-        reason = scrub(_reason(error), target.token)
+        reason = _reason(error, target.token)
         advice = _advice(error, target)
     else:
         return
     raise PublishError(f"{doing}: {advice} ({reason}). {outcome}.")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, token: str) -> str:
+    """What happened, shortened once it is clean: half a token is not known as one."""
     seen: BaseException = error
     while not isinstance(seen, HfHubHTTPError) and seen.__cause__ is not None:
         seen = seen.__cause__  # "Error while uploading" says less than what is behind it
     lines = [line.strip() for line in str(seen).splitlines() if line.strip()]
-    return f"{type(seen).__name__}: {' '.join(lines)[:500]}"
+    return f"{type(seen).__name__}: {scrub(' '.join(lines), token)[:MOST_WORDS]}"
 
 
 def _advice(error: Exception, target: Target) -> str:

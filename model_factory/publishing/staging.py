@@ -8,7 +8,10 @@ the mapped checkpoint. The same checkpoint gives the same bytes each time, which
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -25,7 +28,7 @@ from torch import Tensor
 
 import llavavit
 
-from .card import card, example
+from .card import card, example, generated
 from .checkpoint import Checkpoint
 from .errors import OptionError, PublishError, some
 from .models import hub_config
@@ -34,6 +37,8 @@ CODE = ("configuration_llava_vit.py", "modeling_llava_vit.py")
 WEIGHTS = "model{suffix}.safetensors"
 INDEX = "model.safetensors.index.json"
 SMALL_FILES = ("README.md", "config.json", "example.py", "preprocessor_config.json", *CODE)
+MARKS = ("config.json", "example.py")
+"""Without these a folder is none that staging wrote."""
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 DEFAULT_SHARD = "2GB"
@@ -118,10 +123,12 @@ def check_place(folder: Path) -> None:
         raise OptionError(f"{folder}: is a file; name a folder with --output_dir")
     if folder.exists() and folder.samefile(Path.cwd()):
         raise OptionError(f"{folder}: you are in this folder, and staging replaces it; name one in it or beside it")
-    foreign = [f.name for f in folder.iterdir() if not _ours(f)] if folder.is_dir() else []
-    if foreign:
+    if folder.is_mount():
+        raise OptionError(f"{folder}: is a mount point, which nothing can take the place of; name a folder in it")
+    if odd := foreign(folder):
         raise OptionError(
-            f"{folder}: holds files that staging would not write; name an empty folder:{some(foreign, 20)}"
+            f"{folder}: holds files that staging would not write; name an empty folder, or take these elsewhere:"
+            f"{some(odd, 20)}"
         )
     above = next(place for place in folder.absolute().parents if place.exists())
     try:
@@ -130,23 +137,104 @@ def check_place(folder: Path) -> None:
         raise OptionError(f"{folder}: cannot be written in {above}: {error.strerror or error}") from None
 
 
-def _ours(file: Path) -> bool:
+def foreign(folder: Path) -> list[str]:
+    """What a folder holds that no staging wrote, or that somebody edited since; nothing where it is empty or missing.
+
+    File names do not tell: every model on the Hub has a config.json and a model.safetensors.
+    """
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    odd = [file.name for file in there if not _named_as_ours(file)]
+    missing = [name for name in MARKS if folder / name not in there]
+    if odd or not there:
+        return odd
+    if missing:
+        return [f"{file.name} (with no {' and no '.join(missing)} beside it)" for file in there]
+    try:
+        text = {f.name: f.read_text(encoding="utf-8", errors="replace") for f in there if f.name in SMALL_FILES}
+        values = json.loads(text["config.json"])
+        if values["model_type"] != llavavit.LlavaViTConfig.model_type:
+            return [f"config.json (of a {values['model_type']})"]
+        config = llavavit.LlavaViTConfig.from_dict(values)
+        preprocessor = preprocessing(config.image_size)
+        written = {"example.py": example(), "preprocessor_config.json": _json(preprocessor)}
+        odd = [
+            f"{name} (not as staging writes it)"
+            for name, as_ours in written.items()
+            if text.get(name, as_ours) != as_ours
+        ]
+        if "README.md" in text and not generated(text["README.md"], config, preprocessor):
+            odd.append("README.md (edited, or not as staging writes it)")
+    except Exception as error:  # whatever transformers says of a configuration that is none
+        return [f"config.json (not of a LlavaViT: {type(error).__name__}: {error})"]
+    return odd
+
+
+def _named_as_ours(file: Path) -> bool:
     weights = file.name.startswith("model") and file.name.endswith((".safetensors", ".safetensors.index.json"))
     return file.is_file() and (weights or file.name in SMALL_FILES)
 
 
 def replace(folder: Path, fresh: Path) -> None:
-    """Puts `fresh`, which lies beside it, in the place of `folder`. Raises PublishError where the disk does not take it."""
+    """Puts `fresh`, which lies beside it, in the place of `folder`, if that holds nothing but an earlier staging.
+
+    Raises PublishError where it does, or where the disk does not take it; then `folder` is as it was.
+    """
+    if odd := foreign(folder):  # looked at when the run began, which may be an hour ago
+        raise PublishError(f"{folder}: holds files that staging would not write, and is left alone:{some(odd, 20)}")
+    kept = None
     try:
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            folder.rename(old / "old")
+        if not folder.exists():
             fresh.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
+            return
+        kept = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) / "old"
+        try:
+            folder.rename(kept)
             fresh.rename(folder)
+        finally:  # Ctrl-C included
+            if not folder.exists():
+                kept.rename(folder)
+            with contextlib.suppress(OSError):  # it is not empty where all went well
+                kept.parent.rmdir()
+        shutil.rmtree(kept.parent, ignore_errors=True)
     except OSError as error:
-        raise PublishError(f"{folder}: cannot be replaced: {error.strerror or error}") from None
+        where = f"; what was there lies in {kept}" if kept is not None and not folder.exists() else ""
+        raise PublishError(f"{folder}: cannot be replaced: {error.strerror or error}{where}") from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other runs away from a folder, also while it does not exist. Raises PublishError where one is at work there."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = _lock(lock)
+    except BlockingIOError:
+        raise PublishError(f"{folder}: another run is at work there; wait for it, or name another folder") from None
+    except OSError as error:
+        raise PublishError(f"{folder}: cannot be locked by {lock}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _lock(lock: Path) -> int:
+    """A descriptor of the locked file. What a killed run left there is not locked any more."""
+    while True:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):  # as some network file systems say
+                    raise
+            if lock.exists() and os.fstat(held).st_ino == lock.stat().st_ino:
+                return held
+        except BaseException:
+            os.close(held)
+            raise
+        os.close(held)  # its owner removed it between the two calls
 
 
 def write_weights(
@@ -199,8 +287,7 @@ def _write_small(checkpoint: Checkpoint, plan: Plan, folder: Path) -> None:
     for file in CODE:
         shutil.copyfile(Path(llavavit.__file__).parent / file, folder / file)
     preprocessor = preprocessing(config.image_size)
-    text = json.dumps(preprocessor, indent=2) + "\n"
-    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(_json(preprocessor), encoding="utf-8")
     parameters = sum(t.numel() for t in checkpoint.tensors.values())
     readme = card(config, plan.model_name, plan.source, plan.revision, parameters, plan.dtype_name, preprocessor)
     (folder / "README.md").write_text(readme, encoding="utf-8")
@@ -222,6 +309,10 @@ def preprocessing(image_size: int) -> dict[str, Any]:
         "image_mean": list(CLIP_MEAN),
         "image_std": list(CLIP_STD),
     }
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=2) + "\n"
 
 
 def _size(count: int) -> str:

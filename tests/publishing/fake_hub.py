@@ -9,6 +9,7 @@ repo_info, list_repo_tree, create_commit with LFS, hf_hub_download); it does not
 from __future__ import annotations
 
 import base64
+import fnmatch
 import hashlib
 import json
 import re
@@ -365,14 +366,17 @@ class Handler(BaseHTTPRequestHandler):
         found = self.readable(repo, revision)
         if found is None or not self.may_write(repo):
             return
-        files = []
-        for asked in json.loads(self.body or b"")["files"]:
+        files, sent = [], json.loads(self.body or b"")
+        there = found[2].get(".gitignore")
+        patterns = sent.get("gitIgnore", there.data.decode() if there else "").split()
+        for asked in sent["files"]:
             assert set(asked) == {"path", "sample", "size"}
             mode = "lfs" if large(asked["path"], asked["size"]) else "regular"
             there = found[2].get(asked["path"])
             oid = None if there is None else there.sha256 if there.lfs else there.blob
+            ignored = any(fnmatch.fnmatch(asked["path"], pattern) for pattern in patterns)
             files.append(
-                {"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, **({"oid": oid} if oid else {})}
+                {"path": asked["path"], "uploadMode": mode, "shouldIgnore": ignored, **({"oid": oid} if oid else {})}
             )
         self.json({"files": files, "commitOid": found[1]})
 

@@ -7,11 +7,12 @@ import argparse
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from model_factory.publishing import checkpoint, models
 from model_factory.publishing.errors import PublishError
@@ -58,6 +59,8 @@ def saved(tmp_path):
         {"params": WEIGHTS, "params_ema": AVERAGED},
         {"model_ema": {"module": WEIGHTS, "decay": 0.999}},
         {**prefixed("module."), "n_averaged": torch.tensor(5)},
+        {"model": WEIGHTS, "params": {"lr": 0.1}},
+        {"model": WEIGHTS, "module": {"names": {"first": "a"}}},
     ],
     ids=lambda c: " ".join(list(c)[:2]),
 )  # fmt: skip
@@ -89,6 +92,45 @@ def test_averaged_weights_only_where_asked_for(saved):
     assert same(averaged, AVERAGED)
     with pytest.raises(PublishError, match="no averaged weights"):
         checkpoint.load(saved({"model": WEIGHTS}), ema=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model": WEIGHTS, "model_ema": AVERAGED, "ema": {"decay": 0.9}},
+        {"state_dict": {"model": WEIGHTS, "ema": AVERAGED}},
+        {"state_dict": {"model": WEIGHTS, "ema": AVERAGED}, "params": {"lr": 0.1}},
+        {"ema": {"shadow": AVERAGED, "decay": 0.9}},
+    ],
+)
+def test_averaged_weights_beside_or_below_others(saved, content):
+    assert same(checkpoint.load(saved(content), ema=True), AVERAGED)
+
+
+def test_settings_of_averaging_are_no_averaged_weights(saved):
+    file = saved({"model": WEIGHTS, "ema": {"decay": 0.9}})
+    assert checkpoint.load(file).notes == ("the weights are under 'model'",)
+    with pytest.raises(PublishError, match="no averaged weights"):
+        checkpoint.load(file, ema=True)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "expected", "found"),
+    [
+        ("model.", "model.", "model."),
+        ("module.model.", "model.", "model."),
+        ("module.model.", "", ""),
+        ("module._orig_mod.ema.", "ema.", "ema."),
+        ("model.", "other.", "model."),
+    ],
+)
+def test_names_that_begin_as_a_wrapper_does(saved, wrapped, expected, found):
+    """A model may have a module of that name; which of them are wrappers, the names that are wanted tell."""
+    loaded = checkpoint.load(saved(prefixed(wrapped)), expected=list(prefixed(expected)))
+    assert same(loaded, prefixed(found))
+    short = {name: tensor for name, tensor in prefixed(wrapped).items() if not name.endswith("probe")}
+    few = checkpoint.load(saved(short), expected=list(prefixed(expected))).tensors
+    assert few.keys() == {name for name in prefixed(found) if not name.endswith("probe")}, "also where one is missing"
 
 
 def test_safetensors(tmp_path):
@@ -128,6 +170,16 @@ def test_shards_lie_beside_their_index(tmp_path, shard):
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict.fromkeys(WEIGHTS, shard)}))
     with pytest.raises(PublishError, match="beside their index"):
+        checkpoint.load(index)
+
+
+@pytest.mark.parametrize("shard", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_an_index_names_no_index(tmp_path, shard):
+    """Itself least of all."""
+    index = tmp_path / "model.safetensors.index.json"
+    for name in (index.name, shard):
+        (tmp_path / name).write_text(json.dumps({"weight_map": dict.fromkeys(WEIGHTS, shard)}))
+    with pytest.raises(PublishError, match=rf"names '{shard}' as a shard, which is an index"):
         checkpoint.load(index)
 
 
@@ -186,8 +238,32 @@ def test_truncated(tmp_path, kind, keep):
         torch.save(WEIGHTS, file, _use_new_zipfile_serialization=kind == "pth")
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
-    with pytest.raises(PublishError, match=r"truncated|refused"):
+    with pytest.raises(PublishError, match="truncated" if keep else "is empty; copy it again"):
         checkpoint.load(file)
+
+
+PAGE = b"<!DOCTYPE html><html><body>Sign in to see this file</body></html>\n" * 3
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 123\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("w.pth", b"abc", "is no checkpoint: it begins with b'abc'; expected what torch.save wrote"),
+        ("w.pth", PAGE, "is no checkpoint: it begins with b'<!DOCTYPE html>"),
+        ("w.safetensors", PAGE, "is no safetensors file: it begins with b'<!DOCTYPE html>"),
+        ("w.pth", POINTER, "is the pointer of a file in git-lfs and not the file; get that with `git lfs pull`"),
+        ("w.safetensors", POINTER, "get that with `git lfs pull`"),
+        ("w.bin", save({"a": torch.ones(2)}), "looks like safetensors; give it a name that ends with .safetensors"),
+    ],
+    ids=["three bytes", "page", "page as safetensors", "pointer", "pointer as safetensors", "safetensors"],
+)
+def test_a_file_of_another_kind(tmp_path, name, content, words):
+    """None of these could run code, and none was cut."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PublishError, match=re.escape(words)) as caught:
+        checkpoint.load(tmp_path / name)
+    assert not re.search("truncated|refused|could run code", str(caught.value))
 
 
 @pytest.mark.parametrize(

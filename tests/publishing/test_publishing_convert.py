@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -187,6 +191,52 @@ def test_the_command_with_a_spec(command, tmp_path):
     assert found.keys() == {"both.weight", "both.bias"}
 
 
+MEASURED = """
+import re, sys, threading, time
+from pathlib import Path
+from model_factory.publishing import checkpoint, convert
+from verify.spec import MappingSpec
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+most = before = anonymous()
+def watch():
+    global most
+    while True:
+        most = max(most, anonymous())
+        time.sleep(0.005)
+threading.Thread(target=watch, daemon=True).start()
+source = checkpoint.load(Path("large.safetensors"))
+shapes = {name: tuple(tensor.shape) for name, tensor in source.tensors.items()}
+hub = {name: tuple(reversed(shape)) for name, shape in shapes.items()}
+rule = {"candidate": "layers.{i}", "reference": "layers.{i}", "transpose": True}
+names = convert.worked_out(MappingSpec.model_validate({"parameters": [rule]}), shapes, hub)
+convert.convert(source, names, "hub", Path("out"), shard="50MB")
+print(most - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory of a process is told by Linux")
+def test_a_conversion_holds_one_shard(command, tmp_path):
+    """600 MB in 50 MB shards, each tensor transposed, which copies it; pages of mapped files are not counted."""
+    count, shape = 60, (1000, 2500)
+    size = 4 * shape[0] * shape[1]
+    header = {
+        f"layers.{n}": {"dtype": "F32", "shape": list(shape), "data_offsets": [n * size, (n + 1) * size]}
+        for n in range(count)
+    }
+    text = json.dumps(header).encode()
+    with (tmp_path / "large.safetensors").open("wb") as file:  # zeros that take no room on the disk
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(file.tell() + count * size)
+    done = command(sys.executable, "-c", MEASURED)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 12
+    shutil.rmtree(tmp_path / "out")
+    assert int(done.stdout) < 200e6, "a third of the file"
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -200,3 +250,82 @@ def test_bad_options_of_the_command(command, trained, options, code, words):
     done = command(sys.executable, SCRIPT, "--weight_path", trained, "--output_dir", "out", *options)
     assert done.returncode == code
     assert words in done.stderr
+
+
+def test_a_model_that_cannot_be_built(command, trained, tmp_path):
+    """Its interpreter is none."""
+    for folder in ("training", "hub"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text(NET % "self.left = torch.nn.Linear(4, 2)")
+    (tmp_path / "not-python").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "not-python").chmod(0o755)
+    (tmp_path / "pair.yml").write_text(SPEC.replace("path: hub,", "path: hub, python: ./not-python,"))
+    done = command(
+        sys.executable, SCRIPT, "--spec", "pair.yml", "--model_name", "default", "--weight_path", trained,
+        "--output_dir", "out",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(variables, trained, tmp_path, number):
+    script = (
+        "import os, sys\nfrom model_factory import convert_llava_vit as tool\n"
+        "from model_factory.publishing import staging\nfrom verify import interrupt\ninterrupt.heed_termination()\n"
+        f"staging.write_weights = lambda *_: os.kill(os.getpid(), {int(number)})\nsys.exit(tool.run(sys.argv[1:]))"
+    )
+    options = ("--model_name", NAME, "--weight_path", str(trained), "--output_dir", "place/out")
+    program = [sys.executable, "-c", script, *options]
+    done = subprocess.run(
+        program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 128 + number
+    assert done.stderr.endswith(f"{'SIGTERM' if number == signal.SIGTERM else 'Ctrl-C'}; nothing was written\n")
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "place").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("KeyError(hidden)", "KeyError: '[token] [/red]'"),
+        (
+            "side.SideError(trace.Fault(kind='setup', message=hidden))",
+            "error: the two models cannot be asked for their names: [token] [/red]",
+        ),
+    ],
+    ids=["defect", "side"],
+)
+def test_whatever_goes_wrong_is_told_without_tokens(command, trained, error, words):
+    script = (
+        "import sys\nfrom model_factory import convert_llava_vit as tool\nfrom model_factory.publishing import convert\n"
+        "from verify import side, trace\nhidden = 'hf_' + 'z' * 34 + ' [/red]'\n"
+        f"def broken(*_):\n    raise {error}\nconvert.names_of = broken\n"
+        "sys.exit(tool.run(sys.argv[1:]))"
+    )
+    done = command(sys.executable, "-c", script, "--model_name", NAME, "--weight_path", trained, "--output_dir", "out")
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_names_that_begin_as_a_wrapper_does_are_converted(command, tmp_path):
+    """Both models have everything in a module called model."""
+    for folder in ("training", "hub"):
+        (tmp_path / folder).mkdir()
+        made = "self.model = torch.nn.ModuleDict({n: torch.nn.Linear(4, 2) for n in ('left', 'right')})"
+        (tmp_path / folder / "net.py").write_text(NET % made)
+    (tmp_path / "pair.yml").write_text(SPEC.partition("mapping:")[0])
+    tensors = {
+        f"model.{n}.{p}": torch.ones((2, 4) if p == "weight" else 2)
+        for n in ("left", "right")
+        for p in ("weight", "bias")
+    }
+    torch.save({f"module.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "w.pth")
+    options = ("--spec", "pair.yml", "--model_name", "default")
+    done = command(sys.executable, SCRIPT, *options, "--weight_path", "w.pth", "--output_dir", "out")
+    assert done.returncode == 0, done.stderr
+    assert "took 'module.' off every name" in done.stderr
+    assert checkpoint.entries(tmp_path / "out").keys() == tensors.keys()

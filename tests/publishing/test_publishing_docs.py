@@ -18,6 +18,9 @@ import torch
 import transformers
 from fake_hub import FakeHub
 
+from model_factory.publishing import checkpoint, models
+from model_factory.publishing.errors import PublishError
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "docs/alignment-guide.md",
@@ -29,6 +32,7 @@ PAGES = (
     "llavavit/README.md",
 )
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAME = "hf_llava_vit_small_ln"
 UPLOAD = "model_factory/upload_llava_vit_to_hf.py"
 
 
@@ -149,6 +153,83 @@ def test_what_was_published(done, hub, checkout):
     assert hub.files("user/llava-vit-trial", "trial")["config.json"]
     held = hub.files("user/llava-vit-large")
     assert held["model.safetensors"] == (checkout / "staged" / "model.safetensors").read_bytes()
+
+
+PROGRAMS = ("hf ", "huggingface-cli ", "llavavit-verify ", "make ", "python ", "pip ", "git ")
+LIGHTNING = '{k.removeprefix("model."): v for k, v in found["state_dict"].items() if k.startswith("model.")}'
+SAVE = 'torch.save(model.state_dict(), "weights.pth")'
+TRIED = {
+    LIGHTNING: "test_the_model_out_of_a_lightning_checkpoint",
+    SAVE: "test_the_weights_out_of_a_whole_model",
+    "model.state_dict()": "test_the_weights_out_of_a_whole_model",
+    "hf auth login": "test_the_stored_login_is_that_of_the_command",
+    "huggingface-cli upload": "test_publishing_tool.py: test_the_staged_folder_uploaded_by_hand, where it is there",
+}
+"""Code within sentences, and the test that runs it."""
+EXEMPT = {
+    "ema.copy_to(model.parameters())": "of torch_ema, which is not installed",
+    "llavavit-verify --variant all": "takes long; the same with one variant is a step",
+    **{f"make {target}": "makes an environment or takes long" for target in ("verify", "test", "mutations", "e2e")},
+    "git lfs pull": "needs a repository with large files",
+    **{f"make {target}": "takes long" for target in ("publishing", "publishing-tests")},
+}
+"""Code within sentences that no test here runs, and why."""
+
+
+def inline() -> dict[str, str]:
+    """Commands and Python within the sentences of the pages, each with a page."""
+    found = {}
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for code in re.findall(r"`([^`\n]+)`", text):
+            if code.startswith(PROGRAMS) or re.search(r"\w\(.*\)", code):
+                found[code] = page
+    return found
+
+
+def test_code_within_sentences_is_run_or_exempt():
+    lines = {text for language, text in STEPS if language == "sh"}
+    found = inline()
+    for code, page in found.items():
+        assert code in TRIED or code in EXEMPT or code in lines, f"{page}: nobody runs {code}"
+    assert set(TRIED) | set(EXEMPT) <= set(found), "what no page says any more"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for code in found:
+        assert not code.startswith("make ") or f"\n{code[5:]}: " in makefile, f"the Makefile has no {code[5:]}"
+    for where in TRIED.values():
+        file, _, name = where.partition(",")[0].rpartition(": ")
+        assert f"def {name}(" in (Path(__file__).parent / (file or Path(__file__).name)).read_text(encoding="utf-8")
+
+
+def test_the_model_out_of_a_lightning_checkpoint(weights, tmp_path):
+    """Which has a loss beside the model: that stops the tool, and what the page says helps."""
+    held = {f"model.{name}": tensor for name, tensor in weights.items()} | {"loss.weight": torch.ones(2)}
+    torch.save({"state_dict": held, "epoch": 1}, tmp_path / "lightning.ckpt")
+    with pytest.raises(PublishError, match=r"loss\.weight"):
+        models.check(checkpoint.load(tmp_path / "lightning.ckpt"), NAME)
+    found = torch.load(tmp_path / "lightning.ckpt", weights_only=True)
+    torch.save(eval(LIGHTNING, {"found": found}), tmp_path / "weights.pth")
+    saved = checkpoint.load(tmp_path / "weights.pth")
+    models.check(saved, NAME)
+    assert all(torch.equal(saved.tensors[name], tensor) for name, tensor in weights.items())
+
+
+def test_the_weights_out_of_a_whole_model(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = models.trained(NAME, weights, torch.float32)
+    torch.save(model, "model.pth")
+    with pytest.raises(PublishError, match=re.escape("torch.save(model.state_dict(), ...)")):
+        checkpoint.load(tmp_path / "model.pth")
+    exec(SAVE, {"torch": torch, "model": model})
+    models.check(checkpoint.load(tmp_path / "weights.pth"), NAME)
+
+
+def test_the_stored_login_is_that_of_the_command(fake, command, publish, folder):
+    """It asks for the token where none is given."""
+    done = command(Path(sys.executable).parent / "hf", "auth", "login", "--token", fake.writer, HF_TOKEN="")
+    assert done.returncode == 0, done.stderr
+    assert publish(folder, HF_TOKEN="").code == 0
+    assert fake.files("user/model")["config.json"]
 
 
 def test_the_options_table_is_the_tools():

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from fake_hub import Fault, File, cut, status
 
+from model_factory.publishing import errors, hub
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -156,12 +158,41 @@ def test_other_content_needs_force(fake, publish, folder):
     assert fake.repositories["user/model"].messages == ["initial commit", "first files", "Upload a model"]
 
 
+def test_what_leads_loading_to_other_weights_is_removed(fake, publish, folder):
+    """Where peft is installed, AutoModel follows adapter_config.json to the model that it names."""
+    old = {"adapter_config.json": b'{"base_model_name_or_path": "somebody/else"}', "adapter_model.safetensors": b"old"}
+    fake.add("user/model", old)
+    done = publish(folder)
+    assert done.code == 1
+    assert all(f"{name} (removed)" in done.error for name in old)
+    assert publish(folder, "--force").code == 0
+    assert not old.keys() & fake.files("user/model").keys()
+
+
 def test_a_repository_with_only_other_files_needs_force(fake, publish, folder):
     fake.add("user/model", {"thesis.txt": b"something else"})
     done = publish(folder)
     assert done.code == 1
     assert "thesis.txt (kept)" in done.error
     assert set(fake.files("user/model")) == {".gitattributes", "thesis.txt"}
+
+
+@pytest.mark.parametrize("pattern", ["*.safetensors", "README.md"])
+def test_files_that_the_repository_ignores_stop_the_commit(fake, publish, folder, pattern):
+    """huggingface_hub leaves them out without a word: new code and configuration would lie beside old weights."""
+    old = {".gitignore": f"*.log\n{pattern}\n".encode(), "config.json": b"{}"}
+    fake.add("user/model", old)
+    done = publish(folder, "--force")
+    assert done.code == 1
+    assert "the .gitignore of user/model at main would leave these out of the commit" in done.error
+    matched = {file.name for file in folder.glob(pattern)}
+    assert matched
+    assert all((f"\n  {name}" in done.error) == (name in matched) for name in contents(folder))
+    assert "Nothing was published; take the patterns that match them out of that .gitignore" in done.error
+    assert fake.repositories["user/model"].messages == ["initial commit", "first files"]
+
+    fake.repositories["user/model"].commit("main", {}, "no .gitignore")
+    assert publish(folder, "--force").code == 0
 
 
 def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
@@ -182,6 +213,48 @@ def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
     assert fake.files("user/model")["config.json"] == b"{}"
 
 
+CHANGED = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {root!r})
+from model_factory import upload_llava_vit_to_hf as tool
+from model_factory.publishing import hub
+from model_factory.publishing.errors import PublishError
+
+steps, target = tool.Steps(2), hub.Target(repo_id="user/model", token=hub.find_token(None))
+agreed = tool.look(steps, target, Path(sys.argv[1]), False)
+changed = Path(sys.argv[1], sys.argv[2])
+{change}
+try:
+    tool.send(steps, target, agreed, "Upload a model")
+except PublishError as error:
+    print(error)
+    sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("name", ["model-00002-of-00002.safetensors", "config.json"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("changed.write_bytes(changed.read_bytes()[:-1] + b'!')", "no longer those that were looked at and verified"),
+        ("changed.unlink()", "cannot be read any more"),
+    ],
+    ids=["other bytes", "gone"],
+)
+def test_what_changes_after_it_was_agreed_on_is_not_sent(fake, command, folder, name, change, words):
+    """By another run in the same folder, say. Nothing of it goes to the Hub, large or small."""
+    script = CHANGED.format(root=str(HERE.parents[1]), change=change)
+    done = command(sys.executable, "-c", script, folder, name)
+    assert done.returncode == 1, done.stderr
+    assert f"{name}: " in done.stdout
+    assert words in done.stdout
+    assert "Nothing was published" in done.stdout
+    assert untouched(fake)
+    assert fake.received == []
+
+
 # --- a Hub in trouble, and the way to it ------------------------------------------------------------------------------
 
 
@@ -190,8 +263,11 @@ def test_a_commit_by_somebody_else_meanwhile(fake, publish, folder):
     [
         ("GET /api/whoami", status(401), "does not accept this token"),
         ("POST /api/repos/create", status(403), "may not write to user/model"),
+        ("POST .*/preupload/", status(401), "does not accept this token"),
         ("POST .*/preupload/", status(403), "may not write to user/model"),
+        ("POST .*/objects/batch", status(401), "does not accept this token"),
         ("POST .*/objects/batch", status(403), "may not write to user/model"),
+        ("POST .*/commit/", status(401), "does not accept this token"),
         ("POST .*/commit/", status(403), "may not write to user/model"),
         ("POST .*/commit/", status(409), "changed meanwhile"),
         ("POST .*/commit/", status(412), "changed meanwhile"),
@@ -224,7 +300,9 @@ def test_trouble_in_a_new_branch_tells_what_it_left(fake, publish, folder):
 
 
 @pytest.mark.parametrize("fault", [status(500), status(503), status(429, Retry_After="0"), cut])
-@pytest.mark.parametrize("request_", ["POST .*/preupload/", "PUT /storage/"])
+@pytest.mark.parametrize(
+    "request_", ["POST .*/preupload/", "POST .*/objects/batch", "PUT /storage/", "GET .*/tree/", "GET .*/resolve/"]
+)
 def test_trouble_that_passes_is_waited_for(fake, publish, folder, request_, fault):
     fake.faults.append(Fault(request_, fault))
     done = publish(folder)
@@ -309,6 +387,38 @@ def test_a_commit_whose_answer_is_lost_counts(fake, publish, folder):
     assert fake.repositories["user/model"].messages == ["initial commit", "Upload a model"]
 
 
+@pytest.mark.parametrize(
+    ("request_", "fault", "advice"),
+    [
+        ("GET .*/tree/", status(500, Retry_After="0"), "the Hub is in trouble"),
+        ("GET .*/resolve/", status(401), "does not accept this token"),
+        ("GET .*/resolve/", status(503, Retry_After="0"), "the Hub is in trouble"),
+        ("GET .*/resolve/", cut, "the connection failed"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_trouble_in_reading_back_does_not_say_that_nothing_was_published(
+    fake, publish, folder, request_, fault, advice
+):
+    """The commit is made by then."""
+    known = fake.add("user/model", {"config.json": (folder / "config.json").read_bytes()})
+    fake.faults.append(Fault("POST .*/commit/", lambda handler: arm(handler)))
+
+    def arm(handler):
+        handler.body = handler.read_body()
+        fake.faults.append(Fault(request_, fault, times=10**6))
+        handler.on_commit("user/model", "main")
+
+    done = publish(folder)
+    assert done.code == 1
+    assert advice in done.error, done.error
+    assert f"Commit {known.branches['main']} is there, but is not known to be whole" in done.error
+    assert "Nothing was published" not in done.error
+    assert published(fake, folder)
+    fake.faults.clear()
+    assert publish(folder).changed is False, "the same command reads it back"
+
+
 @pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "config.json"])
 def test_a_hub_that_holds_other_bytes_is_told(fake, publish, folder, name):
     """Of the same size, so that only the hash tells."""
@@ -380,6 +490,24 @@ def test_a_token_that_is_not_valid_is_not_shown(fake, publish, folder):
     assert done.code == 1
     assert "does not accept this token" in done.error
     assert secret not in done.output
+
+
+@pytest.mark.parametrize("before", range(440, 520, 3))
+def test_half_a_token_is_not_shown(before):
+    """A long answer of the Hub that echoes it is shortened; what is left of the token there would not be known as one."""
+    target = hub.Target(repo_id="user/model", token="hf_" + "t" * 34)
+    with pytest.raises(errors.PublishError) as caught, hub.told(target, "uploading"):
+        raise RuntimeError("." * before + target.token)
+    assert "tt" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline(fake, publish, folder, name):
+    done = publish(folder, **{name: "1"})
+    assert done.code == 1
+    assert f"{name} is set, so nothing can be uploaded: take it out of the environment" in done.error
+    assert "--dry_run" in done.error
+    assert fake.requests == []
 
 
 def test_no_token(fake, publish, folder, variables):

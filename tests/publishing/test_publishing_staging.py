@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 import yaml
 from safetensors.torch import load_file
 
 import llavavit
-from model_factory.publishing import checkpoint, models, staging
+from model_factory.publishing import checkpoint, errors, models, staging
 from model_factory.publishing.errors import PublishError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +132,40 @@ def test_preprocessing_is_clips_at_the_models_size(staged):
     assert found["rescale_factor"] == 1 / 255
 
 
+def test_transformers_makes_the_models_pixels(staged):
+    """By the processor that preprocessor_config.json names: one colour, so that resizing changes nothing."""
+    image = pytest.importorskip("PIL.Image")
+    processor = transformers.AutoImageProcessor.from_pretrained(staged)
+    colour, side = (200, 30, 90), llavavit.LlavaViTConfig().image_size
+    pixels = processor(image.new("RGB", (300, 200), colour), return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (1, 3, side, side)
+    wanted = (torch.tensor(colour) / 255 - torch.tensor(staging.CLIP_MEAN)) / torch.tensor(staging.CLIP_STD)
+    assert torch.allclose(pixels, wanted.view(1, 3, 1, 1).expand_as(pixels), atol=1e-5)
+
+
+PIPELINE = """
+import sys
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, pipeline
+
+image = Image.linear_gradient("L").convert("RGB")
+found = torch.tensor(pipeline("image-feature-extraction", model=sys.argv[1], trust_remote_code=True)(image))
+model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+with torch.no_grad():
+    wanted = model(**AutoImageProcessor.from_pretrained(sys.argv[1])(image, return_tensors="pt")).last_hidden_state
+print(tuple(found.shape), torch.allclose(found, wanted, atol=1e-4))
+"""
+
+
+def test_the_pipeline_that_the_card_names_runs(staged, command):
+    pytest.importorskip("PIL")
+    assert "pipeline_tag: image-feature-extraction" in (staged / "README.md").read_text()
+    done = command(sys.executable, "-c", PIPELINE, staged, HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "(1, 784, 384) True"
+
+
 # --- what stops it ----------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +205,116 @@ def test_an_earlier_staging_is_replaced_whole(weights, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"source": "path/to/this/folder"}, {"revision": "v2"}, {"dtype": torch.bfloat16}, {"shard": "20MB"}]
+)
+def test_an_earlier_staging_with_other_options_is_replaced(weights, tmp_path, options):
+    staging.stage(held(weights), plan(**options), tmp_path / "folder")
+    staging.stage(held(weights), plan(), tmp_path / "folder")
+    assert 'from_pretrained("user/model", trust' in (tmp_path / "folder" / "README.md").read_text()
+
+
+def bert(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+
+
+def no_model(folder: Path) -> None:
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            file.unlink()
+
+
+def edited(name: str):
+    def edit(folder: Path) -> None:
+        with (folder / name).open("a") as file:
+            file.write("\nMine.\n")
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (bert, r"config\.json \(of a bert\)"),
+        (lambda folder: (folder / "config.json").write_text("[1]"), r"config\.json \(not of a LlavaViT: TypeError"),
+        (no_model, r"model-00001-of-00003\.safetensors \(with no config\.json and no example\.py beside it\)"),
+        (lambda folder: (folder / "example.py").unlink(), r"model.*\(with no example\.py beside it\)"),
+        (edited("README.md"), r"README\.md \(edited"),
+        (edited("example.py"), r"example\.py \(not as staging writes it\)"),
+        (edited("preprocessor_config.json"), r"preprocessor_config\.json \(not as"),
+        (lambda folder: (folder / "README.md").write_text("# Mine\n"), r"README\.md \(edited"),
+    ],
+    ids=["bert", "no config", "only weights", "no example", "card", "example", "preprocessor", "own card"],
+)
+def test_files_named_as_a_stagings_are_left_alone(staged, weights, tmp_path, change, words):
+    """Every model on the Hub has a config.json and a model.safetensors; and a card is there to be edited."""
+    folder = Path(shutil.copytree(staged, tmp_path / "folder"))
+    change(folder)
+    before = contents(folder)
+    with pytest.raises(errors.OptionError, match=rf"(?s)staging would not write.*take these elsewhere:.*{words}"):
+        staging.stage(held(weights), plan(), folder)
+    (tmp_path / "fresh").mkdir()
+    with pytest.raises(PublishError, match=rf"(?s)is left alone:.*{words}"):  # they came there while the run was on
+        staging.replace(folder, tmp_path / "fresh")
+    assert contents(folder) == before
+
+
+def test_an_earlier_staging_without_its_card_is_replaced(staged, weights, tmp_path):
+    folder = Path(shutil.copytree(staged, tmp_path / "folder"))
+    (folder / "README.md").unlink()
+    staging.stage(held(weights), plan(), folder)
+    assert (folder / "README.md").is_file()
+
+
+@pytest.mark.parametrize("stopped", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_folder_that_cannot_be_replaced_is_as_it_was(staged, tmp_path, monkeypatch, stopped):
+    """The old one was out of the way already when the new one could not take its place."""
+    folder, fresh = (Path(shutil.copytree(staged, tmp_path / name)) for name in ("folder", "fresh"))
+    before, rename = contents(folder), Path.rename
+
+    def fails(self, target):
+        if self == fresh:
+            raise stopped
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises((PublishError, KeyboardInterrupt)) as caught:
+        staging.replace(folder, fresh)
+    assert isinstance(caught.value, KeyboardInterrupt) or "cannot be replaced: Input/output" in str(caught.value)
+    assert contents(folder) == before
+    assert {file.name for file in tmp_path.iterdir()} == {"folder", "fresh"}
+
+
+def test_what_cannot_be_put_back_is_told(staged, tmp_path, monkeypatch):
+    folder, fresh = (Path(shutil.copytree(staged, tmp_path / name)) for name in ("folder", "fresh"))
+    before, rename = contents(folder), Path.rename
+
+    def fails(self, target):
+        if self != folder:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(PublishError, match=r"what was there lies in (.+)$") as caught:
+        staging.replace(folder, fresh)
+    assert contents(Path(re.search("lies in (.+)$", str(caught.value))[1])) == before
+
+
+def test_one_run_at_a_time(tmp_path):
+    """Also where a killed run left its lock, and where the folder is not there yet."""
+    folder = tmp_path / "place" / "folder"
+    folder.parent.mkdir()
+    (folder.parent / ".folder.lock").touch()
+    with staging.locked(folder):
+        with pytest.raises(PublishError, match="another run is at work there"), staging.locked(folder):
+            pass
+        with staging.locked(folder.with_name("other")):
+            pass
+    with staging.locked(folder):
+        pass
+    assert list(folder.parent.iterdir()) == []
+
+
 def test_too_little_room_is_seen_before_anything_is_written(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     with pytest.raises(PublishError, match=r"needs 0\.05 GB and 0\.00 GB are free"):
@@ -198,7 +343,7 @@ except PublishError as error:
 
 
 def test_a_disk_that_takes_no_more_in_the_middle(trained, tmp_path, command):
-    """The system refuses to write past 30 MB a file; an earlier staging stays whole."""
+    """The system refuses to write past 10 MiB a file; an earlier staging stays whole."""
     target = tmp_path / "place" / "folder"
     assert command(sys.executable, "-c", SCRIPT, trained, target, NAME).returncode == 0
     before = contents(target)

@@ -167,6 +167,7 @@ def test_a_difference_publishes_nothing(fake, command, trained, tmp_path):
         (["--dry_run", "--output_dir", "/proc/version"], "is a file"),
         (["--dry_run", "--output_dir", "."], "you are in this folder"),
         (["--dry_run", "--output_dir", "CHECKPOINT"], "the checkpoint is there"),
+        (["--dry_run", "--output_dir", "/proc"], "is a mount point, which nothing can take the place of"),
     ],
 )
 def test_bad_options(fake, tool, trained, tmp_path, options, words):
@@ -188,6 +189,44 @@ def test_other_content_stops_before_the_verification(fake, tool, trained):
     assert done.returncode == 1
     assert "thesis.txt (kept)" in done.stderr
     assert "[4/5]" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "form"),
+    [("out", "folder"), ("out", "shard"), *(("out-unverified", f) for f in ("file", "folder", "link", "way"))],
+)
+def test_a_checkpoint_where_the_run_writes(tool, staged, tmp_path, where, form):
+    """It would be replaced by what was made of it, and that then compared with itself."""
+    place = Path(shutil.copytree(staged, tmp_path / where))
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    index, shards = place / "model.safetensors.index.json", sorted(place.glob("*.safetensors"))
+    other = tmp_path / "other"
+    other.mkdir()
+    if form == "way":  # a link that leads through the folder and on
+        shutil.copy(shards[0], other / "kept.safetensors")
+        shards[0].unlink()
+        shards[0].symlink_to(other / "kept.safetensors")
+    for shard in shards if form in ("shard", "link") else []:
+        (other / shard.name).symlink_to(shard) if form == "link" or shard == shards[1] else shutil.copy(shard, other)
+    (other / "through").symlink_to(shards[0])
+    shutil.copy(index, other)
+    weights = {"file": index, "folder": place, "way": other / "through"}.get(form, other)
+    done = tool("--model_name", NAME, "--weight_path", weights, "--dry_run", "--output_dir", "out")
+    assert done.returncode == 2, done.stderr
+    assert f"the checkpoint is there, and {place} will be replaced; name another folder:" in done.stderr
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == before
+
+
+def test_two_runs_with_one_folder(tool, trained, tmp_path):
+    from model_factory.publishing import staging
+
+    options = ("--model_name", NAME, "--weight_path", trained, "--dry_run", "--output_dir", "out")
+    for name in ("out", "out-unverified"):
+        with staging.locked(tmp_path / name):
+            done = tool(*options)
+        assert done.returncode == 1
+        assert f"{tmp_path / name}: another run is at work there" in done.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_linked_folder_stays_a_link(tool, trained, tmp_path):
@@ -306,7 +345,8 @@ def test_another_variant(fake, tool, trained):
 
 @pytest.mark.parametrize("answer", ["y", "n"])
 def test_other_content_is_asked_about_on_a_terminal(fake, folder, variables, answer):
-    fake.add("user/model", {"README.md": b"# Mine\n"})
+    odd = "[red]notes[/red] :bug: [/].txt"
+    fake.add("user/model", {"README.md": b"# Mine\n", odd: b"mine"})
     ours, theirs = pty.openpty()
     program = [sys.executable, str(Path(__file__).parent / "publish_folder.py"), str(folder), "user/model"]
     running = subprocess.Popen(program, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=variables)
@@ -316,6 +356,7 @@ def test_other_content_is_asked_about_on_a_terminal(fake, folder, variables, ans
     while b"[y/n]" not in shown and time.monotonic() < deadline:
         shown += os.read(ours, 4096)
     assert b"README.md (replaced)" in shown
+    assert f"{odd} (kept)".encode() in shown, "names are shown as they are"
     os.write(ours, f"{answer}\n".encode())
     told = json.loads(running.communicate(timeout=120)[0].splitlines()[-1])
     os.close(ours)
