@@ -146,6 +146,7 @@ FORMS = {
         "参考实现无法以 {form} 运行，而候选实现可以：{fault}"
     ),
     "neither side takes a row alone: {one} / {other}": "两侧均不接受单独一行：{one} / {other}",
+    "the reference takes no tensors of another layout: {fault}": "参考实现不接受其他内存布局的张量：{fault}",
     "neither side runs in {form}: {one} / {other}": "两侧均无法以 {form} 运行：{one} / {other}",
     "with other values in saved flags and counters not every pass runs, as where they are indices: {fault}": (
         "保存的标志与计数器取其他值时并非每次运行都能完成（例如它们是索引）：{fault}"

@@ -30,9 +30,6 @@ MOST_CASES = 2
 
 KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count", "strided": "input-layout"}
 
-REFUSED = {"row": "a row alone", "strided": "tensors of another layout"}
-"""What a model need not take."""
-
 EXACT = Tolerance(allowed=0.0, reason="equal to the bit")
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -106,16 +103,17 @@ def _case(job: Job, case: str, traces: Mapping[Role, Trace]) -> Iterator[Outcome
             yield Outcome(name=name, skipped=True, reason="the inputs of this case have no batch of several rows")
             continue
         alone = [trace.get(job.key("determinism", case, kind)).fault for trace in traces.values()]
-        if kind in REFUSED and all(fault is not None and fault.kind == "raised" for fault in alone):
-            why = f"neither side takes {REFUSED[kind]}: {alone[0]} / {alone[1]}"
+        refused = [fault is not None and fault.kind == "raised" for fault in alone]
+        if kind == "row" and all(refused):
+            yield Outcome(name=name, skipped=True, reason=f"neither side takes a row alone: {alone[0]} / {alone[1]}")
+            continue
+        if kind == "strided" and refused[BOTH.index("reference")]:  # who takes more breaks nobody's code
+            why = f"the reference takes no tensors of another layout: {alone[BOTH.index('reference')]}"
             yield Outcome(name=name, skipped=True, reason=why)
             continue
         if kind == "strided" and any(alone):
-            theirs, ours = (traces[role].get(job.key("determinism", case, kind)) for role in BOTH)
-            if theirs.fault is not None and theirs.fault.kind == "raised":  # who takes more breaks nobody's code
-                yield Outcome(name=name, skipped=True, reason=f"the reference takes no {REFUSED[kind]}: {theirs.fault}")
-            else:
-                yield Outcome(name=name, findings=list(faults(replace(make, group=name), theirs, ours)))
+            given = (traces[role].get(job.key("determinism", case, kind)) for role in BOTH)
+            yield Outcome(name=name, findings=list(faults(replace(make, group=name), *given)))
             continue
         sides = [role for role in BOTH if role not in unsteady]
         if not sides:

@@ -108,7 +108,8 @@ ROUNDING = VALUES * (1 + 4e-15)
 
 def calls(**changes: Any) -> dict[str, Any]:
     """What one side gives in each call; an array stands for the output y."""
-    usual = {"once": VALUES, "twice": VALUES, "row": VALUES[:1], "threads": VALUES, "noise": ROUNDING, **changes}
+    usual = dict.fromkeys(("once", "twice", "threads", "strided"), VALUES)
+    usual |= {"row": VALUES[:1], "noise": ROUNDING, **changes}
     return {
         f"determinism/one/{kind}": given if isinstance(given, Fault) else (answer(), {"y": given} | {})
         for kind, given in usual.items()
@@ -131,6 +132,7 @@ def repeated(job, traces):
         ("row", VALUES[:1] + 1e-9, "row-in-batch"),
         ("threads", VALUES + 1e-9, "thread-count"),
         ("threads", VALUES * np.nan, "thread-count"),
+        ("strided", VALUES + 1e-9, "input-layout"),
     ],
 )
 @pytest.mark.parametrize("side", ["reference", "candidate"])
@@ -160,13 +162,20 @@ def test_chance_on_both_sides_is_a_difference_all_the_same_and_asks_no_more(repe
     changed = calls(twice=VALUES + 1)
     outcomes = repeated(changed, changed)
     assert outcomes["one, twice"].verdict == Verdict.DIFFERENT
-    assert [o.skipped for o in outcomes.values()] == [False, True, True]
+    assert [o.skipped for o in outcomes.values()] == [False, True, True, True]
 
 
 def test_an_output_without_a_row_for_each_input_is_not_compared_by_rows(repeated):
     total = calls(once=VALUES[0], twice=VALUES[0], row=VALUES[0], threads=VALUES[0], noise=ROUNDING[0])
     outcome = repeated(total, total)["one, row"]
     assert (outcome.skipped, outcome.verdict) == (True, Verdict.SKIPPED)
+
+
+@pytest.mark.parametrize(("side", "verdict"), [("candidate", Verdict.DIFFERENT), ("reference", Verdict.SKIPPED)])
+def test_only_a_candidate_must_take_every_layout_that_the_other_takes(repeated, side, verdict):
+    refusing = calls(strided=Fault(kind="raised", message="view size is not compatible"))
+    sides = {"reference": calls(), "candidate": calls(), side: refusing}
+    assert repeated(sides["reference"], sides["candidate"])["one, strided"].verdict == verdict
 
 
 def test_a_call_without_an_answer_is_an_error_of_its_side(repeated):
