@@ -60,9 +60,10 @@ class Blame:
     _target: tuple[int, Array] | None = field(default=None, init=False)
     """The first value on the way that no operation of the reference's makes in the same step, and what it should be."""
 
-    def follow(self, number: int, expected: Array | None, wanted: int | None) -> Blamed:
-        """number: a candidate value. expected: what it should hold, in its shape. wanted: the reference's value."""
-        found = self._followed(number, expected, wanted)
+    def follow(self, number: int, expected: Array | None, wanted: int | None, reader: Operation) -> Blamed:
+        """number: a candidate value. expected: what it should hold, in its shape. wanted: the reference's value. reader:
+        the operation that was given it, which is blamed where no operation was seen that made it."""
+        found = self._followed(number, expected, wanted, reader)
         if found.sure or found.how != "differs" or self._target is None:
             return found
         repair = self._mended(*self._target)
@@ -80,11 +81,13 @@ class Blame:
         places = {(f.file, f.line) for f in (r.operation.frame for r in repairs) if f is not None}
         return repairs[0] if len(places) == 1 else None
 
-    def _followed(self, number: int, expected: Array | None, wanted: int | None) -> Blamed:
+    def _followed(self, number: int, expected: Array | None, wanted: int | None, reader: Operation) -> Blamed:
         graph, sure = self.match.candidate, True
         for _ in range(MOST_STEPS):
             operation = graph.producer(number)
-            assert operation is not None
+            if operation is None:  # a constant, or what was made where nobody looked
+                return Blamed(reader, "differs", False, number, wanted)
+            reader = operation
             private = [n for n in dict.fromkeys(operation.inputs) if n in self.match.candidate_suspects.values]
             if not private:
                 return Blamed(operation, "differs", sure, number, wanted)

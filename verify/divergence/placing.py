@@ -57,7 +57,7 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     scaling = other_scale(attention, found.mine.get(number), counterpart, found.theirs)
     if scaling is not None:
         return Place("differs", scaling, scaling.frame, theirs, counterpart, False)
-    blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted)
+    blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted, reader)
     operation = blamed.operation
     mended = _mended(match, blamed, sources) if blamed.repair is not None else None
     if mended is not None:
