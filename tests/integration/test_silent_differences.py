@@ -78,6 +78,17 @@ def test_each_is_found_by_its_check_and_passes_forward(compare, check, kind, ini
     assert kind in {f.kind for f in report.findings}, report.findings
 
 
+@pytest.mark.parametrize(
+    ("both", "verdict"),
+    [("self.config = config", Verdict.ERROR), ("self.config = type(config)(config.width)", Verdict.DIFFERENT)],
+    ids=["the-other-runs-it", "the-other-falls-back"],
+)
+def test_a_backend_whose_package_one_side_lacks_proves_a_difference_where_the_other_falls_back(compare, both, verdict):
+    report = compare("backends", both=both, init="if config.backend == 'two': raise ImportError('no such package')")
+    found = {f.verdict for f in report.findings if f.verdict != Verdict.NOTE}
+    assert found == {verdict}, report.findings
+
+
 # A rate that warms up in its first steps, a teacher that follows, a count of steps that is no buffer.
 STEPS = """
 self.register_buffer("mean", torch.zeros(config.width))

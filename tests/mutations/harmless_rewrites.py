@@ -25,6 +25,7 @@ ATTEND = """\
     weights = F.dropout(weights, p=dropout, training=module.training)
     return torch.matmul(weights, value).transpose(1, 2), weights
 """
+DROPOUT = "    weights = F.dropout(weights, p=dropout, training=module.training)\n"
 PROJECT = """\
         query = self.q_proj(hidden_states).view(heads).transpose(1, 2)
         key = self.k_proj(hidden_states).view(heads).transpose(1, 2)
@@ -134,6 +135,30 @@ REWRITES: tuple[Rewrite, ...] = (
     return torch.stack([w @ v for w, v in heads], dim=2), torch.stack([w for w, _ in heads], dim=1)
 """,
         ),
+    ),
+    rewrite(
+        "dropout-written-out-in-place",
+        (INTERFACE, '        name = "eager"\n'),
+        (
+            DROPOUT,
+            """\
+    if module.training and dropout:
+        weights = weights * torch.rand_like(weights).lt_(1 - dropout) / (1 - dropout)
+""",
+        ),
+        cases=EAGER,
+    ),
+    rewrite(
+        "dropout-rounded-down",
+        (INTERFACE, '        name = "eager"\n'),
+        (
+            DROPOUT,
+            """\
+    if module.training and dropout:
+        weights = weights * (1 - (torch.rand_like(weights) + dropout).floor_()) / (1 - dropout)
+""",
+        ),
+        cases=EAGER,
     ),
     # MLP and norms.
     rewrite(

@@ -760,6 +760,13 @@ ROTARY_FAULTS = (
         case="video-5-frames",
     ),
     forward(
+        "time-cut-at-32",
+        ROPE,
+        ROPE_AT,
+        ("times = positions // (rows * columns)", "times = (positions // (rows * columns)).clamp(max=31)"),
+        case="long-video",
+    ),
+    forward(
         "time-reversed",
         ROPE,
         ROPE_AT,
@@ -810,6 +817,13 @@ INPUT_FAULTS = (
         EMBEDDINGS_AT,
         ("frames = video.transpose(1, 2).flatten(0, 1)", "frames = video.flip(2).transpose(1, 2).flatten(0, 1)"),
         case="video-2-frames",
+    ),
+    forward(
+        "pixels-clamped",
+        EMBEDDINGS,
+        EMBEDDINGS_AT,
+        ("self.patch_embedding(frames)", "self.patch_embedding(frames.clamp(-10, 10))"),
+        case="loud-image",
     ),
     forward(
         "frames-interleaved",
@@ -1016,6 +1030,18 @@ STATE_FAULTS = (
         ("output_hidden_states = self.config.output_hidden_states", "output_hidden_states = False"),
     ),
     outputs(
+        "attentions-as-configured-ignored",
+        "3*",
+        "outputs-as-configured",
+        ("output_attentions = self.config.output_attentions", "output_attentions = False"),
+    ),
+    outputs(
+        "tuple-as-configured-ignored",
+        "container",
+        "outputs-as-configured",
+        ("return_dict = self.config.return_dict", "return_dict = True"),
+    ),
+    outputs(
         "tuple-order",
         "0",
         "return-tuple",
@@ -1124,6 +1150,12 @@ INITIALISATION_FAULTS = (
         "init-std",
         "encoder.layers.0.mlp.fc1.weight",
         ("std=self.config.initializer_range", "std=1.5 * self.config.initializer_range"),
+    ),
+    other(
+        "initialisation",
+        "init-std-of-the-default",
+        "encoder.layers.0.mlp.fc1.weight",
+        ("std=self.config.initializer_range", "std=0.02"),
     ),
     other(
         "initialisation",

@@ -214,6 +214,12 @@ BACKEND_FAULTS = (
             "            return super()._check_and_adjust_attn_implementation('sdpa', *args, **kwargs)",
         ),
     ),
+    backends(
+        "flash-refused",
+        "*",
+        "image attn_implementation=flash_attention_2",
+        ("        except (ImportError, ValueError):\n", "        except (ImportError, ValueError):\n            raise\n"),
+    ),
 )  # fmt: skip
 
 ROUNDTRIP_FAULTS = (

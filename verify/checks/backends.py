@@ -2,7 +2,8 @@
 
 The check's option `vary` names configuration keys and their values, such as attn_implementation: [eager, sdpa]. Each
 value of each side is compared with that side's own first value, and with the other side's same value; float64, shared
-weights, tolerance as for `forward`. A backend that cannot run here, or that falls back to another, is said.
+weights, tolerance as for `forward`. A backend that cannot run here, or that falls back to another, is said; where one
+side falls back and the other refuses, they differ.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from verify.checks import passes
-from verify.checks.base import Job, Maker, Outcome, show, unanswered
+from verify.checks.base import Job, Maker, Outcome, fault_location, show, unanswered
 from verify.checks.passes import Pass
 from verify.mapping import inverse
-from verify.report import Verdict
+from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Role, Trace
 
 SUMMARY = "each value of configuration keys that change no number, such as the attention backend, against the first"
@@ -75,7 +76,7 @@ def _value(setting: _Setting, first: tuple[Answer, Answer], pair: tuple[Answer, 
     if all(a.fault and a.fault.kind in ("import", "setup") for a in pair):
         return Outcome(name=make.group, skipped=True, reason=f"it cannot run here: {r.fault}")
     if lacking := unanswered(make, r, c, noise):
-        return Outcome(name=make.group, findings=lacking)
+        return Outcome(name=make.group, findings=_refused(setting, first, pair) or lacking)
     theirs = inverse(make.job.spec.mapping.outputs)
     moved = passes.read(noise)
     sides = [passes.read(a, names) for a, names in zip(pair, (None, theirs), strict=True)]
@@ -86,6 +87,32 @@ def _value(setting: _Setting, first: tuple[Answer, Answer], pair: tuple[Answer, 
         firsts = [passes.read(a, names) for a, names in zip(first, (None, theirs), strict=True)]
         _against_first(setting, outcome, list(zip(BOTH, firsts, sides, strict=True)), moved, arithmetic)
     return outcome
+
+
+def _refused(setting: _Setting, first: tuple[Answer, Answer], pair: tuple[Answer, Answer]) -> list[Finding]:
+    """A difference where one side falls back from the value and the other, which runs its first value, cannot import it.
+
+    An import that fails says little of a model, since the sides may have other packages. But a fallback is there for
+    where the package is not.
+    """
+    for place, other in ((0, 1), (1, 0)):
+        fault = pair[place].fault
+        if fault is None or fault.kind != "import" or first[place].result is None:
+            continue
+        if setting.fell_back(pair[other].result) is not None:
+            where = fault_location(fault)
+            return [
+                setting.make.finding(
+                    "fault-one",
+                    setting.make.group,
+                    Verdict.DIFFERENT,
+                    details={"side": BOTH[place], "fault": fault},
+                    measured=fault.kind,
+                    reference=where if place == 0 else None,
+                    candidate=where if place == 1 else None,
+                )
+            ]
+    return []
 
 
 def _fallbacks(setting: _Setting, outcome: Outcome, pair: tuple[Answer, Answer]) -> None:

@@ -3,7 +3,8 @@
 `rand() < 0.75` keeps three quarters where it is multiplied, and drops them where it fills with zeros. Uniform numbers u
 drop the same as the library's dropout does, which drops where u < rate, if whichever means "drop" is made of small u:
 a mask that keeps where its numbers are small is made of 1 - u, and so is one that drops where they are large. The mask
-is made both ways, and holds the right one from its first use on.
+is made both ways, and holds the right one from its first use on. `floor(rand() + keep)` is a comparison too: it is one
+where the numbers are 1 - keep or more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 
 from . import dispatched
 
-COMPARISONS = ("lt", "le", "gt", "ge")
+COMPARISONS = ("lt", "le", "gt", "ge", "lt_", "le_", "gt_", "ge_")
+SUMS = ("add", "add_")
+FLOORS = ("floor", "floor_")
 NEGATIONS = ("bitwise_not", "logical_not", "rsub")
 COPIES = ("_to_copy", "clone")
 FACTORS = ("mul", "mul_", "div", "div_")
@@ -35,6 +38,7 @@ class Masks:
 
     def __init__(self) -> None:
         self._uniform: list[tuple[torch.Tensor, int]] = []
+        self._sums: list[tuple[torch.Tensor, int, torch.Tensor]] = []  # and what they are of 1 - u
         self._unused: list[Mask] = []
 
     def drawn(self, uniform: torch.Tensor, *, in_place: bool) -> None:
@@ -46,6 +50,13 @@ class Masks:
         """What the operation gives, whose masks drop what the library's dropout drops."""
         if name in COMPARISONS and self._uniform and not kwargs:
             return self._compared(name, func, args)
+        if name in SUMS and self._uniform and not kwargs:
+            return self._added(name, func, args)
+        if name in FLOORS and self._sums and (mirrored := self._mirrored(args[0])) is not None:
+            floored = func(*args, **kwargs)
+            return self._remembered(floored, kept=floored.clone(), dropped=mirrored.floor())
+        if name == "detach" and self._as_drawn(args[0]):
+            return self._handed_out(args[0], func(*args, **kwargs))
         if name in COPIES and args and self._as_drawn(args[0]):
             copied = func(*args, **kwargs)
             if copied.is_floating_point():
@@ -64,16 +75,47 @@ class Masks:
             mask.tensor.copy_(mask.kept if keeps else mask.dropped)
         return func(*args, **kwargs)
 
+    def _handed_out(self, drawn: torch.Tensor, handed: torch.Tensor) -> torch.Tensor:
+        """What torch gives out for a tensor that was made: one that counts what is done to it by itself."""
+        self._uniform = [
+            (handed if known is drawn and not version else known, version) for known, version in self._uniform
+        ]
+        return handed
+
     def _compared(self, name: str, func: Callable[..., Any], args: Any) -> Any:
-        place = next((i for i, a in enumerate(args[:2]) if self._as_drawn(a)), None)
-        limit = None if place is None else _single(args[1 - place])
-        if limit is None or not 0 < limit < 1:
+        place, limit = self._place(args)
+        if place is None or limit is None:
             return func(*args)
-        small = (name in ("lt", "le")) == (place == 0)
-        plain, mirrored = func(*args), func(*(1 - a if i == place else a for i, a in enumerate(args)))
+        kind = name.rstrip("_")
+        small = (kind in ("lt", "le")) == (place == 0)
+        compare = getattr(torch, kind) if name.endswith("_") else func
+        plain, mirrored = compare(*args), compare(*_with_mirrored(args, place))
         kept, dropped = (mirrored, plain) if small else (plain, mirrored)
         # Where its use does not tell, a mask of few small numbers is taken to drop, any other to keep.
-        return self._remembered((dropped if small and limit < 0.5 else kept).clone(), kept, dropped)
+        made = dropped if small and limit < 0.5 else kept
+        if not name.endswith("_"):
+            return self._remembered(made.clone(), kept, dropped)
+        return self._remembered(args[0].copy_(made), kept.to(args[0].dtype), dropped.to(args[0].dtype))
+
+    def _added(self, name: str, func: Callable[..., Any], args: Any) -> Any:
+        place, limit = self._place(args)
+        if place is None or limit is None:
+            return dispatched.run(func, args, {})
+        mirrored = torch.add(*_with_mirrored(args, place))
+        result = func(*args)
+        if not result.is_inference():
+            self._sums = [*self._sums[-REMEMBERED:], (result, result._version + name.endswith("_"), mirrored)]
+        return result
+
+    def _mirrored(self, value: Any) -> torch.Tensor | None:
+        """What a sum would be of 1 - u, if the value is one that nothing was done to."""
+        return next((m for added, version, m in self._sums if _same(value, added, version)), None)
+
+    def _place(self, args: Any) -> tuple[int | None, float | None]:
+        """Which of two operands is uniform numbers, and the one number within 0 and 1 that the other is."""
+        place = next((i for i, a in enumerate(args[:2]) if self._as_drawn(a)), None)
+        limit = None if place is None else _single(args[1 - place])
+        return place, limit if limit is not None and 0 < limit < 1 else None
 
     def _remembered(self, tensor: torch.Tensor, kept: torch.Tensor, dropped: torch.Tensor) -> torch.Tensor:
         if not tensor.is_inference():
@@ -81,9 +123,16 @@ class Masks:
         return tensor
 
     def _as_drawn(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and any(
-            value.data_ptr() == drawn.data_ptr() and drawn._version == version for drawn, version in self._uniform
-        )
+        return any(_same(value, drawn, version) for drawn, version in self._uniform)
+
+
+def _same(value: Any, known: torch.Tensor, version: int) -> bool:
+    """Whether a value is a tensor that nothing was done to since."""
+    return isinstance(value, torch.Tensor) and value.data_ptr() == known.data_ptr() and known._version == version
+
+
+def _with_mirrored(args: Any, place: int) -> list[Any]:
+    return [1 - a if i == place else a for i, a in enumerate(args)]
 
 
 def _keeps(name: str, args: Any, mask: torch.Tensor) -> bool | None:

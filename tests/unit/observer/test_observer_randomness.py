@@ -121,6 +121,18 @@ WRITTEN_OUT = {
     "filled in place": lambda x, p: x.clone().masked_fill_(torch.rand_like(x) > 1 - p, 0.0),
     "where more": lambda x, p: torch.where(torch.rand_like(x) > 1 - p, 0.0, 1 / (1 - p)),
     "where less": lambda x, p: torch.where(torch.rand_like(x) < 1 - p, x, 0.0),
+    "in place less": lambda x, p: x * torch.rand_like(x).lt_(1 - p) / (1 - p),
+    "in place at most, scaled in place": lambda x, p: x * torch.rand_like(x).le_(1 - p).div_(1 - p),
+    "in place at least": lambda x, p: torch.rand_like(x).ge_(p).mul_(x),
+    "in place, drawn in place": lambda x, p: x * torch.empty_like(x).uniform_().gt_(p),
+    "in place, one less": lambda x, p: x * (1 - torch.rand_like(x).lt_(p)),
+    "in place, filled": lambda x, p: x.masked_fill(torch.rand_like(x).lt_(p).bool(), 0.0),
+    "in place, a tensor is more": lambda x, p: x * torch.full_like(x, 1 - p).gt_(torch.rand_like(x)),
+    "rounded down": lambda x, p: x * (torch.rand_like(x) + (1 - p)).floor() / (1 - p),
+    "rounded down in place": lambda x, p: x * torch.rand_like(x).add_(1 - p).floor_(),
+    "rounded down, one less": lambda x, p: x * (1 - (torch.rand_like(x) + p).floor()),
+    "rounded down, not": lambda x, p: x * ~(p + torch.rand_like(x)).floor_().bool(),
+    "rounded down, filled": lambda x, p: x.masked_fill((torch.rand_like(x) + p).floor().bool(), 0.0),
 }
 
 
@@ -133,6 +145,28 @@ def test_a_mask_that_is_written_out_drops_what_the_library_drops(way, rate):
     assert not torch.equal(drawn(lambda: WRITTEN_OUT[way](x, rate + 0.05))[0] != 0, kept)
     with Injected(0, "/nowhere", even=True):
         assert bool((WRITTEN_OUT[way](x, rate) != 0).all())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: (torch.rand_like(x) * 0.5).lt_(0.75),
+        lambda x: torch.rand_like(x).mul_(0.5).lt_(0.375),
+        lambda x: torch.rand_like(x).mul_(0.5) < 0.625,
+        lambda x: torch.rand_like(x).mul_(0.5).add_(0.75).floor_(),
+        lambda x: (torch.rand_like(x) + 0.25).mul_(2.0).floor_(),
+        lambda x: torch.rand_like(x).add_(1.25).floor_(),
+        lambda x: torch.rand_like(x) + 0.25,
+        lambda x: torch.rand_like(x).lt_(1.5),
+    ],
+)
+def test_other_arithmetic_of_uniform_numbers_is_done_as_it_is(make):
+    x = torch.empty(1000, dtype=torch.float64)
+    uniform, _ = drawn(lambda: torch.rand_like(x))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch, "rand_like", lambda _: uniform.clone())
+        expected = make(x)
+    assert torch.equal(drawn(lambda: make(x))[0], expected)
 
 
 def test_what_is_drawn_for_inference_alone_is_drawn_too():
