@@ -126,6 +126,7 @@ FORMS = {
     "neither side gives the same outputs twice": "两侧的两次输出都不相同",
     "no output has a row for each input": "没有按输入逐行给出的输出",
     "neither side offers it: {fault}": "两侧均不支持：{fault}",
+    "neither side has gradients in eval mode: {fault}": "两侧在评估模式下均无法求梯度：{fault}",
     "there are no gradients without checkpointing to compare with": "没有可用于比较的、未启用检查点的梯度",
     "both sides mask the same tensors, but in another order, so that they cannot be given the same masks; compared are "
     "passes that drop nothing": "两侧对相同的张量做掩码但顺序不同，因此无法给出相同的掩码；比较的是不丢弃任何值的前向过程",

@@ -193,6 +193,11 @@ FINDINGS: dict[str, Text] = {
         "{side}: whether {field} takes part in training with gradient checkpointing is not as in the reference without it",
         "{side}：启用梯度检查点后，{field} 是否参与训练与参考实现（未启用）不同",
     ),
+    "not-recomputed": Text(
+        "gradient checkpointing does nothing in the {side}: no activation is computed again in the backward pass; in the "
+        "{other} some are",
+        "{side}的梯度检查点不起作用：反向传播中没有重新计算任何激活值；{other}中有重新计算",
+    ),
     "no-effect": Text("moves no output of {side} in any case of this check", "在此检查的所有场景中不影响任何输出（{side}）"),
     "gradient-zero": Text(
         "no output is connected to {subject} in the {side}, so that its gradient is None; in the {other} it is zero: "

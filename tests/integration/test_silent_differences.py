@@ -545,6 +545,43 @@ def test_reentrant_checkpointing_is_compared_too(trained, end, verdict):
     assert group.verdict == verdict
 
 
+ENDS = "return {'y': self.two(self.norm(h))}"
+IDLE = f"h = self.hidden(x)\n{ENDS}"
+WORKS = "h = checkpoint(lambda t: F.linear(t, self.one.weight, self.one.bias).tanh(), x, use_reentrant=False)"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "told"),
+    [
+        (ENDS, IDLE, Verdict.DIFFERENT),
+        (IDLE, ENDS, Verdict.NOTE),
+        (IDLE, IDLE, None),
+        (ENDS, f"{WORKS}\n{ENDS}", None),  # always, and by no module
+    ],
+)
+def test_checkpointing_that_does_nothing_is_found(trained, left, right, told):
+    report = trained(left, right)
+    assert [(f.kind, f.case, f.verdict) for f in report.findings] == (
+        [("not-recomputed", "one checkpointed", told)] if told else []
+    )
+    assert report.verdict == (told if told == Verdict.DIFFERENT else Verdict.EQUAL)
+
+
+@pytest.mark.parametrize("end", ["h.detach()", "h + 0 * h.detach()"])
+def test_a_gradient_that_stops_in_eval_mode_alone_is_found(trained, end):
+    report = trained(ENDS, f"h = h if self.training else {end}\n{ENDS}")
+    found = {(f.case, f.kind) for f in report.findings}
+    assert found == ({("one eval", "gradient-none")} if end == "h.detach()" else set())
+
+
+def test_gradients_in_eval_mode_are_not_asked_of_a_model_that_has_none_there(trained):
+    plain = f"assert self.training or not torch.is_grad_enabled()\n{ENDS}"
+    report = trained(plain, plain)
+    assert report.verdict == Verdict.EQUAL, report.findings
+    (told,) = (s.reason for s in report.skipped)
+    assert told.startswith("neither side has gradients in eval mode: AssertionError")
+
+
 @pytest.mark.parametrize(("right", "verdict"), [("4", Verdict.EQUAL), ("5", Verdict.DIFFERENT)])
 def test_a_table_that_is_held_as_a_parameter_is_compared_by_value(duo, right, verdict):
     """A rearranged table has the same mean, spread and shape; only its values tell."""

@@ -59,10 +59,26 @@ GRADIENT_FAULTS = (
     gradients("attentions-detached", "attentions", "hidden-states-attentions", ("attentions.append(weights)", "attentions.append(weights.detach())")),
     gradients("gradient-scaled", "*", "image", ("hidden_states = hidden_states + attended", "hidden_states = hidden_states + attended * 2 - attended.detach()")),
     gradients(
+        "detached-in-eval-mode",
+        "*",
+        "image eval",
+        (
+            "        hidden_states, cos, sin = self._embed(pixel_values, visible_indices)\n",
+            "        hidden_states, cos, sin = self._embed(pixel_values, visible_indices)\n        if not self.training:\n            hidden_states = hidden_states.detach()\n",
+        ),
+    ),
+    gradients("pixels-detached-in-eval-mode", "input:pixel_values", "image eval", ("tokens = self.embeddings(video)", "tokens = self.embeddings(video if self.training else video.detach())")),
+    gradients(
         "checkpointing-not-offered",
         "gradient_checkpointing_enable",
         "image checkpointed",
         ("supports_gradient_checkpointing = True", "supports_gradient_checkpointing = False"),
+    ),
+    gradients(  # what `gradient_checkpointing_enable` switches is there, and nobody reads it
+        "checkpointing-that-does-nothing",
+        "gradient_checkpointing_enable",
+        "image checkpointed",
+        ("class LlavaViTEncoderLayer(GradientCheckpointingLayer):\n", "class LlavaViTEncoderLayer(nn.Module):\n    gradient_checkpointing = False\n"),
     ),
     gradients(
         "checkpointing-that-raises",

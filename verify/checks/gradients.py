@@ -1,4 +1,4 @@
-"""gradients: is every gradient the same, of every output, by every parameter and input, checkpointed or not?
+"""gradients: is every gradient the same, of every output, by every parameter and input, checkpointed or not, and in eval mode?
 
 Asked in float64 with shared weights, in train mode with the same random draws on both sides. A detach, a no_grad or a
 stop in the wrong place changes no output and trains another model. Where the sides cannot be
@@ -6,6 +6,10 @@ given the same masks, gradients are those of passes that drop nothing. Gradients
 eight random projections), so that memory stays small. The allowed difference is a multiple of the reference's own
 response to one-ulp noise. Both are relative to the largest gradient of the same output: one that is zero but for
 rounding, such as that of a key bias under softmax, may be exactly zero on the other side.
+
+The first case is asked once more in eval mode, in which a frozen part of a larger model, an attack or a saliency map takes
+gradients: a detach that only shows there changes nothing else. And checkpointing that changes no gradient may do nothing
+at all: where the reference then computes anything again in the backward pass, the candidate does too.
 
 Each parameter and input is also shown to move an output: by its gradient, or where it has none (a whole number, a frozen
 or detached parameter) by trying another value of it.
@@ -39,7 +43,11 @@ KINDS: dict[str, tuple[Role, ...]] = {
     "checkpointed": ("reference", "candidate"),
     "noise": ("reference",),
 }
+EVAL: dict[str, tuple[Role, ...]] = {"eval": ("reference", "candidate"), "eval-noise": ("reference",)}
+"""Further passes of the first case."""
 FINGERPRINT = 9
+RECOMPUTED = "gradient_checkpointing_enable"
+"""What findings about checkpointing that is not offered, or does nothing, are about."""
 Gradients = Mapping[str, list[float] | None]
 """Fingerprints by name, [norm, eight projections]; None where a name is not connected."""
 Moving = dict[str, dict[Role, bool | None]]
@@ -56,6 +64,10 @@ def plan(job: Job) -> list[Ask]:
             redrawn = job.scenes[CHECK, name].redrawn
             if kind == "plain" and redrawn is not None:
                 more["redrawn"] = str(redrawn)
+            asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, **more))
+    for name in job.cases(CHECK)[:1]:
+        for kind, sides in EVAL.items():
+            more = {"nudged": kind == "eval-noise", "checkpointing": False, "words": words, "evaluated": True}
             asks.append(job.ask("gradients", CHECK, name, kind, sides=sides, **more))
     return asks
 
@@ -76,9 +88,18 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             outcome.findings += _zero(Maker(job=job, check=CHECK, group=name), plain, zero)
         yield outcome
         again = (reference.get(keys["checkpointed"]), candidate.get(keys["checkpointed"]))
-        yield _checkpointed(_Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise)
+        checkpointed = _checkpointed(
+            _Comparison(job, f"{name} checkpointed", (reference, candidate)), again, plain, noise
+        )
+        if name == job.cases(CHECK)[0]:  # one case shows it
+            checkpointed.findings += _recomputed(
+                checkpointed, Maker(job=job, check=CHECK, group=checkpointed.name), again, plain
+            )
+        yield checkpointed
         if masks:
             yield Outcome(name=f"{name} masks", skipped=True, reason=masks)
+        if name == job.cases(CHECK)[0] and outcome.verdict not in (Verdict.DIFFERENT, Verdict.ERROR):
+            yield _evaluated(job, name, reference, candidate)  # else it says the same once more
     if job.cases(CHECK):
         yield _matter(job, moving, judged)
 
@@ -242,7 +263,7 @@ def _checkpointed(
         return outcome
     if lacking:
         details = {"side": lacking[0], "fault": sides[lacking[0]].fault}
-        outcome.findings.append(make.finding("fault-one", "gradient_checkpointing_enable", details=details))
+        outcome.findings.append(make.finding("fault-one", RECOMPUTED, details=details))
         return outcome
     if pair[0].result is None or pair[1].result is None:
         outcome.findings += faults(make, *pair)
@@ -272,6 +293,36 @@ def _checkpointed(
                 comparison.found("checkpointing", worst, bad=len(bad), count=len(grads), field=field, side=side)
     _skip_still(make, outcome, *map(_fields, pair))
     return outcome
+
+
+def _recomputed(
+    outcome: Outcome, make: Maker, pair: tuple[Answer, Answer], plain: tuple[Answer, Answer]
+) -> Iterator[Finding]:
+    """Whether checkpointing does anything: no gradient shows that it saves no memory.
+
+    A side that computes something again whether it is asked to or not, as one with checkpoints of its own, does what it is asked.
+    """
+    if outcome.skipped or any(answer.result is None for answer in (*pair, *plain)):
+        return
+    again, without = ([(answer.result or {}).get("recomputed", 0) for answer in answers] for answers in (pair, plain))
+    for side, other in ((1, 0), (0, 1)):
+        if again[side] == 0 and again[other] > without[other] and not make.ignored(RECOMPUTED):
+            verdict = Verdict.DIFFERENT if BOTH[side] == "candidate" else Verdict.NOTE
+            yield make.finding(
+                "not-recomputed", RECOMPUTED, verdict, details={"side": BOTH[side], "other": BOTH[other]}
+            )
+
+
+def _evaluated(job: Job, case: str, reference: Trace, candidate: Trace) -> Outcome:
+    """Gradients in eval mode. Skipped where neither side can have them there."""
+    comparison = _Comparison(job, f"{case} eval", (reference, candidate))
+    pair = (reference.get(job.key(CHECK, case, "eval")), candidate.get(job.key(CHECK, case, "eval")))
+    noise = reference.get(job.key(CHECK, case, "eval-noise"))
+    if pair[0].fault and pair[1].fault and pair[0].fault.kind == pair[1].fault.kind == "raised":
+        outcome = comparison.outcome
+        outcome.skipped, outcome.reason = True, f"neither side has gradients in eval mode: {pair[1].fault}"
+        return outcome
+    return _plain(comparison, pair, noise, even=bool(training.other_masks(*pair)))
 
 
 def _still(left: Gradients, right: Gradients) -> bool:

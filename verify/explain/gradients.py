@@ -13,7 +13,7 @@ from verify.report import Divergence, Finding
 from verify.trace import Role
 
 KINDS = ("gradient-values", "gradient-none", "gradient-field")
-"""Kinds of findings that are explained here: all of passes without checkpointing."""
+"""Kinds of findings that are explained here: all of passes in train mode without checkpointing."""
 __all__ = ["CHECK", "KINDS", "explain"]
 SENTENCES = {"cut": "first-cut", "uncut": "first-uncut", "differs": "first-backward"}
 
@@ -26,7 +26,7 @@ def explain(explainer: Explainer, findings: Sequence[Finding], allowed: float | 
     """
     finding = findings[0]
     if (CHECK, finding.case) not in explainer.job.scenes:
-        return None  # with checkpointing
+        return None  # with checkpointing, or in eval mode
     explainer.begin(finding, allowed)
     reference, candidate = _flow(explainer, finding, "reference"), _flow(explainer, finding, "candidate")
     handed = first_gradient(reference, candidate, explainer.allowed)

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..weights import stream
-from . import matter
+from . import dispatched, matter
 from .arithmetic import exact
 from .build import Builder
 from .faults import Unusable
@@ -26,14 +27,15 @@ ROUNDING = {True: 1e-9, False: 1e-4}
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args as for `forward`, checkpointing (whether activations are computed again in the backward pass) and words (rules
-    from the candidate's output paths to the reference's: regular expressions and templates).
+    """args as for `forward`, checkpointing (whether activations are computed again in the backward pass), words (rules
+    from the candidate's output paths to the reference's: regular expressions and templates) and evaluated (whether in
+    eval mode).
 
     Runs in train mode with injected random draws, because that is when gradients are taken. For each output field
     (hidden states count as one) the gradient of a seeded projection of it. Returns fields {field: {parameter or
-    "input:name": fingerprint or None}}, names in the reference's words, and draws (see
-    `Injected`). None: not connected. even, even_draws: fields and draws of a second pass whose draws are even,
-    where the first drew anything and computes nothing again. tried: where `args` names a file with other inputs as
+    "input:name": fingerprint or None}}, names in the reference's words, recomputed (how many operations of the backward
+    passes computed activations again) and draws (see `Injected`). None: not connected. even, even_draws: fields and draws
+    of a second pass whose draws are even, where the first drew anything and computes nothing again. tried: where `args` names a file with other inputs as
     redrawn, what no gradient shows to move an output, and whether it does (see `matter.tried`).
     """
     draws = Injected(builder.settings["seed"], builder.settings["path"])
@@ -88,14 +90,30 @@ def _pass(builder: Builder, args: dict[str, Any], draws: Injected) -> dict[str, 
     recipes = (args.get("recipes") or {}) if theirs else {}
     leaves = {**_parameters(built.model, recipes), **watched}
     names = {v: k for k, v in builder.settings["renames"]["inputs"].items()}
-    with training(built.model), checkpointing(built.model, args["checkpointing"]), exact(built.exact) as lifted, draws:
+    mode = training(built.model, not args.get("evaluated", False))
+    with mode, checkpointing(built.model, args["checkpointing"]), exact(built.exact) as lifted, draws:
         sums = losses(call(builder, built.model, inputs), args["words"] if theirs else [])
-        grads = {field: _gradients(loss, leaves) for field, loss in sums.items()}
+        with _Recomputing() as again:
+            grads = {field: _gradients(loss, leaves) for field, loss in sums.items()}
     fields = {}
     for field, found in grads.items():
         named = _in_reference_words(found, recipes, names)
         fields[field] = {name: None if g is None else fingerprint(g) for name, g in named.items()}
-    return {"fields": fields, "exact": built.exact, "lifted": lifted.count + built.lifted, "note": built.note}
+    about = {"exact": built.exact, "lifted": lifted.count + built.lifted, "note": built.note}
+    return {"fields": fields, "recomputed": again.count, **about}
+
+
+class _Recomputing(TorchDispatchMode):  # type: ignore[misc]
+    """Within, counts the operations of a backward pass that could be differentiated: its own could not, nor could those of
+    hooks in it; those that compute activations again could, be it in modules or in functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += torch.is_grad_enabled() and torch._C._current_graph_task_id() != -1
+        return dispatched.run(func, args, kwargs or {})
 
 
 def _parameters(model: nn.Module, recipes: dict[str, Any]) -> dict[str, torch.Tensor]:

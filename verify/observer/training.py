@@ -120,12 +120,13 @@ def _changed(model: nn.Module, kept: dict[str, torch.Tensor]) -> list[tuple[str,
 
 
 @contextlib.contextmanager
-def training(model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    """Within, the model is in train mode; yields what its buffers and parameters held, see `_held`. After it, it is in eval
-    mode, and they and its modules' own plain attributes are what they were before."""
+def training(model: nn.Module, mode: bool = True) -> Iterator[dict[str, torch.Tensor]]:
+    """Within, the model is in train mode, or in eval mode where `mode` is False; yields what its buffers and parameters
+    held, see `_held`. After it, it is in eval mode, and they and its modules' own plain attributes are what they were
+    before."""
     kept = {name: tensor.clone() for name, tensor in _held(model)}
     plain = [(m, {k: v for k, v in vars(m).items() if isinstance(v, PLAIN)}) for m in model.modules()]
-    model.train()
+    model.train(mode)
     try:
         yield kept
     finally:
