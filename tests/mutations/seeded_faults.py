@@ -1290,11 +1290,12 @@ DETERMINISM_FAULTS = (
         "whether gradients are recorded",
         (EMBEDDED, f"        torch.set_grad_enabled(True)\n{EMBEDDED}"),
     ),
-    other(
-        "determinism",
-        "images-must-be-contiguous",
-        "image, strided",
-        ("pixel_values.unsqueeze(2)", "pixel_values.view(-1).view(pixel_values.unsqueeze(2).shape)"),
+    Fault(
+        name="images-must-be-contiguous",
+        check="determinism",
+        subject="batch-of-3, strided",
+        cases=("batch-of-3",),
+        edits=(("pixel_values.unsqueeze(2)", "pixel_values.view(-1).view(pixel_values.unsqueeze(2).shape)"),),
     ),
 )
 
