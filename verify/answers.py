@@ -291,6 +291,7 @@ Fields = dict[Name, dict[Name, Annotated[list[float], Field(min_length=9, max_le
 
 class Gradients(Form):
     fields: Fields
+    recomputed: Count
     lifted: Count = 0
     draws: list[Draw]
     even: Fields | None = None
@@ -304,6 +305,8 @@ class Saved(Form):
     narrow: dict[Name, Annotated[list[Name], Field(min_length=2, max_length=2)]] = {}
     auto_map: dict[Name, Name] | None = None
     kind: Name = Field(alias="class")
+    frozen: list[Name]
+    config: dict[str, Any] | None
 
 
 class Load(Form):
@@ -312,10 +315,15 @@ class Load(Form):
     report: dict[Name, list[Name]]
     kind: Name = Field(alias="class")
     remote: bool
+    library: bool
+    train: list[Name]
+    frozen: list[Name]
+    config: dict[str, Any] | None
+    attention: Any
 
 
 class Loaded(Form):
-    loads: Annotated[list[Load], Field(min_length=2)]
+    loads: Annotated[list[Load], Field(min_length=1)]
     made: dict[Name, Name] = {}
 
 

@@ -169,6 +169,12 @@ FORMS = {
     ),
     "{number} standard errors from that": "偏离独立 {number} 个标准误",
     "neither side writes safetensors": "两侧均不写出 safetensors",
+    "the {role} loaded nothing; see load": "{role}没有加载任何内容；见 load",
+    "neither side can be loaded so: {fault}": "两侧均无法如此加载：{fault}",
+    "as in the reference": "与参考实现相同",
+    "as transformers leaves it": "transformers 加载后即如此",
+    "as it was saved": "与保存时相同",
+    "as asked for": "按要求",
     "the {role} saved nothing; see save": "{role}没有保存任何内容；见 save",
     "forward runs {fits} of {layers} layers: all of them need {need} GiB in float64 for both sides and {free} GiB are "
     "free; --depth {again} runs all the same": (

@@ -252,6 +252,27 @@ FINDINGS: dict[str, Text] = {
         "{reference}",
         "按自身 dtype 加载 bfloat16 检查点后为 {candidate}；参考实现为 {reference}",
     ),
+    "loaded-mode": Text(
+        "after loading, {subject} is in {candidate} mode; expected is {reference} mode, {why}",
+        "加载后 {subject} 处于 {candidate} 模式；应为 {reference} 模式（{why}）",
+    ),
+    "loaded-frozen": Text(
+        "after loading, {count} parameters have requires_grad={candidate}, {subject} among them; expected is {reference}, {why}",
+        "加载后 {count} 个参数的 requires_grad 为 {candidate}（包括 {subject}）；应为 {reference}（{why}）",
+    ),
+    "asked-dtype": Text(
+        "loaded with dtype={asked}, {count} parameters and buffers are {candidate}, {subject} among them; expected is "
+        "{reference}, {why}",
+        "以 dtype={asked} 加载后，{count} 个参数和缓冲区为 {candidate}（包括 {subject}）；应为 {reference}（{why}）",
+    ),
+    "asked-attention": Text(
+        "loaded with attn_implementation={asked}, the model runs {candidate}; expected is {reference}, {why}",
+        "以 attn_implementation={asked} 加载后，模型使用 {candidate}；应为 {reference}（{why}）",
+    ),
+    "config-lost": Text(
+        "{side}: after save and load {subject} is {after}; the configuration that was saved has {before}",
+        "{side}：保存再加载后 {subject} 为 {after}；保存时的配置为 {before}",
+    ),
     "load-report": Text("{side}: the load report lists {subject} under {what}", "{side}：加载报告在 {what} 中列出 {subject}"),
     # precision
     "less-precise": Text(

@@ -290,7 +290,9 @@ def test_a_checkpoint_comes_back(saved):
         "save",
         "reference load",
         "candidate load",
+        "after loading",
         "bfloat16",
+        "as asked for",
     }
     (told,) = (s.reason for s in report.skipped if s.case == "missing keys")  # both leave them unset
     assert told.startswith(
@@ -384,6 +386,66 @@ def test_what_a_checkpoint_in_bfloat16_comes_back_as(saved, left, right, lost):
         assert report.findings[0].message == (
             "from a bfloat16 checkpoint, loaded in the dtype that it has, it comes back as float32; in the reference as bfloat16"
         )
+
+
+OVERRIDE = """
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        {first}
+        model, *told = super().from_pretrained(*args, **kwargs)
+        {then}
+        return model, *told
+"""
+ALONE = "kwargs = {{k: v for k, v in kwargs.items() if k == 'output_loading_info'}}"
+
+
+@pytest.mark.parametrize("left", [PRETRAINED, PLAIN], ids=["hub-style", "plain"])
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        ("pass", "pass", []),
+        ("pass", "model.train()", [("after loading", "(the model)", "loaded-mode")]),
+        ("pass", "model.linear.train()", [("after loading", "linear", "loaded-mode")]),
+        ("pass", "model.linear.requires_grad_(False)", [("after loading", "linear.bias", "loaded-frozen")]),
+        ("pass", "model.config.width += 1", [("candidate load", "config.width", "config-lost")]),
+        (
+            ALONE,
+            "model.config._attn_implementation = 'other'",
+            [
+                ("as asked for", "attn_implementation", "asked-attention"),
+                ("as asked for", "linear.bias", "asked-dtype"),
+            ],
+        ),
+    ],
+)
+def test_what_loading_makes_of_a_model_besides_its_tensors(saved, left, first, then, told):
+    """Where the reference cannot load, with what transformers does and what was asked for."""
+    override = MORE + OVERRIDE.format(first=first, then=then)
+    report = saved(left, FILLS, right=PRETRAINED.replace(MORE, override), init=FILLS)
+    found = [(f.case, f.subject, f.kind) for f in report.findings if f.case != "bfloat16"]
+    assert sorted((case, kind) for case, _, kind in found) == sorted((case, kind) for case, _, kind in told)
+    assert {(case, subject) for case, subject, kind in found if kind != "asked-dtype"} <= {
+        told_of[:2] for told_of in told
+    }
+    assert report.verdict == (Verdict.DIFFERENT if told else Verdict.EQUAL)
+
+
+@pytest.mark.parametrize(
+    ("then", "kinds"),
+    [
+        ("model.train()", {"loaded-mode"}),
+        ("model.config.width += 1", {"config-lost"}),
+        ("model.config._attn_implementation = 'other'", {"asked-attention"}),
+    ],
+)
+def test_what_loading_makes_of_the_reference_alone_or_of_both(saved, then, kinds):
+    override = PRETRAINED.replace(MORE, MORE + OVERRIDE.format(first="pass", then=then))
+    both = saved(override, FILLS, right=override, init=FILLS)
+    assert both.verdict == Verdict.EQUAL, both.findings
+    assert {f.kind for f in both.findings} <= {"config-lost"}  # noted of each
+    alone = saved(override, FILLS, init=FILLS)
+    assert {f.kind for f in alone.findings} == kinds
+    assert alone.verdict == (Verdict.DIFFERENT if "config-lost" in kinds else Verdict.EQUAL)
 
 
 AUTO_CLASS = 'Config.register_for_auto_class()\nModel.register_for_auto_class("AutoModel")\n'

@@ -300,6 +300,60 @@ ROUNDTRIP_FAULTS = (
         ('    main_input_name = "pixel_values"\n', '    main_input_name = "pixel_values"\n    _keys_to_ignore_on_load_missing = ["head.probe"]\n'),
     ),
     roundtrip(
+        "loaded-in-train-mode",
+        "(the model)",
+        "after loading",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        found = super().from_pretrained(*args, **kwargs)\n        (found[0] if isinstance(found, tuple) else found).train()\n        return found\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "a-part-loaded-in-train-mode",
+        "head",
+        "after loading",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        found = super().from_pretrained(*args, **kwargs)\n        (found[0] if isinstance(found, tuple) else found).head.train()\n        return found\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "loaded-frozen",
+        "*",
+        "after loading",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        found = super().from_pretrained(*args, **kwargs)\n        (found[0] if isinstance(found, tuple) else found).requires_grad_(False)\n        return found\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "loading-drops-the-dtype-that-is-asked-for",
+        "*",
+        "as asked for",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        asked = {k: v for k, v in kwargs.items() if k not in ('dtype', 'torch_dtype')}\n        return super().from_pretrained(*args, **asked)\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "loading-drops-the-attention-that-is-asked-for",
+        "attn_implementation",
+        "as asked for",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        kwargs.pop('attn_implementation', None)\n        return super().from_pretrained(*args, **kwargs)\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
+        "loading-changes-the-configuration",
+        "config.layer_norm_eps",
+        "candidate load",
+        (
+            "    def get_input_embeddings(self)",
+            "    @classmethod\n    def from_pretrained(cls, *args, **kwargs):\n        found = super().from_pretrained(*args, **kwargs)\n        (found[0] if isinstance(found, tuple) else found).config.layer_norm_eps = 1e-5\n        return found\n\n    def get_input_embeddings(self)",
+        ),
+    ),
+    roundtrip(
         "auto-map-left-out",
         "candidate auto",
         "candidate auto",

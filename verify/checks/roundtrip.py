@@ -7,6 +7,10 @@ beside the checkpoint. Every parameter and buffer must be equal to the bit, save
 A second checkpoint is of the same model in bfloat16, loaded in the dtype that it has: which tensors come back in another,
 to keep them exact, must be the same on both sides.
 
+A model comes out of loading as the reference does: in eval mode, with the same parameters that take gradients, and in the
+dtype and with the attention that its caller asks for. Its configuration is the one that was saved. Where the reference
+cannot be loaded, what transformers does with every model counts, and what was asked for.
+
 Then every tensor is left out of a checkpoint once. What fills it must be of the distribution that the reference fills it
 with, or that it starts from where it cannot load; the load report must name it, and what the checkpoint has must stay.
 
@@ -16,11 +20,12 @@ Where only one side loses something so, or takes no other keys that the other ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from verify.checks import buffers, initialisation, structure
-from verify.checks.base import Job, Maker, Outcome, fault_location, faults
+from verify.checks.base import Job, Maker, Outcome, fault_location, faults, show
+from verify.compare import MISSING, differing
 from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Role, Trace
 
@@ -31,6 +36,11 @@ CHECK = "roundtrip"
 SAVED, LACKING, NARROW, STATE = "save", "missing keys", "bfloat16", "state dict"
 """The groups of the two checkpoints against each other, of what fills the tensors that a checkpoint lacks, of one in
 bfloat16, and of state dicts that are loaded in the same process."""
+LOADED, ASKED = "after loading", "as asked for"
+"""The groups of what loading makes of a model besides its tensors, and of a load that asks for a dtype and for attention."""
+DTYPE, ATTENTION = "bfloat16", "eager"
+"""What that load asks for; the observer's `roundtrip` has the same."""
+AS_REFERENCE = "as in the reference"
 AUTO = "AutoModel"
 MOST_NAMED = 5
 REFERENCE: tuple[Role, ...] = ("reference",)
@@ -45,6 +55,7 @@ def plan(job: Job) -> list[Ask]:
         Ask(key=job.key(CHECK, "state"), op="state", args={"values": values}),
         Ask(key=job.key(CHECK, "save"), op="save", args={"values": values, "code": code}),
         Ask(key=job.key(CHECK, "narrow"), op="load", args={"values": values, "auto": False, "narrow": True}),
+        Ask(key=job.key(CHECK, "asked"), op="load", args={"values": values, "auto": False, "asked": True}),
         Ask(key=job.key(CHECK, "lacking"), op="lacking", args={"values": values, "seed": job.seed}),
         Ask(
             key=job.key(CHECK, "start"), op="initialisation", args={"values": values, "seed": job.seed}, sides=REFERENCE
@@ -80,7 +91,10 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             yield side.outcome("load", python)
             if getattr(job.spec, role).remote_code:
                 yield side.outcome("auto", python)
-    yield _narrow(job, reference, candidate)
+    yield _loaded(job, reference, candidate)
+    narrow = _narrow(job, reference, candidate)
+    yield narrow
+    yield _asked(job, reference, candidate, {f.subject for f in narrow.findings if f.kind == "kept-dtype"})
     yield from _lacking(job, reference, candidate)
 
 
@@ -115,6 +129,127 @@ def _narrow(job: Job, reference: Trace, candidate: Trace) -> Outcome:
             outcome.findings.append(make.finding("kept-dtype", name, details=details).model_copy(update=places))
     for side in (_Side(job, "reference", reference, candidate), _Side(job, "candidate", candidate, reference)):
         outcome.findings += side.narrowed(make)
+    return outcome
+
+
+def _loaded(job: Job, reference: Trace, candidate: Trace) -> Outcome:
+    """The mode that loading leaves modules in, and which parameters then take gradients."""
+    outcome = Outcome(name=LOADED)
+    saves, loads = ([t.get(job.key(CHECK, kind)) for t in (reference, candidate)] for kind in ("save", "load"))
+    left, right = map(_first, loads)
+    if right is None or saves[1].result is None:
+        outcome.skipped, outcome.reason = True, _nothing_loaded("candidate", saves[1], loads[1])
+        return outcome
+    if left is None and not right["library"]:
+        outcome.skipped, outcome.reason = True, _nothing_loaded("reference", saves[0], loads[0])
+        return outcome
+    structures = [t.get(job.key("structure")).result or {} for t in (reference, candidate)]
+    make = Maker(job=job, check=CHECK, group=LOADED, candidate=structure.owner(structures[1], ""))
+    paths = [{m["path"] for m in side.get("modules", [])} for side in structures]
+    outcome.compared += 1
+    outcome.findings += _modes(make, left, right, paths[0] & paths[1] if left else paths[1])
+    names = {p["name"]: p["name"] for p in structures[1].get("parameters", [])}
+    if left:
+        names = initialisation.aligned(make, *structures)
+    kept = sorted(n for n, theirs in names.items() if theirs in right["dtypes"] and not make.ignored(n))
+    outcome.compared += len(kept)
+    # transformers 5 lets go of what a constructor has frozen
+    still = set(left["frozen"]) if left else {n for n in saves[1].result["frozen"] if n in right["frozen"]}
+    for frozen in (True, False):
+        apart = [n for n in kept if (n in still) != frozen and (names[n] in right["frozen"]) == frozen]
+        if apart:
+            why = AS_REFERENCE if left else "as it was saved"
+            details = {"count": len(apart), "reference": frozen, "candidate": not frozen, "why": why}
+            outcome.findings.append(make.finding("loaded-frozen", apart[0], details=details))
+    return outcome
+
+
+def _modes(
+    make: Maker, left: Mapping[str, Any] | None, right: Mapping[str, Any], known: Collection[str]
+) -> Iterator[Finding]:
+    """Modules that one side's loading leaves in train mode; of those that lie in each other the outermost.
+
+    left: the reference's load, None where it has none: then all are expected in eval mode. known: paths that are compared.
+    """
+    trained = [set(side["train"]) & set(known) if side else set() for side in (left, right)]
+    why = AS_REFERENCE if left else "as transformers leaves it"
+    for side, modes in ((1, ("eval", "train")), (0, ("train", "eval"))):
+        apart = trained[side] - trained[1 - side]
+        for path in sorted(apart):
+            subject = path or "(the model)"
+            if not _within(path, apart) and not make.ignored(subject):
+                # eval is what transformers leaves all in, and no fault of a candidate
+                verdict = Verdict.DIFFERENT if side else Verdict.NOTE
+                details = {"reference": modes[0], "candidate": modes[1], "why": why}
+                yield make.finding("loaded-mode", subject, verdict, details=details)
+
+
+def _within(path: str, others: Collection[str]) -> bool:
+    """Whether a module lies in one of others."""
+    parts = path.split(".") if path else []
+    return any(".".join(parts[:n]) in others for n in range(len(parts)))
+
+
+def _first(answer: Answer) -> Mapping[str, Any] | None:
+    """What the first of a side's loads gave."""
+    loads: list[dict[str, Any]] = (answer.result or {}).get("loads", [])
+    return loads[0] if loads else None
+
+
+def _nothing_loaded(role: Role, *answers: Answer) -> str:
+    """Why there is nothing to compare of a side."""
+    absent = next((answer for answer in answers if _absent(answer)), None)
+    return str(absent.fault) if absent else f"the {role} loaded nothing; see load"
+
+
+def _asked(job: Job, reference: Trace, candidate: Trace, told: Collection[str]) -> Outcome:
+    """A load that asks for a dtype and for attention: does the model come back so?
+
+    told: names whose dtype a checkpoint in bfloat16 showed to differ already.
+    """
+    outcome = Outcome(name=ASKED)
+    saves, asked = ([t.get(job.key(CHECK, kind)) for t in (reference, candidate)] for kind in ("save", "asked"))
+    structures = [t.get(job.key("structure")).result or {} for t in (reference, candidate)]
+    make = Maker(job=job, check=CHECK, group=ASKED, candidate=structure.owner(structures[1], ""))
+    if _absent(saves[1]) or saves[1].result is None or _absent(asked[1]):
+        outcome.skipped, outcome.reason = True, _nothing_loaded("candidate", saves[1], asked[1])
+        return outcome
+    alone = saves[0].result is None or _absent(asked[0])
+    if asked[0].fault and asked[1].fault and not alone:
+        outcome.skipped, outcome.reason = True, f"neither side can be loaded so: {asked[1].fault}"
+        return outcome
+    right, left = _first(asked[1]), None if alone else _first(asked[0])
+    if right is None or (left is None and not alone):
+        outcome.findings += faults(make, Answer(key="", result={}) if alone else asked[0], asked[1])
+        return outcome
+    apart: dict[tuple[str, str], list[str]] = {}
+    if left is not None:
+        names = {n: n for n in left["dtypes"].keys() & right["dtypes"].keys()} | initialisation.aligned(
+            make, *structures
+        )
+        for name, theirs in sorted(names.items()):
+            if name in left["dtypes"] and theirs in right["dtypes"] and not make.ignored(name):
+                outcome.compared += 1
+                pair = left["dtypes"][name], right["dtypes"][theirs]
+                if pair[0] != pair[1] and name not in told:
+                    apart.setdefault(pair, []).append(name)
+    else:  # some may be kept in another; all of them are not
+        names = {p["name"]: p["name"] for p in structures[1].get("parameters", []) if not make.ignored(p["name"])}
+        found = [right["dtypes"][name] for name in names if name in right["dtypes"]]
+        outcome.compared += len(found)
+        if found and DTYPE not in found:
+            apart[DTYPE, ", ".join(sorted(set(found)))] = [name for name in names if name in right["dtypes"]]
+    why = AS_REFERENCE if left else "as asked for"
+    for (expected, came), which in apart.items():
+        details = {"count": len(which), "reference": expected, "candidate": came, "asked": DTYPE, "why": why}
+        outcome.findings.append(make.finding("asked-dtype", which[0], details=details))
+    wanted = left["attention"] if left else ATTENTION
+    if not make.ignored("attn_implementation"):
+        outcome.compared += 1
+        if right["attention"] != wanted:
+            verdict = Verdict.NOTE if right["attention"] == ATTENTION else Verdict.DIFFERENT
+            details = {"reference": wanted, "candidate": right["attention"], "asked": ATTENTION, "why": why}
+            outcome.findings.append(make.finding("asked-attention", "attn_implementation", verdict, details=details))
     return outcome
 
 
@@ -262,6 +397,8 @@ class _Side:
             outcome.findings += self._failed(make, kind, answer)
         else:
             self._compare(make, outcome, answer.result, auto=auto)
+            if not python:  # another generation of transformers has other defaults
+                self._configured(make, outcome, kind)
         return outcome
 
     def _failed(self, make: Maker, kind: str, answer: Answer) -> Iterator[Finding]:
@@ -311,6 +448,36 @@ class _Side:
                 details = {"what": "the class", "reference": saved["class"], "candidate": came}
                 outcome.findings.append(make.finding("value", "class", details=details))
             outcome.compared += 1
+
+    def _configured(self, make: Maker, outcome: Outcome, kind: str) -> None:
+        """A configuration that loading changes; a note where the other side's changes there too."""
+        changed = self._changed(self.trace, kind, self.role)
+        if changed is None:
+            return
+        outcome.compared += 1
+        other: Role = BOTH[self.role == "reference"]
+        theirs = self._changed(self.other, "load", other) or {}
+        for key, (before, after) in changed.items():
+            subject = f"config.{key}"
+            if not make.ignored(subject):
+                verdict = Verdict.NOTE if key in theirs else Verdict.DIFFERENT
+                details = {"side": self.role, "before": before, "after": show(after)}
+                outcome.findings.append(make.finding("config-lost", subject, verdict, details=details))
+
+    def _changed(self, trace: Trace, kind: str, role: Role) -> dict[str, tuple[Any, Any]] | None:
+        """By key, in the reference's words, what was saved and is otherwise after loading, and what it is then; None where
+        there is no such configuration. What saving or loading adds is no loss."""
+        saved = (trace.get(self.job.key(CHECK, "save")).result or {}).get("config")
+        after = (_first(trace.get(self.job.key(CHECK, kind))) or {}).get("config")
+        if saved is None or after is None:
+            return None
+        words = {own: word for word, own in self.job.spec.mapping.config.items()} if role == "candidate" else {}
+        found = {}
+        for key, before, value in differing(saved, after):
+            if before is not MISSING:
+                first, dot, rest = key.partition(".")
+                found[f"{words.get(first, first)}{dot}{rest}"] = (before, value)
+        return found
 
     def _lost(self, make: Maker, name: str, before: str, after: list[str | None]) -> Finding:
         if any(digest is None for digest in after):

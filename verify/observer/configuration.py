@@ -86,28 +86,28 @@ def _raised(error: Exception) -> dict[str, str]:
     return {"raised": f"{type(error).__name__}: {error}"[:500]}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON values as they are; containers by element, and configurations within one by field, whatever their class is
     called; anything else by type and text, without memory addresses."""
     if isinstance(value, str | int | float | bool | None):
         return value
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, set | frozenset):
-        return sorted((_plain(v) for v in value), key=repr)
+        return sorted((plain(v) for v in value), key=repr)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"fields": {f.name: _plain(getattr(value, f.name, None)) for f in dataclasses.fields(value)}}
+        return {"fields": {f.name: plain(getattr(value, f.name, None)) for f in dataclasses.fields(value)}}
     if callable(getattr(value, "to_dict", None)) and not isinstance(value, type):
-        return {"fields": _plain(value.to_dict())}
+        return {"fields": plain(value.to_dict())}
     text = str(value)
     return f"<{type(value).__name__}>" if " at 0x" in text else f"<{type(value).__name__} {text}>"
 
 
 def _dictionary(config: Any) -> dict[str, Any]:
     to_dict = getattr(config, "to_dict", None)
-    found: dict[str, Any] = _plain(to_dict() if callable(to_dict) else vars(config))
+    found: dict[str, Any] = plain(to_dict() if callable(to_dict) else vars(config))
     return found
 
 
@@ -161,7 +161,7 @@ def _handed_on(config: Any, base: Any) -> dict[str, Any]:
     with mock.patch.object(base, "save_pretrained", record), tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder, False, any_other="argument")
     where = handed.pop("save_directory", None)
-    told: dict[str, Any] = _plain(handed)
+    told: dict[str, Any] = plain(handed)
     return {**told, "save_directory": isinstance(where, str | os.PathLike) and os.fspath(where) == folder}
 
 
@@ -187,7 +187,7 @@ def _attributes(config: Any) -> dict[str, Any]:
         except Exception as error:
             value = _raised(error)
         if not callable(value):
-            found[name] = _plain(value)
+            found[name] = plain(value)
     return found
 
 
@@ -198,7 +198,7 @@ def _arguments(config_class: Any) -> list[dict[str, Any]]:
         {
             "name": p.name,
             "kind": p.kind.description,
-            "default": None if p.default is p.empty else _plain(p.default),
+            "default": None if p.default is p.empty else plain(p.default),
             "required": p.default is p.empty,
         }
         for p in parameters

@@ -19,11 +19,21 @@ from torch import nn
 
 from . import locate
 from .build import Builder
+from .configuration import plain
 from .faults import Unusable
 from .initialisation import described, digest
 from .values import dtype_name
 
 DIRTY_BYTES = 64 * 2**20
+
+BOOKKEEPING = (
+    *("transformers_version", "_name_or_path", "_commit_hash", "architectures", "auto_map", "dtype", "torch_dtype"),
+    *("attn_implementation", "_attn_implementation", "_attn_implementation_autoset"),
+)
+"""What transformers writes into a configuration while it saves or loads; beside auto_map, which names a folder afterwards."""
+
+ASKED: dict[str, Any] = {"dtype": torch.bfloat16, "attn_implementation": "eager"}
+"""What a load asks for: a dtype that no checkpoint has which is saved in float32, and attention that every model has."""
 
 
 def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +42,8 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Writes a checkpoint of a model with drawn float32 weights and, where its class is one of transformers, another of the
     same model in bfloat16. Returns tensors {name: digest} of every parameter and buffer, saved or not; saved {key: digest} of
     the safetensors files; narrow {key: [dtype, digest]} of those in bfloat16; auto_map {class of transformers: class} of
-    config.json, None where there is no such file; and the class's name. Unusable where the model has no save_pretrained.
+    config.json, None where there is no such file; the class's name; frozen: names of parameters that take no gradient; and
+    config, see `_configuration`. Unusable where the model has no save_pretrained.
     """
     model = builder.built(args["values"], "fp32").model
     if not callable(getattr(model, "save_pretrained", None)):
@@ -43,6 +54,7 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     for file in args["code"][builder.settings["role"]]:
         shutil.copy(os.path.join(builder.settings["path"], file), folder)
     found: dict[str, Any] = {"tensors": _tensors(model), "class": type(model).__name__, "auto_map": _auto_map(folder)}
+    found |= {"frozen": _frozen(model), "config": _configuration(model)}
     found["saved"] = {k: digest(v) for k, v in saved_in(folder).items()}
     if _of_transformers(type(model)):
         narrow = folder_of(builder, narrow=True)
@@ -64,13 +76,16 @@ def _auto_map(folder: str) -> dict[str, str] | None:
 
 def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), auto (through AutoModel and the code beside the checkpoint), narrow (the checkpoint in
-    bfloat16, in the dtype that it has), elsewhere (under another interpreter than that which saved it). Loads twice.
+    bfloat16, in the dtype that it has), asked (with what ASKED names), elsewhere (under another interpreter than that which
+    saved it). Loads twice, where asked once.
 
     Memory is dirtied first: a buffer that loading leaves unset then holds noise and not, by luck, zeros.
-    Returns loads [{tensors {name: digest}, dtypes {name: dtype}, report {missing_keys, …: [names]}, class, remote}]. remote:
-    whether the class came from the code beside the checkpoint. made {name: digest}, elsewhere: the buffers as the model's code
+    Returns loads [{tensors {name: digest}, dtypes {name: dtype}, report {missing_keys, …: [names]}, class, remote,
+    library, train, frozen, config, attention}]. remote: whether the class came from the code beside the checkpoint. library:
+    whether it is one of transformers. train: paths of modules in train mode. frozen, config: as `save` has them. attention:
+    what the configuration says of its implementation. made {name: digest}, elsewhere: the buffers as the model's code
     makes them there, where another release of torch may round otherwise. Unusable where the model has no from_pretrained or, for the
-    narrow checkpoint, is of no class of transformers, which alone takes a dtype.
+    narrow checkpoint and where asked, is of no class of transformers, which alone takes a dtype.
     """
     if args["auto"]:
         kind = importlib.import_module("transformers").AutoModel
@@ -79,13 +94,19 @@ def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         remote.HF_MODULES_CACHE = own
     else:
         kind = hub_style(builder, args)
-    narrow = args.get("narrow", False)
-    if narrow and not _of_transformers(kind):
+    narrow, asked = args.get("narrow", False), args.get("asked", False)
+    if (narrow or asked) and not _of_transformers(kind):
         raise Unusable(f"{kind.__name__} is no class of transformers, whose from_pretrained() takes a dtype")
+    more: dict[str, Any] = {"trust_remote_code": True} if args["auto"] else {}
+    if narrow or asked:
+        more[_dtype_argument()] = "auto" if narrow else ASKED["dtype"]
+    if asked:
+        more["attn_implementation"] = ASKED["attn_implementation"]
     loads = []
-    for _ in range(2):
-        _dirty()
-        loads.append(_told(*loaded(kind, folder_of(builder, narrow=narrow), auto=args["auto"], keep_dtype=narrow)))
+    for _ in range(1 if asked else 2):
+        if not asked:
+            _dirty()
+        loads.append(_told(*loaded(kind, folder_of(builder, narrow=narrow), **more)))
     made = builder.outlined(args["values"])[0].named_buffers() if args.get("elsewhere") else ()
     return {"loads": loads, "made": {name: digest(buffer) for name, buffer in made if not buffer.is_meta}}
 
@@ -146,9 +167,9 @@ def _write(folder: Path, whole: Path, tensors: dict[str, torch.Tensor]) -> None:
 def _filled(kind: Any, folder: str, seed: int) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
     """A model loaded with a seed, its load report, and the digests of its tensors when loaded with another seed."""
     torch.manual_seed(seed + 1)
-    again = _tensors(loaded(kind, folder, auto=False)[0])
+    again = _tensors(loaded(kind, folder)[0])
     torch.manual_seed(seed)
-    return *loaded(kind, folder, auto=False), again
+    return *loaded(kind, folder), again
 
 
 def hub_style(builder: Builder, args: dict[str, Any]) -> Any:
@@ -170,16 +191,11 @@ def saved_in(folder: str) -> dict[str, torch.Tensor]:
     }
 
 
-def loaded(kind: Any, folder: str, *, auto: bool, keep_dtype: bool = False) -> tuple[nn.Module, dict[str, Any]]:
-    """The model and its load report, which only a class of transformers gives. What torch gives as empty memory is NaN.
-
-    keep_dtype: ask for the dtype that the checkpoint has.
-    """
-    more: dict[str, Any] = {"trust_remote_code": True} if auto else {}
-    if keep_dtype:
-        more[_dtype_argument()] = "auto"
+def loaded(kind: Any, folder: str, **more: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """The model and its load report, which only a class of transformers or AutoModel gives. What torch gives as empty memory
+    is NaN. more: further arguments of from_pretrained."""
     with _empty_is_nan():
-        if not (auto or _of_transformers(kind)):
+        if issubclass(kind, nn.Module) and not _of_transformers(kind):
             return kind.from_pretrained(folder), {}
         model, told = kind.from_pretrained(folder, output_loading_info=True, **more)
         return model, told
@@ -214,7 +230,30 @@ def _told(model: nn.Module, told: dict[str, Any]) -> dict[str, Any]:
         "report": {key: sorted(map(str, names)) for key, names in told.items() if not isinstance(names, str) and names},
         "class": type(model).__name__,
         "remote": type(model).__module__.startswith("transformers_modules"),
+        "library": _of_transformers(type(model)),
+        "train": [path for path, module in model.named_modules() if module.training],
+        "frozen": _frozen(model),
+        "config": _configuration(model),
+        "attention": plain(getattr(getattr(model, "config", None), "_attn_implementation", None)),
     }
+
+
+def _frozen(model: nn.Module) -> list[str]:
+    """Names of parameters that take no gradient."""
+    return [name for name, parameter in model.named_parameters(remove_duplicate=False) if not parameter.requires_grad]
+
+
+def _configuration(model: nn.Module) -> dict[str, Any] | None:
+    """What a model's configuration holds, less BOOKKEEPING; None where it has none that says so."""
+    to_dict = getattr(getattr(model, "config", None), "to_dict", None)
+    return _without_bookkeeping(plain(to_dict())) if callable(to_dict) else None
+
+
+def _without_bookkeeping(value: Any) -> Any:
+    """Nested configurations have their own."""
+    if isinstance(value, dict):
+        return {key: _without_bookkeeping(item) for key, item in value.items() if key not in BOOKKEEPING}
+    return value
 
 
 def named(model: nn.Module) -> dict[str, torch.Tensor]:

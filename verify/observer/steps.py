@@ -132,7 +132,7 @@ def _of_whole(builder: Builder, kind: Any, values: dict[str, Any]) -> dict[str, 
     found = _before(builder, values)
     watch = _Watch(kind, builder.settings["path"])
     with watch.on():
-        model, report = loaded(kind, folder_of(builder), auto=False)
+        model, report = loaded(kind, folder_of(builder))
     after = named(model)
     for name, one in found.items():
         one["loaded"] = _compared(after.get(name), one["digest"])
@@ -176,7 +176,7 @@ def _of_lacking(builder: Builder, kind: Any, seed: int) -> dict[str, dict[str, A
         watch = _Watch(kind, builder.settings["path"])
         torch.manual_seed(seed)
         with watch.on():
-            model, _ = loaded(kind, folder, auto=False)
+            model, _ = loaded(kind, folder)
         for name in named(model):
             about = found.setdefault(name, {"written": None, "ended": None, "kept": None})
             if name in kept:

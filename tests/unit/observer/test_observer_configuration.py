@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from verify.observer import configuration
-from verify.observer.configuration import _arguments, _attributes, _plain, _probes, observe
+from verify.observer.configuration import _arguments, _attributes, _probes, observe, plain
 
 
 class Plain:
@@ -86,10 +86,10 @@ def test_an_argument_without_a_default_is_given_the_variants_value():
 
 def test_a_configuration_within_one_is_told_by_its_fields_whatever_its_class_is_called():
     other = make_dataclass("Other", [("heads", int, 4)])
-    assert _plain(Inner()) == _plain(other()) == {"fields": {"heads": 4}}
-    assert _plain(Inner(8)) != _plain(Inner())
-    assert _plain({"heads": 4}) != _plain(Inner())
-    assert _plain(SimpleNamespace(to_dict=lambda: {"heads": 4})) == _plain(Inner())
+    assert plain(Inner()) == plain(other()) == {"fields": {"heads": 4}}
+    assert plain(Inner(8)) != plain(Inner())
+    assert plain({"heads": 4}) != plain(Inner())
+    assert plain(SimpleNamespace(to_dict=lambda: {"heads": 4})) == plain(Inner())
 
 
 def test_a_value_that_is_refused_is_told_as_such():
@@ -164,7 +164,7 @@ def test_arguments_and_probes():
 
 
 @pytest.mark.parametrize(
-    ("value", "plain"),
+    ("value", "expected"),
     [
         ({1: (2, {"a"})}, {"1": [2, ["a"]]}),
         (frozenset({3, 1}), [1, 3]),
@@ -174,8 +174,8 @@ def test_arguments_and_probes():
         (float("inf"), float("inf")),
     ],
 )
-def test_values_are_plain(value, plain):
-    assert _plain(value) == plain
+def test_values_are_plain(value, expected):
+    assert plain(value) == expected
 
 
 def test_private_names_are_left_out():
