@@ -441,13 +441,15 @@ class _Side:
             for key, names in sorted(load["report"].items()):
                 for name in names:
                     outcome.findings.append(self._found(make, "load-report", name, what=key))
+            if make.ignored("class"):
+                continue
+            outcome.compared += 1
             if load["class"] != saved["class"] or (auto and not load["remote"]):
                 came = load["class"] + (
                     "" if load["remote"] == auto else " of the library, not of the checkpoint's code"
                 )
                 details = {"what": "the class", "reference": saved["class"], "candidate": came}
                 outcome.findings.append(make.finding("value", "class", details=details))
-            outcome.compared += 1
 
     def _configured(self, make: Maker, outcome: Outcome, kind: str) -> None:
         """A configuration that loading changes; a note where the other side's changes there too."""
