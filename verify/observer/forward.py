@@ -51,6 +51,7 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         left.update(found)
         return output, lifted, inputs, given
 
+    torch.manual_seed(leftover.SEED)
     output, lifted, inputs, given = repeatable(builder, built.model, run, again=args.get("again", False))
     written = [name for name, value in given.items() if not torch.equal(value, inputs[name])]
     ours = {theirs: name for name, theirs in builder.settings["renames"]["inputs"].items()}

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 SEED = 7_919_001
-"""The seed that generators have before a call: one that no model sets, so that a seed set by it shows."""
+"""A seed for generators before a call: one that no model sets, so that a seed set by it shows. It is set before anybody
+looks whether the call draws."""
 
 SETTINGS: dict[str, Callable[[], Any]] = {
     "the seed of torch's generator": torch.initial_seed,
@@ -29,7 +30,6 @@ SETTINGS: dict[str, Callable[[], Any]] = {
 def watching() -> Iterator[dict[str, str]]:
     """Within, one call. Gives a dictionary that afterwards holds what changed, as "before -> after" by name; what other
     calls would meet of it is put back."""
-    torch.manual_seed(SEED)
     before = {name: tell() for name, tell in SETTINGS.items()}
     left: dict[str, str] = {}
     yield left
