@@ -107,6 +107,21 @@ class Moved(Form):
         return self
 
 
+class Constructed(Form):
+    """What making a model changes of its configuration: by entry, before and after."""
+
+    changed: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
+    location: Place | None
+    note: str = ""
+
+
+class Remembered(Form):
+    """By buffer, whether it is as in a model that is made alone, and the line that wrote it."""
+
+    buffers: dict[Name, bool]
+    made: dict[Name, Place | None]
+
+
 class Output(Form):
     path: Name
     kind: Literal["tensor", "value", "other"]
@@ -129,6 +144,7 @@ class Forward(Form):
     exact: bool = True
     lifted: Count = 0
     note: str = ""
+    left: dict[Name, str] = {}
     written: list[Name] = []
     shared: dict[Name, Name] = {}
     advanced: list[Name] = []
@@ -421,6 +437,8 @@ FORMS: dict[str, type[Form]] = {
     "code": Code,
     "configuration": Configuration,
     "structure": Structure,
+    "constructed": Constructed,
+    "remembered": Remembered,
     "moved": Moved,
     "settings": Settings,
     "signature": Signature,

@@ -22,7 +22,7 @@ def test_the_pair_is_equal(pair, gate):
     skipped = [("settings", "one side"), ("settings", "alone"), ("roundtrip", "reference auto")]
     assert [(s.check, s.case) for s in report.skipped] == skipped
     (forward,) = (c for c in report.checks if c.name == "forward")
-    assert len(forward.groups) == 25
+    assert len(forward.groups) == 28
     assert all(g.allowed is not None and g.measured <= g.allowed < 1e-10 for g in forward.groups)
 
 

@@ -106,8 +106,8 @@ def _remembered(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcom
     results = [answer.result for answer in answers if answer is not None and answer.result is not None]
     if len(results) < len(answers):
         return
-    outcome = Outcome(name=REMEMBERED, compared=sum(len(side["buffers"]) for side in results))
     make = Maker(job=job, check="buffers", group=REMEMBERED)
+    outcome = Outcome(name=REMEMBERED, compared=sum(make.counted(side["buffers"]) for side in results))
     wrong = [{name for name, alike in side["buffers"].items() if not alike} for side in results]
     for role, side, names, others in zip(BOTH, results, wrong, reversed(wrong), strict=True):
         for name in sorted(names):

@@ -146,8 +146,9 @@ def _loaded(job: Job, reference: Trace, candidate: Trace) -> Outcome:
     structures = [t.get(job.key("structure")).result or {} for t in (reference, candidate)]
     make = Maker(job=job, check=CHECK, group=LOADED, candidate=structure.owner(structures[1], ""))
     paths = [{m["path"] for m in side.get("modules", [])} for side in structures]
-    outcome.compared += 1
-    outcome.findings += _modes(make, left, right, paths[0] & paths[1] if left else paths[1])
+    known = paths[0] & paths[1] if left else paths[1]
+    outcome.compared += any(not make.ignored(path or "(the model)") for path in known)
+    outcome.findings += _modes(make, left, right, known)
     names = {p["name"]: p["name"] for p in structures[1].get("parameters", [])}
     if left:
         names = initialisation.aligned(make, *structures)
@@ -456,7 +457,8 @@ class _Side:
         changed = self._changed(self.trace, kind, self.role)
         if changed is None:
             return
-        outcome.compared += 1
+        saved = (self.trace.get(self.job.key(CHECK, "save")).result or {}).get("config") or {}
+        outcome.compared += any(not make.ignored(f"config.{key}") for key in saved)
         other: Role = BOTH[self.role == "reference"]
         theirs = self._changed(self.other, "load", other) or {}
         for key, (before, after) in changed.items():

@@ -34,6 +34,8 @@ def watching() -> Iterator[dict[str, str]]:
     left: dict[str, str] = {}
     yield left
     after = {name: tell() for name, tell in SETTINGS.items()}
+    if before["the seed of torch's generator"] != SEED:  # draws are injected, and their place is kept in the seed
+        after["the seed of torch's generator"] = before["the seed of torch's generator"]
     left.update({name: f"{before[name]} -> {after[name]}" for name in SETTINGS if before[name] != after[name]})
     if left:
         torch.set_default_dtype(before["the default dtype"])
