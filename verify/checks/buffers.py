@@ -99,14 +99,20 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
 
 
 def _remembered(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
-    """Whether a model's buffers are its own, whatever was made before it. Asked of each side by itself; a side that cannot
-    make these models says nothing here."""
+    """Whether a model's buffers are its own, whatever was made before it. Asked of each side by itself."""
     key = job.key("buffers", "remembered")
-    answers = [trace.answers.get(key) for trace in (reference, candidate)]
-    results = [answer.result for answer in answers if answer is not None and answer.result is not None]
-    if len(results) < len(answers):
+    if key not in reference.answers | candidate.answers:
         return
     make = Maker(job=job, check="buffers", group=REMEMBERED)
+    r, c = reference.get(key), candidate.get(key)
+    if r.result is None or c.result is None:
+        if r.fault and c.fault:
+            why = f"neither side can be made after another model: {r.fault}"
+            yield Outcome(name=REMEMBERED, skipped=True, reason=why)
+        else:
+            yield Outcome(name=REMEMBERED, findings=list(faults(make, r, c)))
+        return
+    results = [r.result, c.result]
     outcome = Outcome(name=REMEMBERED, compared=sum(make.counted(side["buffers"]) for side in results))
     wrong = [{name for name, alike in side["buffers"].items() if not alike} for side in results]
     for role, side, names, others in zip(BOTH, results, wrong, reversed(wrong), strict=True):

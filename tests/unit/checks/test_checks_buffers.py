@@ -165,3 +165,25 @@ def test_both_fillings_of_a_mask_are_compared_by_themselves(compare):
 def test_what_is_left_of_a_quarter_turn_is_still_rounding(compare):
     table = np.cos(np.arange(4) * np.pi / 2)  # 1, 6e-17, -1, -2e-16
     assert compare({"t": table}, {"t": np.round(table)}, "float32").verdict == "equal"
+
+
+@pytest.mark.parametrize(
+    ("refusing", "verdict"),
+    [(("candidate",), "different"), (("reference", "candidate"), "skipped"), ((), "different")],
+)
+def test_a_side_that_cannot_be_made_after_another_model_is_told(refusing, verdict):
+    """The last: a table of the other model on the candidate alone."""
+    key = "v/buffers/remembered"
+    traces = [
+        trace_of(
+            role,
+            {
+                key: Fault(kind="raised", message="no")
+                if role in refusing
+                else {"buffers": {"t": role == "reference"}, "made": {"t": None}}
+            },
+        )
+        for role in ("reference", "candidate")
+    ]
+    (outcome,) = buffers._remembered(job_of(), *traces)
+    assert outcome.verdict == verdict
