@@ -7,8 +7,10 @@ import ast
 import numpy as np
 import pytest
 
+from verify.divergence.course import course, reach
 from verify.divergence.graph import Frame, Graph, Operation, Value
 from verify.divergence.mending import (
+    INNOCENT,
     MOST_SECONDS,
     PER_MODEL,
     PER_OPERATION,
@@ -19,6 +21,7 @@ from verify.divergence.mending import (
     given_by,
     given_in,
     mends,
+    prices,
     wanted,
 )
 from verify.divergence.slips import words_of
@@ -147,14 +150,58 @@ def test_pieces_that_are_nowhere_else_are_strange(before, after, sign):
 
 
 def test_what_takes_a_step_away_is_tried_near_the_blamed_line_alone(tmp_path):
-    far = tried(tmp_path, RIGHT, 20)
-    assert [m for m in far if not m.light and m.frame.line == 20]
+    near = tried(tmp_path, RIGHT, 20)
+    assert [m for m in near if not m.light and m.frame.line == 20]
     (tmp_path / "again").mkdir()
     at = Frame("net.py", 20, "f", True, 0)
     candidate = Sources(tmp_path / "wrong")
     found = mends([Suspected(at, 3)], candidate, candidate, [])
     assert found
     assert all(m.light for m in found)
+
+
+def ran(line: int, order: int) -> Operation:
+    return Operation(order, "aten.add", (), (), (Frame("net.py", line, "forward", True, 0),), "norm#0", ())
+
+
+def test_what_runs_after_the_difference_is_not_tried_and_what_made_nothing_wrong_is_tried_late(tmp_path):
+    tried(tmp_path, RIGHT, 20)
+    passed = graph()
+    passed.operations = [ran(19, 0), ran(20, 1), ran(23, 2), ran(25, 3)]
+    candidate, at = Sources(tmp_path / "wrong"), Frame("net.py", 20, "f", True, 0)
+    every, some = (
+        {(m.edit, m.light): m for m in mends([Suspected(at, 0)], candidate, candidate, [], *more) if not m.alike}
+        for more in ((), (course(passed, {1}, 3),))
+    )
+    assert {m.frame.line for m in every.values()} - {m.frame.line for m in some.values()} == {25}
+    for key, mend in some.items():
+        if mend.edit.line != mend.edit.last:  # two statements
+            continue
+        later = INNOCENT if mend.edit.line in (19, 23) else 0
+        assert mend.weight == every[key].weight + later
+
+
+def test_the_operations_before_a_gate_are_those_until_its_module_is_left_for_the_last_time():
+    passed = graph()
+    passed.operations = [
+        Operation(n, "aten.add", (), (), (), path, ()) for n, path in enumerate(("a#0", "a.b#0", "c#0", "a#1", "ab#0"))
+    ]
+    assert reach(passed, {"path": "a"}) == 4
+    assert reach(passed, {"path": "c"}) == 3
+    assert reach(passed, {"path": ""}) is reach(passed, {"path": "none"}) is reach(passed, None) is None
+
+
+def test_a_lost_call_is_put_where_the_reference_has_it_before_anywhere_else(tmp_path):
+    lost = RIGHT.replace("swapped(x) * sine", "swapped(x) * sine.abs().cos()")
+    (tmp_path / "right").mkdir()
+    (tmp_path / "right" / "net.py").write_text(lost)
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "net.py").write_text(lost.replace(".abs()", ""))
+    at = Frame("net.py", 8, "turned", True, 0)
+    found = mends([Suspected(at, 0)], Sources(tmp_path / "wrong"), Sources(tmp_path / "right"), [at])
+    first = next(m for m in found if not m.light and "abs" in m.edit.new)
+    assert first.alike
+    assert first.edit.new == "(sine).abs()"
 
 
 def test_a_function_that_touches_more_than_numbers_is_left_alone(tmp_path):
@@ -218,11 +265,13 @@ def test_of_outputs_that_differ_the_first_that_the_reference_has_is_looked_at(tm
 def test_a_model_of_many_operations_gets_few_tries_and_every_machine_as_many(tmp_path):
     tries, made = (tried(tmp_path, RIGHT, 20, making) for making in (False, True))
     nothing = graph()
-    assert Budget().affordable(tries, nothing) == tries
+    assert Budget().affordable(tries, prices(nothing, None)) == tries
     count = int((MOST_SECONDS / 10.5 - PER_TRY) / PER_OPERATION)
     nothing.operations = [Operation(n, "aten.add", (), (), (), "", ()) for n in range(count)]
-    budget = Budget()
-    assert budget.affordable(tries, nothing) == tries[:10]
-    assert budget.affordable(made, nothing) == made[: 10 // PER_MODEL]
-    budget.spend(tries[:7], nothing)
-    assert budget.affordable(tries, nothing) == tries[:3]
+    cost, budget = prices(nothing, None), Budget()
+    assert budget.affordable(tries, cost) == tries[:10]
+    assert budget.affordable(made, cost) == made[: 10 // PER_MODEL]
+    budget.spend(tries[:7], cost)
+    assert budget.affordable(tries, cost) == tries[:3]
+    short = prices(nothing, count // 10)
+    assert len(budget.affordable(tries, short)) == int(budget.left / short.until_gate) > 30

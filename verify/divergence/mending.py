@@ -13,25 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.divergence.alignment import near
-from verify.divergence.graph import Frame, Graph
-from verify.divergence.slips import HEAVY, LIGHT, Words, negated, scope, words_of
+from verify.divergence.course import Course
+from verify.divergence.graph import PARTS, VIEWS, Frame, Graph
+from verify.divergence.slips import HEAVY, LIGHT, Words, more, negated, other_literal, scope, step_alike, words_of
 from verify.divergence.sources import Sources
 from verify.divergence.wording import Wording
 from verify.edits import Edit, Function, Tree
 
-MOST_MENDS = 600
+MOST_MENDS = 3000
 MOST_SECONDS = 15.0
 """What all tries of one variant may take, as `seconds` reckons: by the clock, the answer would depend on what else the
 machine does."""
-PER_TRY, PER_OPERATION, PER_ELEMENT = 4e-3, 6e-5, 4e-9
+PER_TRY, PER_OPERATION, PER_ELEMENT = 3e-3, 5e-5, 3e-9
 """Seconds for each change, each operation that its pass dispatches, and each element that one makes, on two cores."""
 UNUSUAL = 3
 """What each piece of source that nobody writes elsewhere weighs; see `wording`."""
 PER_MODEL = 3
 """Passes that a model made anew takes the time of."""
 MOST_FUNCTIONS = 20
-HEAVY_WITHIN = 1
+HEAVY_WITHIN = 2
 """How near a line must be for changes that take away or add a step."""
+NOTHING = Course()
+INNOCENT = 4
+"""What a change of a line that made nothing wrong weighs more."""
 TOUCHY = frozenset({"open", "os", "shutil", "subprocess", "pathlib", "Path", "socket", "sys", "exec", "eval"})
 """A function that speaks of one of these is left as it is: what it does besides computing is not to be tried out."""
 TOUCHING = (
@@ -67,7 +71,8 @@ class Suspected:
 @dataclass(frozen=True)
 class Mend:
     """One change to try. frame: its line; first, name: its function; weight: the lower the likelier. light: whether it
-    only puts one thing for another; see `slips`. away: lines between it and the nearest that is suspected of its function."""
+    only puts one thing for another; see `slips`; sign: whether it is but a minus more;
+    alike: whether it is a call more where the reference has it too; adds: whether it adds a step. away: lines between it and the nearest that is suspected of its function."""
 
     frame: Frame
     edit: Edit
@@ -78,6 +83,9 @@ class Mend:
     weight: int
     light: bool
     away: int = 0
+    sign: bool = False
+    alike: bool = False
+    adds: bool = False
 
     def told(self, source: bytes) -> tuple[str, str]:
         """The changed lines as they are and as they would be, without their indentation."""
@@ -90,11 +98,16 @@ class Mend:
 
 
 def mends(
-    suspected: Sequence[Suspected], candidate: Sources, reference: Sources, theirs: Iterable[Frame]
+    suspected: Sequence[Suspected],
+    candidate: Sources,
+    reference: Sources,
+    theirs: Iterable[Frame],
+    ran: Course = NOTHING,
 ) -> list[Mend]:
     """Changes of the functions that suspected lines are in, the likeliest first.
 
-    theirs: lines of the reference whose functions say what might be meant.
+    theirs: lines of the reference whose functions say what might be meant. ran: what the candidate's pass says of its lines;
+    changes of what ran too late are left out.
     """
     places = _places(suspected, candidate)
     trees, spoken = list({id(p.tree): p.tree for p in places}.values()), _spoken(theirs, reference)
@@ -102,7 +115,7 @@ def mends(
     said = {id(tree): tree for tree in (*trees, *(tree for tree, _ in spoken))}
     wording = Wording(tree.source.decode("utf-8", "replace") for tree in said.values())
     found: dict[tuple[str, int, int, str], Mend] = {}
-    made = (mend for place in places for mend in _of_place(place, words, wording))
+    made = (mend for place in places for mend in _of_place(place, words, wording, ran))
     for mend in itertools.islice(made, MOST_FOUND):
         key = (mend.frame.file, mend.edit.start, mend.edit.end, mend.edit.new)
         if key not in found or mend.weight < found[key].weight:
@@ -116,25 +129,38 @@ class Budget:
 
     left: float = MOST_SECONDS
 
-    def affordable(self, tries: Sequence[Mend], candidate: Graph) -> list[Mend]:
+    def affordable(self, tries: Sequence[Mend], prices: Prices) -> list[Mend]:
         """As many of the first as there is time for."""
-        each = seconds(candidate)
-        spent = itertools.accumulate(each * _passes(mend) for mend in tries)
+        spent = itertools.accumulate(prices.of(mend) for mend in tries)
         return [mend for mend, so_far in zip(tries, spent, strict=True) if so_far <= self.left]
 
-    def spend(self, tried: Iterable[Mend], candidate: Graph) -> None:
-        self.left -= seconds(candidate) * sum(map(_passes, tried))
+    def spend(self, tried: Iterable[Mend], prices: Prices) -> None:
+        self.left -= sum(map(prices.of, tried))
 
 
-def seconds(candidate: Graph) -> float:
-    """What a pass with a change is reckoned to take."""
-    elements = sum(candidate.values[number].count for one in candidate.operations for number in one.outputs)
-    return PER_TRY + len(candidate.operations) * PER_OPERATION + elements * PER_ELEMENT
+@dataclass(frozen=True)
+class Prices:
+    """Seconds that a change is reckoned to take: one that is tried on the model that is there, which ends at the gate
+    unless the gate's module gives what it should, and one that takes a model made anew."""
+
+    until_gate: float
+    model: float
+
+    def of(self, mend: Mend) -> float:
+        return self.model if mend.making else self.until_gate
 
 
-def _passes(mend: Mend) -> int:
-    """How many passes a change takes the time of."""
-    return PER_MODEL if mend.making else 1
+def prices(candidate: Graph, until: int | None) -> Prices:
+    """until: how many operations run before a pass ends that mends nothing; None: all."""
+    return Prices(seconds(candidate, until), PER_MODEL * seconds(candidate))
+
+
+def seconds(candidate: Graph, until: int | None = None) -> float:
+    """What a pass with a change is reckoned to take. until: how many operations of it run; None: all."""
+    ran = candidate.operations[:until]
+    made = (number for one in ran if one.short not in VIEWS | PARTS for number in one.outputs)
+    elements = sum(candidate.values[number].count for number in made)
+    return PER_TRY + len(ran) * PER_OPERATION + elements * PER_ELEMENT
 
 
 def wanted(reference: Graph, paths: Iterable[str], allowed: float) -> dict[str, Any] | None:
@@ -218,13 +244,19 @@ def _outermost(tree: Tree, line: int) -> Function | None:
     return min(found, key=lambda f: f.lineno, default=None)
 
 
-def _of_place(place: _Place, words: Words, wording: Wording) -> Iterable[Mend]:
+def _of_place(place: _Place, words: Words, wording: Wording, ran: Course) -> Iterable[Mend]:
     tree, function = place.tree, place.function
+    if ran.late(place.file, _lines(function)):
+        return
     inside = scope(tree, function, words)
     beyond = min(place.lines.values(), default=0) + 1
     first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
     for statement in (n for n in ast.walk(function) if isinstance(n, ast.stmt)):
-        far = min((n for line, n in place.lines.items() if _on(statement, line)), default=beyond)
+        lines = [line for line in _lines(statement) if _on(statement, line)]
+        if ran.late(place.file, lines):
+            continue
+        far = min([beyond, *(n for line, n in place.lines.items() if _on(statement, line))])
+        doubt = INNOCENT if ran.innocent(place.file, lines) else 0
         slips = [(w, True, slip) for w, slip in LIGHT]
         slips += [(w, False, slip) for w, slip in HEAVY if far <= HEAVY_WITHIN]
         for node, (weight, light, slip) in itertools.product(_own(statement), slips):
@@ -232,10 +264,15 @@ def _of_place(place: _Place, words: Words, wording: Wording) -> Iterable[Mend]:
                 old = tree.source[edit.start : edit.end].decode("utf-8", "replace")
                 frame = Frame(place.file, edit.line, place.name, True, -1)
                 away = min((abs(edit.line - line) for line in place.lines), default=0)
-                mend = Mend(frame, edit, old, first, function.name, place.making, 2 * far + weight, light, away)
+                sign, alike = slip is negated, slip is step_alike
+                weighs = 2 * far + weight + (0 if alike else doubt)  # a step that is lost leaves the rest right
+                what = (frame, edit, old, first, function.name, place.making, weighs)
+                mend = Mend(*what, light=light, away=away, sign=sign, alike=alike, adds=slip in (more, step_alike))
                 # A sign reads as well with as without; what takes something away leaves less that could be unusual.
-                if light and slip is not negated:
+                if light and not sign:
                     unusual = wording.strangeness(*mend.told(tree.source))
+                    if slip is other_literal:  # a number that nobody writes elsewhere is no sign of a slip
+                        unusual = min(unusual, 0)
                     mend = replace(mend, weight=mend.weight + UNUSUAL * unusual)
                 yield mend
 
@@ -265,6 +302,10 @@ def _on(statement: ast.stmt, line: int) -> bool:
     if isinstance(statement, ast.FunctionDef | ast.If | ast.For | ast.While | ast.With | ast.Try):
         return statement.lineno == line
     return statement.lineno <= line <= (statement.end_lineno or statement.lineno)
+
+
+def _lines(node: ast.stmt) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
 def _joined(text: str) -> str:

@@ -33,20 +33,32 @@ COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
 CONFIGURATIONS = frozenset({"config", "cfg", "args", "hparams", "params"})
 LIBRARIES = frozenset({"torch", "nn", "F", "math", "np"})
 """Names that mean the same in most files."""
+NO_VALUES = frozenset({"dtype", "device", "shape"})
+"""Names of what no step is done to."""
 ORDERED = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.MatMult, ast.Pow)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of the reference. text: with a hole where its first value is; inside, around: names of the calls that this
+    value comes of and that the result is given to, or ""."""
+
+    text: str
+    inside: str = ""
+    around: str = ""
 
 
 @dataclass(frozen=True)
 class Words:
     """What a change may write. numbers, texts: literals of the reference; functions: names that it calls; keywords: by
-    name of the called function; calls: its calls with a hole where their first value is; attributes: by the text before
+    name of the called function; calls: see Step; attributes: by the text before
     the dot, of both sides; known: names in the candidate's files; classes: those of functions that make modules."""
 
     numbers: frozenset[int | float] = frozenset()
     texts: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
     keywords: dict[str, dict[str, str]] = field(default_factory=dict)
-    calls: tuple[str, ...] = ()
+    calls: tuple[Step, ...] = ()
     attributes: dict[str, frozenset[str]] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
 
@@ -149,7 +161,7 @@ def other_literal(scope: Scope, node: ast.AST) -> Iterator[Edit]:
         place, own = _signed(tree, node)
         near = (own - 1, own + 1, -own, 0, 1, -1, -2, 2) if isinstance(value, int) else (own * 10, own / 10, -own)
         for number in dict.fromkeys([*sorted(scope.words.numbers, key=lambda n: abs(n - own)), *near]):
-            if number != own:
+            if number != own and not (_indexes(tree, place) and isinstance(number, float)):
                 yield tree.edit(place, repr(number) if number >= 0 else f"({number!r})")
     elif isinstance(value, str):
         for text in sorted(scope.words.texts - {value}):
@@ -212,6 +224,10 @@ def _signed(tree: Tree, node: ast.Constant) -> tuple[ast.AST, int | float]:
     return (parent, -value) if minus and parent is not None else (node, value)
 
 
+def _indexes(tree: Tree, node: ast.AST) -> bool:
+    return isinstance(tree.parents.get(node), ast.Subscript | ast.Slice)
+
+
 def less(scope: Scope, node: ast.AST) -> Iterator[Edit]:
     """A call, a factor, a summand, a slice, a keyword or a statement less."""
     tree = scope.tree
@@ -252,13 +268,23 @@ def more(scope: Scope, node: ast.AST) -> Iterator[Edit]:
         return
     text = tree.text(node)
     yield tree.edit(node, f"(-{text})")
-    for template in words.calls:
-        yield tree.edit(node, template.replace(HOLE, f"({text})"))
+    for step in words.calls:
+        yield tree.edit(node, step.text.replace(HOLE, f"({text})"))
     own = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
     others = [n for n in scope.at(node) if n not in own or isinstance(node, ast.Call)]
     for name in (*others, *(f"self.{a}" for a in scope.held)):
         for sign in ("+", "*", "/"):
             yield tree.edit(node, f"({text} {sign} {name})")
+
+
+def step_alike(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A call that the reference makes after, or before, a call of the name that is there."""
+    tree = scope.tree
+    if _is_value(tree, node) or _is_receiver(tree, node):
+        inside, around = _inside(tree, node), _around(tree, node)
+        for step in scope.words.calls:
+            if (inside and step.inside == inside) or (around and step.around == around):
+                yield tree.edit(node, step.text.replace(HOLE, f"({tree.text(node)})"))
 
 
 def other_part(scope: Scope, node: ast.AST) -> Iterator[Edit]:
@@ -294,7 +320,7 @@ LIGHT: tuple[tuple[int, Slip], ...] = (
     (3, configured), (3, other_function),
 )  # fmt: skip
 """What puts one thing for another, with how unlikely it is: a change of the lesser number is tried first."""
-HEAVY: tuple[tuple[int, Slip], ...] = ((2, less), (4, reordered), (8, more))
+HEAVY: tuple[tuple[int, Slip], ...] = ((1, step_alike), (2, less), (4, reordered), (8, more))
 """What takes away or adds a step: a value can be mended so at many lines, so that it says less of where the fault is."""
 
 
@@ -302,7 +328,7 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
     """What the reference's functions, and the candidate's files, say."""
     numbers, texts, functions = set[int | float](), set[str](), set[str]()
     keywords: dict[str, dict[str, str]] = {}
-    calls: dict[str, None] = {}
+    calls: dict[Step, None] = {}
     attributes: dict[str, set[str]] = {}
     for tree in candidate:
         for node in ast.walk(tree.root):
@@ -317,7 +343,7 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
             if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
                 if not isinstance(node.value, bool):  # True would stand for 1
                     numbers.add(node.value)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 40:
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_text(tree, node):
                 texts.add(node.value)
             elif isinstance(node, ast.Call):
                 name = tree.text(node.func).rpartition(".")[2]
@@ -334,6 +360,11 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
     )  # fmt: skip
 
 
+def _is_text(tree: Tree, node: ast.AST) -> bool:
+    """Whether a literal is short and no documentation."""
+    return len(tree.text(node)) < 40 and not isinstance(tree.parents.get(node), ast.Expr)
+
+
 def _attribute(tree: Tree, node: ast.AST, found: dict[str, set[str]]) -> None:
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
         parent = tree.parents.get(node)
@@ -345,19 +376,49 @@ def _is_self(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id == "self"
 
 
-def _template(tree: Tree, call: ast.Call, known: set[str]) -> str | None:
-    """A call with a hole in the place of the one value that it is of, where the rest means the same elsewhere."""
+def _template(tree: Tree, call: ast.Call, known: set[str]) -> Step | None:
+    """A call with a hole in the place of the one value that it is of, without keywords that mean nothing elsewhere; None
+    where something else of it does not."""
     method = isinstance(call.func, ast.Attribute) and not _is_module(call.func.value)
-    rest = [*call.args[0 if method else 1 :], *(k.value for k in call.keywords)]
+    rest = call.args[0 if method else 1 :]
+    if _inside(tree, call).startswith("__"):
+        return None
     if not all(_resolves(value, known) for value in rest) or (not method and not call.args):
         return None
     if not method and not (_resolves(call.func, known) and not _of_self(call.func)):
         return None
-    start, end = tree.span(call)
-    inside = call.func.value if method and isinstance(call.func, ast.Attribute) else call.args[0]
-    first, last = tree.span(inside)
-    text = tree.source
-    return f"{text[start:first].decode()}{HOLE}{text[last:end].decode()}"
+    inner = call.func.value if method and isinstance(call.func, ast.Attribute) else call.args[0]
+    given = [tree.text(value) for value in rest]
+    given += [tree.text(k) for k in call.keywords if k.arg and _resolves(k.value, known)]
+    if method and isinstance(call.func, ast.Attribute):
+        text = f"{HOLE}.{call.func.attr}({', '.join(given)})"
+    else:
+        text = f"{tree.text(call.func)}({', '.join([HOLE, *given])})"
+    return Step(text, _inside(tree, inner), _around(tree, call))
+
+
+def _inside(tree: Tree, node: ast.AST) -> str:
+    """The name of the function whose call a value comes of."""
+    return tree.text(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+
+
+def _around(tree: Tree, node: ast.AST) -> str:
+    """The name of the function or method that a value is given to."""
+    parent = tree.parents.get(node)
+    if _is_receiver(tree, node):
+        assert isinstance(parent, ast.Attribute)
+        return parent.attr
+    if not isinstance(parent, ast.Call) or node not in parent.args[:1]:
+        return ""
+    method = isinstance(parent.func, ast.Attribute) and not _is_module(parent.func.value)
+    return "" if method else _inside(tree, parent)
+
+
+def _is_receiver(tree: Tree, node: ast.AST) -> bool:
+    """Whether a call's result or a name is what a method is called on."""
+    parent = tree.parents.get(node)
+    called = isinstance(parent, ast.Attribute) and isinstance(tree.parents.get(parent), ast.Call)
+    return called and isinstance(node, ast.Call | ast.BinOp | ast.Subscript | ast.Name) and not _is_module(node)
 
 
 def _is_module(node: ast.AST) -> bool:
@@ -387,6 +448,8 @@ def _is_value(tree: Tree, node: ast.AST) -> bool:
         return False
     parent = tree.parents.get(node)
     if isinstance(parent, ast.Call) and parent.func is node:
+        return False
+    if getattr(node, "attr", getattr(node, "id", "")) in NO_VALUES:
         return False
     loaded = isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
     return loaded and isinstance(parent, ast.Assign | ast.Return | ast.Call | ast.keyword | ast.BinOp | ast.Tuple)

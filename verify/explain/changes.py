@@ -58,12 +58,14 @@ class Changes:
         if sure is not None:
             meant = lambda mend: self.there(mend, sure)  # noqa: E731
         key = (section, place, sure is not None) if place is not None else None
+        budget = self._budget
         if key is not None and key in self._found:
             before = self._found[key]
             if before is None:
                 return None
             what = (before.mend.frame.file, before.mend.edit)
             meant = lambda mend: (mend.frame.file, mend.edit) == what  # noqa: E731
+            budget = Budget()  # one try more, however much the search took
 
         def ask(more: Mapping[str, Any]) -> Reply:
             if more["wanted"] is not None:
@@ -72,9 +74,7 @@ class Changes:
             return self.ask("candidate", finding, finding.case, section, more)
 
         elsewhere = self._elsewhere(finding, section, allowed, seconds(one.match.candidate))
-        found = mended(
-            ask, self.sources, one.match, blamed, origins, allowed, self._budget, gate, meant, elsewhere.holds
-        )
+        found = mended(ask, self.sources, one.match, blamed, origins, allowed, budget, gate, meant, elsewhere.holds)
         if key is not None:
             self._found.setdefault(key, found)
         return found
@@ -100,10 +100,12 @@ class Changes:
             return False
         if culprit.candidate is None:
             return True
-        if not mend.mend.light:  # a step that is missing is missing between two lines: which of them to change is shown
+        if not mend.mend.light and not (mend.alone and mend.mend.adds):
+            # a step that is missing is missing between two lines: which of them to change is shown
             beside = abs(mend.mend.frame.line - culprit.candidate.line) <= BESIDE
             return culprit.kind == "missing" and mend.mend.frame.file == culprit.candidate.file and beside
-        return culprit.kind != "setting" or mend.mend.making
+        # that a module takes a step more does not say which of its settings is another
+        return culprit.kind != "setting" or mend.mend.making or " = " not in culprit.setting
 
     def there(self, mend: Mend, culprit: Culprit) -> bool:
         """Whether a change is of the statement that is blamed."""

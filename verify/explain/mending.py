@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from verify.divergence.blame import behind
+from verify.divergence.course import course, reach
 from verify.divergence.graph import Frame, Operation
-from verify.divergence.mending import Budget, Mend, Suspected, agrees, given_by, given_in, mends, seconds, wanted
+from verify.divergence.mending import (
+    Budget,
+    Mend,
+    Prices,
+    Suspected,
+    agrees,
+    given_by,
+    given_in,
+    mends,
+    prices,
+    seconds,
+    wanted,
+)  # fmt: skip
 from verify.divergence.operands import own
 from verify.divergence.search import Reply, Unanswered
 from verify.divergence.settings import frames_of
@@ -28,6 +42,11 @@ BATCH_SECONDS = 3.0
 FIRST_BATCH = 4
 MOST_IN_BATCH = 40
 MOST_LINES = 40
+MOST_LATER = 4.0
+"""Seconds, as reckoned, in which a change that says more is sought once one was found that says little."""
+REPLACES, ALIKE, SIGN, STEP = 0, 1, 2, 3
+"""What a change does: put one thing for another, add a call where the reference has it, put a minus somewhere, take a step
+away or add one elsewhere. The more of them would mend a value alike, the less one says."""
 
 
 Try = Callable[[Mapping[str, Any]], Reply]
@@ -42,11 +61,15 @@ class Late(Exception):
 
 @dataclass(frozen=True)
 class Mended:
-    """A change that makes every output agree. before, after: the changed lines as they are and as they would be."""
+    """A change that makes every output agree. before, after: the changed lines as they are and as they would be.
+
+    alone: whether, of all of its kind that were tried, only changes of this line do.
+    """
 
     mend: Mend
     before: str
     after: str
+    alone: bool = False
 
 
 def mended(
@@ -69,36 +92,106 @@ def mended(
     """
     lines = list(_suspected(match, blamed, origins["candidate"]))
     theirs = list(_spoken(match, blamed, origins["reference"]))
-    likely = mends(lines, sources["candidate"], sources["reference"], theirs)
-    limit = min(LONGEST_PASS, SHORTEST_PASS + SLOWER * seconds(match.candidate))
-    tries = budget.affordable([m for m in likely if meant is None or meant(m)], match.candidate)
+    until = reach(match.candidate, gate)
+    ran = course(match.candidate, set(match.candidate_suspects.operations), until)
+    likely = mends(lines, sources["candidate"], sources["reference"], theirs, ran)
+    found = _Found(prices(match.candidate, until))
+    tries = budget.affordable([m for m in likely if meant is None or meant(m)], found.prices)
+    try:
+        for mend in _agreeing(ask, tries, match, allowed, budget, gate, found):
+            if holds is None or holds(mend):
+                found.mends.append(mend)
+            else:
+                found.by_chance += 1
+            if found.enough:
+                break
+    except Late:
+        if not found.mends:
+            raise
+    return found.told(sources["candidate"])
+
+
+@dataclass
+class _Found:
+    """Changes that make every output agree, in the order in which they were tried.
+
+    One that puts one thing for another is taken at once. A minus may stand in many places, so that after one a change of
+    the first kind is still sought; after a step more or less that too, and whether another line's would do as well.
+    """
+
+    prices: Prices
+    mends: list[Mend] = field(default_factory=list)
+    by_chance: int = 0
+    later: float = MOST_LATER
+
+    @property
+    def enough(self) -> bool:
+        return self.by_chance == MOST_BY_CHANCE or any(_does(m) == REPLACES for m in self.mends)
+
+    def useful(self, mend: Mend) -> bool:
+        """Whether it could say more than what was found, or show that this says less."""
+        if not self.mends:
+            return True
+        most = min(map(_does, self.mends))
+        lines = {_at(m) for m in self.mends if _does(m) == most}
+        unlike = most in (ALIKE, STEP) and _does(mend) == most and len(lines) == 1 and _at(mend) not in lines
+        if self.later <= 0 or not (_does(mend) < most or unlike):
+            return False
+        self.later -= self.prices.of(mend)
+        return True
+
+    def told(self, source: Sources) -> Mended | None:
+        best = min(self.mends, key=_does, default=None)
+        if best is None:
+            return None
+        before, after = best.told((source.root / best.frame.file).read_bytes())
+        lines = {_at(m) for m in self.mends if _does(m) == _does(best)}
+        return Mended(best, before, after, alone=len(lines) == 1)
+
+
+def _does(mend: Mend) -> int:
+    if mend.light:
+        return SIGN if mend.sign else REPLACES
+    return ALIKE if mend.alike else STEP
+
+
+def _at(mend: Mend) -> tuple[str, int]:
+    return mend.frame.file, mend.frame.line
+
+
+def _agreeing(
+    ask: Try,
+    tries: list[Mend],
+    match: Match,
+    allowed: float,
+    budget: Budget,
+    gate: Mapping[str, Any] | None,
+    found: _Found,
+) -> Iterator[Mend]:
+    """The changes with which every output agrees, of those that are useful by the time they are tried. Raises Late."""
+    slowest = seconds(match.candidate)
     more = {
-        "seconds": limit, "gate": gate, "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
-    }  # fmt: skip
-    theirs_give = given_by(match.reference)
-    deadline, start, chance = time.monotonic() + LONGEST, 0, 0
-    size = max(1, min(MOST_IN_BATCH, int(BATCH_SECONDS / seconds(match.candidate))))
-    while start < len(tries):
-        batch = tries[start : start + (size if start else FIRST_BATCH)]
+        "seconds": min(LONGEST_PASS, SHORTEST_PASS + SLOWER * slowest),
+        "gate": gate,
+        "wanted": wanted(match.reference, (*match.wrong, *match.misplaced), allowed),
+    }
+    given = given_by(match.reference)
+    deadline, size, tried = time.monotonic() + LONGEST, FIRST_BATCH, 0
+    left = iter(tries)
+    while batch := list(itertools.islice(filter(found.useful, left), size)):
+        if time.monotonic() > deadline:
+            raise Late(f"{tried} of {len(tries)} small changes of the source were tried in {LONGEST:g} s")
         try:
             result, arrays = ask({"edits": [as_asked(m) for m in batch], **more})
         except Unanswered as error:
             raise Late(f"a small change of the source ended the candidate's process: {error}") from error
+        budget.spend(batch, found.prices)
         for index, (mend, one) in enumerate(zip(batch, result["tries"], strict=True)):
-            budget.spend([mend], match.candidate)
             rows = arrays.get(f"outputs.{index}")
-            if rows is None or not agrees(theirs_give, given_in(one, rows), allowed):
-                continue
-            if holds is None or holds(mend):
-                source = (sources["candidate"].root / mend.frame.file).read_bytes()
-                return Mended(mend, *mend.told(source))
-            chance += 1
-            if chance == MOST_BY_CHANCE:
-                return None
-        start += len(batch)
-        if time.monotonic() > deadline and start < len(tries):
-            raise Late(f"{start} of {len(tries)} small changes of the source were tried in {LONGEST:g} s")
-    return None
+            if rows is not None and agrees(given, given_in(one, rows), allowed):
+                yield mend
+        tried += len(batch)
+        size = max(1, min(MOST_IN_BATCH, int(BATCH_SECONDS / slowest)))
 
 
 def as_asked(mend: Mend) -> dict[str, Any]:
@@ -128,7 +221,7 @@ def _suspected(match: Match, blamed: Blamed | None, origins: Mapping[str, Any]) 
     for path in paths:
         for stack in _making(path, origins):
             for depth, frame in enumerate(stack):
-                yield Suspected(frame, 2 + (depth > 1), making=True)
+                yield Suspected(frame, 3 + (depth > 1), making=True)
 
 
 def _making(path: str, origins: Mapping[str, Any]) -> Iterator[list[Frame]]:
