@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,13 @@ Line = tuple[str, int]
 @dataclass(frozen=True)
 class Course:
     """first: of each line that led to operations, the first of them; right: those that themselves asked for operations, none
-    of which is suspect; until: how many operations the difference was there after, or None where that is not known."""
+    of which is suspect; until: how many operations the difference was there after, or None where that is not known; uncalled: the last
+    names of modules that no operation ran in."""
 
     first: Mapping[Line, int] = field(default_factory=dict)
     right: frozenset[Line] = frozenset()
     until: int | None = None
+    uncalled: frozenset[str] = frozenset()
 
     def late(self, file: str, lines: Iterable[int]) -> bool:
         """Whether all that these lines led to came after the difference."""
@@ -31,8 +33,8 @@ class Course:
         return any((file, line) in self.right for line in lines)
 
 
-def course(graph: Graph, suspect: Collection[int], until: int | None) -> Course:
-    """suspect: operations by order. until: see Course."""
+def course(graph: Graph, suspect: Collection[int], until: int | None, modules: Iterable[str] = ()) -> Course:
+    """suspect: operations by order. until: see Course. modules: paths of all that the model has."""
     first: dict[Line, int] = {}
     asked: dict[Line, bool] = {}
     for one in graph.operations:
@@ -41,7 +43,23 @@ def course(graph: Graph, suspect: Collection[int], until: int | None) -> Course:
         if one.frame is not None:
             at = (one.frame.file, one.frame.line)
             asked[at] = asked.get(at, False) or one.order in suspect
-    return Course(first, frozenset(at for at, wrong in asked.items() if not wrong), until)
+    right = frozenset(at for at, wrong in asked.items() if not wrong)
+    return Course(first, right, until, frozenset(_uncalled(graph, modules)))
+
+
+def _uncalled(graph: Graph, modules: Iterable[str]) -> Iterator[str]:
+    called = {part for path in {o.path.partition("#")[0] for o in graph.operations} for part in _outward(path)}
+    for path in modules:
+        name = path.rpartition(".")[2]
+        if name.isidentifier() and path not in called:
+            yield name
+
+
+def _outward(path: str) -> Iterator[str]:
+    """A module's path and those of what holds it."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
 
 
 def reach(graph: Graph, gate: Mapping[str, Any] | None) -> int | None:

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from verify.divergence.alignment import near
 from verify.divergence.course import Course
 from verify.divergence.graph import PARTS, VIEWS, Frame, Graph
-from verify.divergence.slips import HEAVY, LIGHT, Words, more, negated, other_literal, scope, step_alike, words_of
+from verify.divergence.slips import (
+    HEAVY,
+    LIGHT,
+    Words,
+    more,
+    negated,
+    other_literal,
+    own_step,
+    scope,
+    step_alike,
+    words_of,
+)
 from verify.divergence.sources import Sources
 from verify.divergence.wording import Wording
 from verify.edits import Edit, Function, Tree
@@ -72,7 +83,7 @@ class Suspected:
 class Mend:
     """One change to try. frame: its line; first, name: its function; weight: the lower the likelier. light: whether it
     only puts one thing for another; see `slips`; sign: whether it is but a minus more;
-    alike: whether it is a call more where the reference has it too; adds: whether it adds a step. away: lines between it and the nearest that is suspected of its function."""
+    alike: whether it is a call more where the reference has it too, or of a module that nothing called; adds: whether it adds a step. away: lines between it and the nearest that is suspected of its function."""
 
     frame: Frame
     edit: Edit
@@ -111,7 +122,7 @@ def mends(
     """
     places = _places(suspected, candidate)
     trees, spoken = list({id(p.tree): p.tree for p in places}.values()), _spoken(theirs, reference)
-    words = words_of(spoken, trees)
+    words = words_of(spoken, trees, ran.uncalled)
     said = {id(tree): tree for tree in (*trees, *(tree for tree, _ in spoken))}
     wording = Wording(tree.source.decode("utf-8", "replace") for tree in said.values())
     found: dict[tuple[str, int, int, str], Mend] = {}
@@ -258,16 +269,16 @@ def _of_place(place: _Place, words: Words, wording: Wording, ran: Course) -> Ite
         far = min([beyond, *(n for line, n in place.lines.items() if _on(statement, line))])
         doubt = INNOCENT if ran.innocent(place.file, lines) else 0
         slips = [(w, True, slip) for w, slip in LIGHT]
-        slips += [(w, False, slip) for w, slip in HEAVY if far <= HEAVY_WITHIN]
+        slips += [(w, False, slip) for w, slip in HEAVY if far <= HEAVY_WITHIN or slip is own_step]
         for node, (weight, light, slip) in itertools.product(_own(statement), slips):
             for edit in slip(inside, node):
                 old = tree.source[edit.start : edit.end].decode("utf-8", "replace")
                 frame = Frame(place.file, edit.line, place.name, True, -1)
                 away = min((abs(edit.line - line) for line in place.lines), default=0)
-                sign, alike = slip is negated, slip is step_alike
+                sign, alike = slip is negated, slip in (own_step, step_alike)
                 weighs = 2 * far + weight + (0 if alike else doubt)  # a step that is lost leaves the rest right
                 what = (frame, edit, old, first, function.name, place.making, weighs)
-                mend = Mend(*what, light=light, away=away, sign=sign, alike=alike, adds=slip in (more, step_alike))
+                mend = Mend(*what, light=light, away=away, sign=sign, alike=alike, adds=alike or slip is more)
                 # A sign reads as well with as without; what takes something away leaves less that could be unusual.
                 if light and not sign:
                     unusual = wording.strangeness(*mend.told(tree.source))

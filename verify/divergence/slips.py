@@ -52,7 +52,8 @@ class Step:
 class Words:
     """What a change may write. numbers, texts: literals of the reference; functions: names that it calls; keywords: by
     name of the called function; calls: see Step; attributes: by the text before
-    the dot, of both sides; known: names in the candidate's files; classes: those of functions that make modules."""
+    the dot, of both sides; known: names in the candidate's files; uncalled: names of modules that the candidate's pass did
+    not call; classes: those of functions that make modules."""
 
     numbers: frozenset[int | float] = frozenset()
     texts: frozenset[str] = frozenset()
@@ -61,6 +62,7 @@ class Words:
     calls: tuple[Step, ...] = ()
     attributes: dict[str, frozenset[str]] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
+    uncalled: frozenset[str] = frozenset()
 
     @property
     def classes(self) -> frozenset[str]:
@@ -287,6 +289,14 @@ def step_alike(scope: Scope, node: ast.AST) -> Iterator[Edit]:
                 yield tree.edit(node, step.text.replace(HOLE, f"({tree.text(node)})"))
 
 
+def own_step(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """A call of a module that the function's class holds and that nothing called."""
+    tree = scope.tree
+    if _is_value(tree, node) or _is_receiver(tree, node):
+        for name in sorted(scope.words.uncalled.intersection(scope.held)):
+            yield tree.edit(node, f"self.{name}({tree.text(node)})")
+
+
 def other_part(scope: Scope, node: ast.AST) -> Iterator[Edit]:
     """A slice that begins or ends one earlier or later; a loop that runs otherwise."""
     tree = scope.tree
@@ -320,12 +330,14 @@ LIGHT: tuple[tuple[int, Slip], ...] = (
     (3, configured), (3, other_function),
 )  # fmt: skip
 """What puts one thing for another, with how unlikely it is: a change of the lesser number is tried first."""
-HEAVY: tuple[tuple[int, Slip], ...] = ((1, step_alike), (2, less), (4, reordered), (8, more))
+HEAVY: tuple[tuple[int, Slip], ...] = ((0, own_step), (1, step_alike), (2, less), (4, reordered), (8, more))
 """What takes away or adds a step: a value can be mended so at many lines, so that it says less of where the fault is."""
 
 
-def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> Words:
-    """What the reference's functions, and the candidate's files, say."""
+def words_of(
+    reference: list[tuple[Tree, Function]], candidate: list[Tree], uncalled: frozenset[str] = frozenset()
+) -> Words:
+    """What the reference's functions, and the candidate's files, say. uncalled: see Words."""
     numbers, texts, functions = set[int | float](), set[str](), set[str]()
     keywords: dict[str, dict[str, str]] = {}
     calls: dict[Step, None] = {}
@@ -356,7 +368,7 @@ def words_of(reference: list[tuple[Tree, Function]], candidate: list[Tree]) -> W
                     calls.setdefault(template)
     return Words(
         frozenset(n for n in numbers if not isinstance(n, bool)), frozenset(texts), frozenset(functions), keywords,
-        tuple(calls), {before: frozenset(names) for before, names in attributes.items()}, frozenset(known),
+        tuple(calls), {before: frozenset(names) for before, names in attributes.items()}, frozenset(known), uncalled,
     )  # fmt: skip
 
 

@@ -58,6 +58,8 @@ class Culprit:
     gap: Gap | None = None
     setting: str = ""
     flow: tuple[str, ...] = ()
+    unknown: bool = False
+    """Whether it is not known which setting of the module is another, only that the module takes a step more."""
 
 
 def judge(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role, Any], *, complete: bool) -> Culprit:
@@ -98,7 +100,7 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
         return _plainly(match, "operand", mine, None, _exchange(match, trial, sources["candidate"]) or mine.frame)
     place = fed(match, trial, sources["candidate"]) if trial.feeds else replaced(found, trial, sources["candidate"])
     kind, operation, frame = place.kind, place.operation, place.candidate
-    setting = ""
+    setting, unknown = "", False
     counterpart = None if trial.counterpart is None else match.reference.operations[trial.counterpart]
     compared = place.counterpart or counterpart
     if kind == "differs" and compared is not None:
@@ -107,10 +109,11 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
         made = setting_of(operation, compared, sources["candidate"], origins["candidate"], same_given=given)
         if made is not None:
             kind, (setting, frame) = "setting", made
+            unknown = " = " not in setting
     if kind == "extra" and operation.inside:
         made = _step_of(match, operation, origins["candidate"])
         if made is not None:
-            kind, (setting, frame) = "setting", made
+            kind, (setting, frame), unknown = "setting", made, True
     earlier = _earlier_call(match, operation, frame)
     if earlier is not None:
         return _plainly(match, "differs" if earlier[1] is not None else kind, *earlier, frame)
@@ -136,6 +139,7 @@ def _judged(found: Round, sources: Mapping[str, Sources], origins: Mapping[Role,
         gap=_gap(found, trial),
         setting=setting,
         flow=tuple(_flow(match.candidate, operation)),
+        unknown=unknown,
     )
 
 

@@ -100,12 +100,13 @@ class Changes:
             return False
         if culprit.candidate is None:
             return True
+        if culprit.unknown:
+            return mend.mend.light or mend.alone
         if not mend.mend.light and not (mend.alone and mend.mend.adds):
             # a step that is missing is missing between two lines: which of them to change is shown
             beside = abs(mend.mend.frame.line - culprit.candidate.line) <= BESIDE
             return culprit.kind == "missing" and mend.mend.frame.file == culprit.candidate.file and beside
-        # that a module takes a step more does not say which of its settings is another
-        return culprit.kind != "setting" or mend.mend.making or " = " not in culprit.setting
+        return culprit.kind != "setting" or mend.mend.making
 
     def there(self, mend: Mend, culprit: Culprit) -> bool:
         """Whether a change is of the statement that is blamed."""

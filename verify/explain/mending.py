@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from verify.divergence.blame import behind
@@ -93,13 +93,16 @@ def mended(
     lines = list(_suspected(match, blamed, origins["candidate"]))
     theirs = list(_spoken(match, blamed, origins["reference"]))
     until = reach(match.candidate, gate)
-    ran = course(match.candidate, set(match.candidate_suspects.operations), until)
+    ran = course(match.candidate, set(match.candidate_suspects.operations), until, origins["candidate"])
     likely = mends(lines, sources["candidate"], sources["reference"], theirs, ran)
     found = _Found(prices(match.candidate, until))
     tries = budget.affordable([m for m in likely if meant is None or meant(m)], found.prices)
     try:
         for mend in _agreeing(ask, tries, match, allowed, budget, gate, found):
-            if holds is None or holds(mend):
+            if mend.making and found.made_anew is None:
+                again = _agreeing(ask, [unchanged(mend)], match, allowed, budget, gate, _Found(found.prices))
+                found.made_anew = any(True for _ in again)
+            if not (mend.making and found.made_anew) and (holds is None or holds(mend)):
                 found.mends.append(mend)
             else:
                 found.by_chance += 1
@@ -123,6 +126,8 @@ class _Found:
     mends: list[Mend] = field(default_factory=list)
     by_chance: int = 0
     later: float = MOST_LATER
+    made_anew: bool | None = None
+    """Whether a model made anew agrees without any change, as one does that kept something: then none says anything."""
 
     @property
     def enough(self) -> bool:
@@ -130,6 +135,8 @@ class _Found:
 
     def useful(self, mend: Mend) -> bool:
         """Whether it could say more than what was found, or show that this says less."""
+        if mend.making and self.made_anew:
+            return False
         if not self.mends:
             return True
         most = min(map(_does, self.mends))
@@ -192,6 +199,12 @@ def _agreeing(
                 yield mend
         tried += len(batch)
         size = max(1, min(MOST_IN_BATCH, int(BATCH_SECONDS / slowest)))
+
+
+def unchanged(mend: Mend) -> Mend:
+    """What does all that a change does, but for the change."""
+    edit = mend.edit
+    return replace(mend, edit=replace(edit, end=edit.start, new=""), old="")
 
 
 def as_asked(mend: Mend) -> dict[str, Any]:
