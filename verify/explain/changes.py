@@ -20,6 +20,8 @@ from verify.trace import Role
 
 BESIDE = 1
 """Lines between a step that is missing and a change beside it that puts it there."""
+STEPS = ("differs", "missing", "extra")
+"""What may be a step that is missing; where another value is read or another way taken, none is."""
 
 AskOf = Callable[[Role, Finding, str, str, Mapping[str, Any]], Reply]
 """Asks a side for a pass of `mended` of a finding, in a case and a section, with more arguments. Raises Unanswered."""
@@ -102,7 +104,8 @@ class Changes:
             return True
         if culprit.unknown:
             return mend.mend.light or mend.alone
-        if not mend.mend.light and not (mend.alone and mend.mend.adds):
+        adds = mend.alone and mend.mend.adds and culprit.kind in STEPS
+        if not mend.mend.light and not adds:
             # a step that is missing is missing between two lines: which of them to change is shown
             beside = abs(mend.mend.frame.line - culprit.candidate.line) <= BESIDE
             return culprit.kind == "missing" and mend.mend.frame.file == culprit.candidate.file and beside
