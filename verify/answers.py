@@ -228,14 +228,27 @@ class Argument(Form):
     default: str
 
 
+class Method(Form):
+    name: Name
+    kind: Name
+    arguments: list[Argument] | None
+    location: Place | None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Method:
+        _once("arguments", [a.name for a in self.arguments or ()])
+        return self
+
+
 class Signature(Form):
     arguments: list[Argument]
-    methods: list[Name]
+    methods: list[Method]
     location: Place | None
 
     @model_validator(mode="after")
     def _named_once(self) -> Signature:
         _once("arguments", [a.name for a in self.arguments])
+        _once("methods", [m.name for m in self.methods])
         return self
 
 

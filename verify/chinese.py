@@ -74,6 +74,17 @@ WORDS = {
     "attributes": "属性",
     "positions (list)": "位置（列表）",
     "positions (tuple)": "位置（元组）",
+    # what a call may leave changed of the process
+    "the seed of torch's generator": "torch 随机数生成器的种子",
+    "whether gradients are recorded": "是否记录梯度",
+    "the default dtype": "默认 dtype",
+    "the number of threads": "线程数",
+    "deterministic algorithms": "确定性算法设置",
+    "the precision of float32 products": "float32 矩阵乘法的精度",
+    "anomaly detection": "异常检测",
+    "flash attention": "flash attention 开关",
+    "memory-efficient attention": "memory-efficient attention 开关",
+    "plain attention": "普通注意力实现的开关",
     # progress
     "environment": "环境",
     "starting": "启动中",
@@ -420,6 +431,8 @@ FORMS = {
     "{name}: below is {below}; values are drawn from [0, below)": "{name}：below 为 {below}；取值范围是 [0, below)",
     "{name}: {draw} needs a shape of at least one size": "{name}：{draw} 需要至少一维的形状",
     "{name}: cannot choose {count} of {below} without repeats": "{name}：无法从 {below} 个中不重复地选出 {count} 个",
+    # a precision
+    "{form} on {device}: this torch has no autocast of {dtype}": "{form}（{device}）：此 torch 没有 {dtype} 的 autocast",
     # a spec
     "No such file or directory": "没有该文件或目录",
     "Is a directory": "是一个目录",

@@ -389,11 +389,13 @@ PROSE: dict[str, tuple[str, ...]] = {
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "output-access": ("reference", "candidate"),
-    "first-module": ("candidate_path", "reference_path"),
+    "process-changed": ("subject",),
     "first-setting": ("setting",),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
 ALWAYS_PROSE = ("side", "other", "fault", "why")
+WHOLE = "(the model)"
+"""What stands for a path where the model itself is meant: in any detail it is ours, since no module has such a name."""
 
 LABELS: dict[str, Text] = {
     "equal": Text("equal", "一致"),
@@ -558,8 +560,14 @@ def say(kind: str, details: Mapping[str, str], language: Language = "en") -> str
 
 def _sentence(kind: str, details: Mapping[str, str], language: Literal["en", "zh"]) -> str:
     prose = (*ALWAYS_PROSE, *PROSE.get(kind, ())) if language == "zh" else ()
-    said = {key: chinese(value) if key in prose else value for key, value in details.items()}
+    ours = {key for key, value in details.items() if key in prose or (value == WHOLE and language == "zh")}
+    said = {key: chinese(value) if key in ours else value for key, value in details.items()}
     return getattr(FINDINGS[kind], language).format_map(said)  # type: ignore[no-any-return]
+
+
+def named(subject: str, language: Language = "en") -> str:
+    """What a finding is about, as it is called; only the whole model has a name of ours."""
+    return translated(subject, language) if subject == WHOLE else subject
 
 
 def translated(text: str, language: Language = "en") -> str:

@@ -26,6 +26,7 @@ from typing import Any
 from verify.checks import buffers, initialisation, structure
 from verify.checks.base import Job, Maker, Outcome, fault_location, faults, show
 from verify.compare import MISSING, differing
+from verify.messages import WHOLE
 from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Role, Trace
 
@@ -147,7 +148,7 @@ def _loaded(job: Job, reference: Trace, candidate: Trace) -> Outcome:
     make = Maker(job=job, check=CHECK, group=LOADED, candidate=structure.owner(structures[1], ""))
     paths = [{m["path"] for m in side.get("modules", [])} for side in structures]
     known = paths[0] & paths[1] if left else paths[1]
-    outcome.compared += any(not make.ignored(path or "(the model)") for path in known)
+    outcome.compared += any(not make.ignored(path or WHOLE) for path in known)
     outcome.findings += _modes(make, left, right, known)
     names = {p["name"]: p["name"] for p in structures[1].get("parameters", [])}
     if left:
@@ -177,7 +178,7 @@ def _modes(
     for side, modes in ((1, ("eval", "train")), (0, ("train", "eval"))):
         apart = trained[side] - trained[1 - side]
         for path in sorted(apart):
-            subject = path or "(the model)"
+            subject = path or WHOLE
             if not _within(path, apart) and not make.ignored(subject):
                 # eval is what transformers leaves all in, and no fault of a candidate
                 verdict = Verdict.DIFFERENT if side else Verdict.NOTE
@@ -437,11 +438,11 @@ class _Side:
             if any(digest not in right for digest in after):
                 outcome.findings.append(self._lost(make, name, before, after))
         for load in loads[:1]:
-            for name in sorted(load["tensors"].keys() - saved["tensors"].keys()):
-                outcome.findings.append(self._found(make, "tensor-lost", name, what="is there only after loading"))
-            for key, names in sorted(load["report"].items()):
-                for name in names:
-                    outcome.findings.append(self._found(make, "load-report", name, what=key))
+            told = [(name, "tensor-lost", "is there only after loading") for name in load["tensors"].keys() - saved["tensors"].keys()]
+            told += [(name, "load-report", key) for key, names in load["report"].items() for name in names]
+            for name, kind_of, what in sorted(told, key=lambda one: one[::-1]):
+                if not make.ignored(name):
+                    outcome.findings.append(self._found(make, kind_of, name, what=what))
             if make.ignored("class"):
                 continue
             outcome.compared += 1
