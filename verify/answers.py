@@ -148,6 +148,7 @@ class Forward(Form):
     written: list[Name] = []
     shared: dict[Name, Name] = {}
     advanced: list[Name] = []
+    configured: list[Name] = []
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:

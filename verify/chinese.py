@@ -130,6 +130,7 @@ FORMS = {
     "the spec maps names; modules go by what they hold": "spec 映射了名称；模块按其参数对应",
     "no {modules} have a setting in common": "{modules}没有共同的设置",
     "forward takes no argument on either side": "两侧的 forward 均不接受参数",
+    "the reference cannot be called so: {fault}": "参考实现不能如此调用：{fault}",
     "forward does not take this argument on both sides": "并非两侧的 forward 都接受该参数",
     "neither side defines a public method of its own": "两侧均未定义自己的公共方法",
     "the spec declares no copies": "spec 未声明任何副本",
