@@ -156,6 +156,18 @@ class Forward(Form):
         return self
 
 
+class Mixed(Form):
+    operation: Name
+    location: Place | None
+
+
+class Device(Form):
+    """Whether a pass on another device is given tensors of two; why it did not end."""
+
+    mixed: Mixed | None
+    stopped: str
+
+
 class Fingerprint(Form):
     shape: Shape
     norm: float
@@ -458,6 +470,8 @@ FORMS: dict[str, type[Form]] = {
     "signature": Signature,
     "initialisation": Initialisation,
     "forward": Forward,
+    "copies": Forward,
+    "devices": Device,
     "modules": Modules,
     "gradients": Gradients,
     "training": Training,

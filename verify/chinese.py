@@ -67,6 +67,12 @@ WORDS = {
     "a parameter's": "某个参数的",
     "its own": "自己的",
     "nothing more": "没有更多",
+    # of which outputs, with other weights
+    "of a deep copy": "深拷贝的",
+    "of a deep copy that was assigned other weights": "深拷贝换入其他权重后，其",
+    "of the model after a copy of it was assigned other weights": "其副本换入其他权重后，模型的",
+    "of the model once it has loaded other weights": "模型加载其他权重后，其",
+    "of the first call, when later ones have run,": "后续调用运行之后，首次调用的",
     # how parts of an output are had
     "keys": "键",
     "keys, attributes and positions": "键、属性与位置",
@@ -130,6 +136,12 @@ FORMS = {
     "the spec maps names; modules go by what they hold": "spec 映射了名称；模块按其参数对应",
     "no {modules} have a setting in common": "{modules}没有共同的设置",
     "forward takes no argument on either side": "两侧的 forward 均不接受参数",
+    "the reference takes no copies or no other weights: {fault}": "参考实现不能复制或换入其他权重：{fault}",
+    "outputs differ with the weights that the models have": "使用原有权重时输出已不同",
+    "a pass without values cannot be followed to its end: {fault}": "不含数值的前向过程无法运行到底：{fault}",
+    "{count} parameters are too many to be copied, {most} the most; give the check a smaller `config`": (
+        "{count} 个参数过多而无法复制，上限为 {most}；请为该检查项设置更小的 `config`"
+    ),
     "the reference cannot be called so: {fault}": "参考实现不能如此调用：{fault}",
     "forward does not take this argument on both sides": "并非两侧的 forward 都接受该参数",
     "neither side defines a public method of its own": "两侧均未定义自己的公共方法",

@@ -177,6 +177,16 @@ FINDINGS: dict[str, Text] = {
         "the {side} writes to the tensor that its caller gives it: afterwards it holds other values",
         "{side}改写了调用者传入的张量：调用后其值已改变",
     ),
+    "weights-values": Text(
+        "{bad} of {count} outputs {what} differ, worst {subject} at {where}: {candidate}, the reference has {reference}; with "
+        "the weights that both had they agree",
+        "{what} {count} 个输出中有 {bad} 个不同，最大差异为 {subject} 的 {where}：{candidate}，参考为 {reference}；原有权重下二者一致",
+    ),
+    "device-mixed": Text(
+        "the {side} would fail on another device than the CPU: {operation} is given a tensor that stays on the CPU when the "
+        "model and its inputs are moved",
+        "{side} 在 CPU 之外的设备上会失败：模型与输入移动后，{operation} 的一个张量仍留在 CPU 上",
+    ),
     # gradients
     "gradient-values": Text(
         "{bad} of {count} gradients of {field} differ, worst that of {subject}",
@@ -390,6 +400,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "draws": ("reference", "candidate"),
     "output-access": ("reference", "candidate"),
     "process-changed": ("subject",),
+    "weights-values": ("what",),
     "first-setting": ("setting",),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""

@@ -3,6 +3,8 @@
 Asked of each side by itself: the same call twice, to the bit; the first row of a batch alone; all threads against one;
 the same values in tensors of another layout. The last three reorder sums, so they may differ by the reference's own
 response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were.
+
+The first case is asked besides with copies of the model and with other weights, and whether it would run on another device.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from verify.cases import batch
-from verify.checks import passes
+from verify.checks import otherwise, passes
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import gap
 from verify.mapping import inverse, renamed
@@ -45,12 +47,18 @@ def plan(job: Job) -> list[Ask]:
         asks.append(job.ask("forward", "determinism", case, "threads", threads="all"))
         asks.append(job.ask("forward", "determinism", case, "strided", threads="one", strided=True))
         asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True, threads="one"))
+    for case in _cases(job)[:1]:
+        asks += otherwise.plan(job, "determinism", case)
     return asks
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     for case in _cases(job):
-        yield from _case(job, case, {"reference": reference, "candidate": candidate})
+        yield from _case(job, case, traces)
+    for case in _cases(job)[:1]:
+        alike = _alike(job, case, traces, "once")
+        yield from otherwise.compare(job, "determinism", case, traces, alike=alike)
 
 
 def _cases(job: Job) -> list[str]:
@@ -206,10 +214,10 @@ def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], referenc
     return outcome, set(changes)
 
 
-def _alike(job: Job, case: str, traces: Mapping[Role, Trace]) -> bool:
-    """Whether the second call of one side gives what that of the other does."""
+def _alike(job: Job, case: str, traces: Mapping[Role, Trace], kind: str = "twice") -> bool:
+    """Whether a call of one side, such as the second, gives what that of the other does."""
     make = Maker(job=job, check="determinism", group=case)
-    keys = [job.key("determinism", case, kind) for kind in ("twice", "noise")]
+    keys = [job.key("determinism", case, kind) for kind in (kind, "noise")]
     answers = [traces[role].get(keys[0]) for role in BOTH] + [traces["reference"].get(keys[1])]
     theirs = inverse(job.spec.mapping.outputs)
     left, right, moved = (passes.read(a, names) for a, names in zip(answers, (None, theirs, None), strict=True))
