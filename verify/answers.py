@@ -225,9 +225,17 @@ class Loading(Form):
     supports: list[Name]
 
 
+class Modes(Form):
+    """What methods of a side's own leave; see `observer/modes.py`."""
+
+    left: dict[Name, list[Name]]
+    chained: dict[Name, bool]
+
+
 class Settings(Form):
     modules: list[Held]
     loading: Loading | None = None
+    modes: Modes | None = None
 
     @model_validator(mode="after")
     def _named_once(self) -> Settings:

@@ -181,7 +181,7 @@ FORMS = {
     ),
     "with other values in {buffers} outputs cannot be judged: {why}": "{buffers} 取其他值时无法判定输出：{why}",
     "the spec maps names of parameters: {names} are not compared": "spec 映射了参数名：未比较 {names}",
-    "neither side can be moved to bfloat16: {fault}": "两侧均无法转换为 bfloat16：{fault}",
+    "neither side takes {call}: {fault}": "两侧均不支持 {call}：{fault}",
     "neither side can be made after another model: {fault}": "两侧均无法在另一模型之后构造：{fault}",
     "no parameter or buffer is on both sides": "没有两侧共有的参数或缓冲区",
     "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",

@@ -22,7 +22,7 @@ from .build import Builder
 from .configuration import plain
 from .faults import Unusable
 from .initialisation import described, digest
-from .values import dtype_name
+from .values import dtype_name, empty_is_nan
 
 DIRTY_BYTES = 64 * 2**20
 
@@ -194,7 +194,7 @@ def saved_in(folder: str) -> dict[str, torch.Tensor]:
 def loaded(kind: Any, folder: str, **more: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The model and its load report, which only a class of transformers or AutoModel gives. What torch gives as empty memory
     is NaN. more: further arguments of from_pretrained."""
-    with _empty_is_nan():
+    with empty_is_nan():
         if issubclass(kind, nn.Module) and not _of_transformers(kind):
             return kind.from_pretrained(folder), {}
         model, told = kind.from_pretrained(folder, output_loading_info=True, **more)
@@ -210,17 +210,6 @@ def _dtype_argument() -> str:
 def _of_transformers(kind: Any) -> bool:
     library = sys.modules.get("transformers.modeling_utils")
     return library is not None and issubclass(kind, library.PreTrainedModel)
-
-
-@contextlib.contextmanager
-def _empty_is_nan() -> Iterator[None]:
-    """Within, `torch.empty` gives NaN, or the largest whole number: torch does so where it is to be deterministic."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _told(model: nn.Module, told: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from torch import nn
 
 from . import locate
 from .build import Builder
-from .values import dtype_name
+from .values import dtype_name, empty_is_nan
+
+
+MOVES: dict[str, Callable[[nn.Module], Any]] = {
+    "bfloat16": lambda model: model.to(torch.bfloat16),
+    "float16": lambda model: model.half(),
+    "empty": lambda model: model._apply(torch.empty_like),
+}
+"""What is done to a model. The last is what `to_empty` does; parameters are on the meta device and stay there."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -68,12 +76,13 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def moved(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args: values (configuration). The model after `model.to(torch.bfloat16)`.
+    """args: values (configuration), how (one of MOVES; default: the first). The model after that.
 
     Returns parameters and buffers [{name, shape, dtype}] and arrays: every buffer's values by name.
     """
     model, _ = builder.outline(args["values"])
-    model.to(torch.bfloat16)
+    with empty_is_nan():
+        MOVES[args.get("how", "bfloat16")](model)
     buffers = [(n, b) for n, b in model.named_buffers(remove_duplicate=False) if not b.is_meta]
     parameters = model.named_parameters(remove_duplicate=False)
     return {
