@@ -94,6 +94,13 @@ class Structure(Form):
         return self
 
 
+class Making(Form):
+    """What is left changed of the process, by setting: before and after, as text."""
+
+    imported: dict[Name, str] = Field(alias="import")
+    construction: dict[Name, str]
+
+
 class Moved(Form):
     """Parameters and buffers of a model that was moved to bfloat16."""
 
@@ -473,6 +480,7 @@ FORMS: dict[str, type[Form]] = {
     "structure": Structure,
     "constructed": Constructed,
     "remembered": Remembered,
+    "making": Making,
     "moved": Moved,
     "settings": Settings,
     "signature": Signature,

@@ -81,6 +81,8 @@ WORDS = {
     "positions (list)": "位置（列表）",
     "positions (tuple)": "位置（元组）",
     # what a call may leave changed of the process
+    "importing it": "导入",
+    "making a model": "构造模型",
     "the seed of torch's generator": "torch 随机数生成器的种子",
     "whether gradients are recorded": "是否记录梯度",
     "the default dtype": "默认 dtype",

@@ -173,6 +173,10 @@ FINDINGS: dict[str, Text] = {
         "a call of the {side} leaves {subject} changed ({change}), for all code that runs after it",
         "{side} 的一次调用改变了 {subject}（{change}），影响其后运行的所有代码",
     ),
+    "process-made": Text(
+        "{what} leaves {subject} changed ({change}) in the {side}, for all code that runs after it",
+        "{side}：{what}会改变 {subject}（{change}），影响其后运行的所有代码",
+    ),
     "input-written": Text(
         "the {side} writes to the tensor that its caller gives it: afterwards it holds other values",
         "{side}改写了调用者传入的张量：调用后其值已改变",
@@ -400,6 +404,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "draws": ("reference", "candidate"),
     "output-access": ("reference", "candidate"),
     "process-changed": ("subject",),
+    "process-made": ("subject", "what"),
     "weights-values": ("what",),
     "first-setting": ("setting",),
 }

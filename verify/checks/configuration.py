@@ -91,6 +91,7 @@ def _constructed(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outco
         verdict = Verdict.NOTE if before == "None" else Verdict.DIFFERENT
         details = {"side": side, "before": before, "after": after}
         outcome.findings.append(make.finding("configuration-changed", subject, verdict, details=details))
+    outcome.compared = len(outcome.findings)
     if outcome.findings:  # else it would count as compared where there is no configuration
         yield outcome
 

@@ -2,7 +2,8 @@
 
 Asked of each side by itself: the same call twice, to the bit; the first row of a batch alone; all threads against one;
 the same values in tensors of another layout. The last three reorder sums, so they may differ by the reference's own
-response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were.
+response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were; so
+do an import and the making of a model.
 
 The first case is asked besides with copies of the model and with other weights, and whether it would run on another device.
 """
@@ -30,6 +31,10 @@ RUNS_CASES = True
 MOST_CASES = 2
 """Cases that are run where the spec chooses none."""
 
+MAKING = "making"
+"""Of the group, and of the ask, of what the making of a model leaves changed."""
+STAGES = {"import": "importing it", "construction": "making a model"}
+
 KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count", "strided": "input-layout"}
 
 EXACT = Tolerance(allowed=0.0, reason="equal to the bit")
@@ -47,6 +52,7 @@ def plan(job: Job) -> list[Ask]:
         asks.append(job.ask("forward", "determinism", case, "threads", threads="all"))
         asks.append(job.ask("forward", "determinism", case, "strided", threads="one", strided=True))
         asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True, threads="one"))
+    asks.append(Ask(key=job.key("determinism", MAKING), op="making", args={"values": job.values_of("determinism")}))
     for case in _cases(job)[:1]:
         asks += otherwise.plan(job, "determinism", case)
     return asks
@@ -56,6 +62,9 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     for case in _cases(job):
         yield from _case(job, case, traces)
+    answers = [trace.get(job.key("determinism", MAKING)).result or {} for trace in traces.values()]
+    if (made := _made(job, answers)).findings:
+        yield made
     for case in _cases(job)[:1]:
         alike = _alike(job, case, traces, "once")
         yield from otherwise.compare(job, "determinism", case, traces, alike=alike)
@@ -154,16 +163,32 @@ def _left(make: Maker, case: str, answers: Sequence[Mapping[str, Any]]) -> Outco
     """Whether a call leaves the process as it was: what it sets there holds for all code that runs after it."""
     outcome = Outcome(name=f"{case}, process")
     make = replace(make, group=outcome.name)
-    sides = [answer.get("left", {}) for answer in answers]
+    _changed(make, outcome, "process-changed", [answer.get("left", {}) for answer in answers], {})
+    return outcome
+
+
+def _made(job: Job, answers: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Whether importing a side and making a model leave the process as it was."""
+    outcome = Outcome(name=MAKING)
+    make = Maker(job=job, check="determinism", group=MAKING)
+    for stage, what in STAGES.items():
+        _changed(make, outcome, "process-made", [answer.get(stage, {}) for answer in answers], {"what": what})
+    return outcome
+
+
+def _changed(
+    make: Maker, outcome: Outcome, kind: str, sides: Sequence[Mapping[str, str]], details: Mapping[str, Any]
+) -> None:
+    """Notes what sides left changed of the process: a difference where only one did."""
     for subject in sorted({*sides[0], *sides[1]}):
         if make.ignored(subject):
             continue
+        outcome.compared += 1
         found = [role for role, side in zip(BOTH, sides, strict=True) if subject in side]
         verdict = Verdict.DIFFERENT if len(found) == 1 else Verdict.NOTE
         change = next(side[subject] for side in sides if subject in side)
-        details = {"side": found[0] if len(found) == 1 else "either side", "change": change}
-        outcome.findings.append(make.finding("process-changed", subject, verdict, details=details))
-    return outcome
+        told = {**details, "side": found[0] if len(found) == 1 else "either side", "change": change}
+        outcome.findings.append(make.finding(kind, subject, verdict, details=told))
 
 
 def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], reference: Trace) -> tuple[Outcome, set[Role]]:

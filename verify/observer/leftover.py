@@ -1,4 +1,5 @@
-"""What a call leaves changed of the process that it ran in: settings of torch that hold for all code after it."""
+"""What a call, an import or the making of a model leaves changed of the process that it ran in: settings of torch that hold
+for all code after it."""
 
 from __future__ import annotations
 
@@ -24,6 +25,21 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "memory-efficient attention": torch.backends.cuda.mem_efficient_sdp_enabled,
     "plain attention": torch.backends.cuda.math_sdp_enabled,
 }
+
+
+UNLIKE_CALLS = frozenset({"the number of threads"})
+"""What may be set once for a process, and changes no result beyond rounding."""
+
+
+@contextlib.contextmanager
+def noting(found: dict[str, str]) -> Iterator[None]:
+    """Within, an import or the making of a model. Adds what changed to `found`, as "before -> after" by name; it stays so."""
+    before = {name: tell() for name, tell in SETTINGS.items() if name not in UNLIKE_CALLS}
+    try:
+        yield
+    finally:
+        after = {name: SETTINGS[name]() for name in before}
+        found.update({name: f"{before[name]} -> {after[name]}" for name in before if before[name] != after[name]})
 
 
 @contextlib.contextmanager

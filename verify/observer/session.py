@@ -56,6 +56,7 @@ OPERATIONS: dict[str, Operation] = {
     "structure": structure.observe,
     "remembered": structure.remembered,
     "moved": structure.moved,
+    "making": structure.making,
     "settings": settings.observe,
     "signature": signature.observe,
     "initialisation": initialisation.observe,

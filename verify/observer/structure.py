@@ -91,6 +91,13 @@ def moved(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     } | {"arrays": dict(buffers)}
 
 
+def making(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration). What importing a model and making one leave changed of the process, by setting; see
+    `leftover`."""
+    builder.outlined(args["values"])
+    return {stage: dict(found) for stage, found in builder.left.items()}
+
+
 def remembered(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), other (another one, of which a model is made before). One process makes several models:
     a table that is kept from one to the next, under a name that does not say all that it is made of, is the wrong one.
