@@ -327,6 +327,7 @@ class Lacking(Initialisation):
     """What fills the tensors that a checkpoint lacks; told and changed: names."""
 
     told: list[Name]
+    unexpected: list[Name] = []
     changed: list[Name]
 
 
@@ -360,6 +361,8 @@ class Saved(Form):
     tensors: dict[Name, Name]
     saved: dict[Name, Name]
     narrow: dict[Name, Annotated[list[Name], Field(min_length=2, max_length=2)]] = {}
+    files: Count = 0
+    prefix: str = ""
     auto_map: dict[Name, Name] | None = None
     kind: Name = Field(alias="class")
     frozen: list[Name]
@@ -391,6 +394,7 @@ class State(Form):
     extra: list[Name]
     lost: dict[Name, Name]
     takes: dict[Name, Name]
+    nested: dict[Name, Name] = {}
     unknown: list[Name] = []
 
 

@@ -315,6 +315,9 @@ FORMS = {
     "is left without memory (on the meta device)": "未分配内存（在 meta 设备上）",
     "holds other values after each loading: it is left unset or drawn anew": "每次加载后的值都不同：未设置或被重新抽取",
     "holds other values, or values of another type, than were saved": "与保存的值或类型不同",
+    "is not in the state dict of a larger model": "不在更大模型的 state dict 中",
+    "is missing after loading a larger model": "在更大的模型中加载后缺失",
+    "holds other values after loading a larger model": "在更大的模型中加载后的值不同",
     # at which step it was lost
     "it is not saved, and `_init_weights` ends here without having set it": "它不会被保存，而 `_init_weights` 在此结束时没有设置它",
     "where a checkpoint lacks it, `_init_weights` ends here without having set it": (

@@ -15,7 +15,11 @@ Then every tensor is left out of a checkpoint once. What fills it must be of the
 with, or that it starts from where it cannot load; the load report must name it, and what the checkpoint has must stay.
 
 Any module, also one that knows no checkpoints, gives its state dict to another model of its class, which must load it whole.
-Where only one side loses something so, or takes no other keys that the other takes, it is a difference.
+Where only one side loses something so, or takes no other keys that the other takes, it is a difference. So it must in a
+larger model, whose state dict has a name in front of each key.
+
+A checkpoint is cut into files as its caller says; a key that the model does not have is told; and keys with the
+reference's `base_model_prefix` in front of them, as a larger model writes them, are known.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from verify.checks import buffers, initialisation, structure
+from verify.checks import buffers, initialisation, loading, structure
 from verify.checks.base import Job, Maker, Outcome, fault_location, faults, show
 from verify.compare import MISSING, differing
 from verify.messages import WHOLE
@@ -75,11 +79,18 @@ def plan(job: Job) -> list[Ask]:
     return asks
 
 
+def further(job: Job, reference: Trace, candidate: Trace) -> list[Ask]:
+    return loading.prefixed(job, CHECK, reference, candidate)
+
+
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     yield _state(job, reference, candidate)
     yield from _older(job, reference, candidate)
-    yield _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
+    saved = _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
+    saved.findings += loading.shards(job, CHECK, SAVED, reference, candidate)
+    yield saved
+    yield from loading.of_prefix(job, CHECK, reference, candidate)
     for role, trace in traces.items():
         side = _Side(job, role, trace, candidate if role == "reference" else reference)
         yield side.outcome("load")
@@ -278,6 +289,9 @@ def _state(job: Job, reference: Trace, candidate: Trace) -> Outcome:
                 place = structure.owner(structures[BOTH.index(role)], key)
                 found = make.finding("tensor-lost", key, verdict, details={"side": role, "what": what})
                 outcome.findings.append(found.model_copy(update={role: place}))
+    inside = [{k: v for k, v in r.result.get("nested", {}).items() if k not in lost[0]}]
+    inside.append({words.get(k, k): v for k, v in c.result.get("nested", {}).items() if words.get(k, k) not in lost[1]})
+    outcome.findings += loading.nested(make, (inside[0], inside[1]), structures)
     if not job.spec.mapping.parameters:  # else other keys are meant
         extra = [dict.fromkeys(side["extra"], "saved beside the tensors") for side in (r.result, c.result)]
         outcome.findings += make.differences(extra[0], extra[1])
@@ -316,6 +330,7 @@ def _lacking(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     else:
         if loads:
             outcome.findings += _reported(make, r.result or {}, c.result)
+            outcome.findings += loading.reported(make, r.result or {}, c.result)
         yield from initialisation.judged(make, outcome, start, c)
         return
     yield outcome
