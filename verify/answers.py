@@ -57,6 +57,7 @@ class Tensor(Form):
 
 class Parameter(Tensor):
     requires_grad: bool
+    marks: dict[Name, str] = {}
     made: Place | None = None
 
 
@@ -154,6 +155,7 @@ class Forward(Form):
     left: dict[Name, str] = {}
     written: list[Name] = []
     shared: dict[Name, Name] = {}
+    tracked: list[Name] = []
     advanced: list[Name] = []
     configured: list[Name] = []
 
@@ -431,6 +433,7 @@ class Configuration(Form):
     probes: dict[str, Any]
     dictionary_trip: dict[str, Any]
     json_trip: dict[str, Any]
+    unusual: dict[str, Any] = {}
     equality: dict[str, Any] = {}
     own_equality: bool = False
     saving: dict[str, Any] = {}

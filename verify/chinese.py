@@ -66,6 +66,8 @@ WORDS = {
     "an input's": "某个输入的",
     "a parameter's": "某个参数的",
     "its own": "自己的",
+    "recorded": "记录梯度",
+    "not recorded": "不记录梯度",
     "nothing more": "没有更多",
     # of which outputs, with other weights
     "of a deep copy": "深拷贝的",

@@ -128,6 +128,10 @@ FINDINGS: dict[str, Text] = {
         "the output lies in {candidate} memory, in the reference in {reference}; who writes to it writes there",
         "该输出位于{candidate}内存中，参考实现中位于{reference}内存中；写入它即写入该处",
     ),
+    "output-tracked": Text(
+        "without gradients being recorded the output {subject} is {candidate} for them, in the reference {reference}",
+        "在不记录梯度时，输出 {subject} {candidate}；参考实现{reference}",
+    ),
     # outputs
     "not-comparable": Text(
         "{subject} is a {class_name} on both sides; of such objects nothing but the class is compared",
@@ -400,6 +404,7 @@ PROSE: dict[str, tuple[str, ...]] = {
     "tensor-lost": ("what",),
     "unfit": ("fix",),
     "output-shares": ("reference", "candidate"),
+    "output-tracked": ("reference", "candidate"),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "output-access": ("reference", "candidate"),

@@ -34,7 +34,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
     its parts and those of containers in it are had, configured: those of the entries that there are, in the reference's words, and arrays: the tensors by path. written: inputs, in the reference's
     words, that the call changed. left: what it left changed of the process, see `leftover`. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
-    advanced: names of the flags and counters; where there are none, nothing has run.
+    tracked: outputs that are recorded for gradients though the call is not. advanced: names of the flags and counters; where there are none, nothing has run.
     """
     with advanced(builder, args) as moved:
         return {**NOTHING} if moved == [] else {**_observed(builder, args), "advanced": moved or []}
@@ -74,6 +74,7 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "note": built.note,
         "left": left,
         "written": sorted(ours.get(name, name) for name in written),
+        "tracked": [path for path, leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.requires_grad],
         "shared": dict(_shared(leaves, [inputs[name] for name in given], list(built.model.parameters()))),
         "configured": [key for key in args.get("configured", {}) if names.get(key, key) in could],
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},

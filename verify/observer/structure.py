@@ -24,9 +24,9 @@ MOVES: dict[str, Callable[[nn.Module], Any]] = {
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns parameters [{name, shape, dtype, requires_grad, made}], buffers [{name, shape, dtype, persistent, made,
+    Returns parameters [{name, shape, dtype, requires_grad, marks, made}], buffers [{name, shape, dtype, persistent, made,
     filled}] and modules [{path, class, stateful, location, made}] in the model's order, made being the user's line that
-    did and filled the one that last wrote; state_dict keys in order, groups of names that share one tensor, and arrays:
+    did and filled the one that last wrote; marks, what code put on a parameter, as for a group of the optimizer; state_dict keys in order, groups of names that share one tensor, and arrays:
     every buffer's values by name.
     """
     model, note = builder.outlined(args["values"])
@@ -48,6 +48,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
                 "shape": list(p.shape),
                 "dtype": dtype_name(p),
                 "requires_grad": p.requires_grad,
+                "marks": _marks(p),
                 "made": said(origins.line, n),
             }
             for n, p in model.named_parameters(remove_duplicate=False)
@@ -116,6 +117,12 @@ def remembered(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "buffers": {n: n in before and _alike(before[n], b) for n, b in after.items() if not b.is_meta},
         "made": made,
     }
+
+
+def _marks(parameter: nn.Parameter) -> dict[str, str]:
+    """Plain attributes that a parameter was given, as text; not those that transformers keeps its books by."""
+    held = {n: v for n, v in vars(parameter).items() if isinstance(v, bool | int | float | str)}
+    return {n: repr(v) for n, v in sorted(held.items()) if not n.startswith(("_is_hf", "_hf"))}
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:
