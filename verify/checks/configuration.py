@@ -71,7 +71,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
                 refused = {names.get(k, k) for k, v in theirs.items() if _raised(v)}
                 known = {k: v for k, v in known.items() if k not in refused and (v or k != UNNAMED)}
                 theirs = {k: v for k, v in theirs.items() if names.get(k, k) in known}
-                if not any(True for _ in leaves(known)):
+                if not known:
                     continue
             yield _part(job, part, {**r.result, part: known}, {**c.result, part: theirs})
     yield from _constructed(job, reference, candidate)

@@ -81,6 +81,9 @@ def _told(
     places = {role: structure.owner(side, "") for role, side in zip(BOTH, structures, strict=True)}
     make = Maker(job=job, check=check, group=group, **places)
     if not make.ignored(subject):
-        what = {PREFIX: "a checkpoint with the reference's base_model_prefix", SHARDS: "a checkpoint with max_shard_size"}
+        what = {
+            PREFIX: "a checkpoint with the reference's base_model_prefix",
+            SHARDS: "a checkpoint with max_shard_size",
+        }
         details = {"what": what[subject], "reference": words[0], "candidate": words[1]}
         yield make.finding("value", subject, details=details, measured=words[1], allowed=words[0])

@@ -51,9 +51,7 @@ def further(job: Job, reference: Trace, candidate: Trace) -> list[Ask]:
         if both := known[0] & known[1]:
             values = {name: value for name, value in others[-1].items() if name in both}
             given = {**job.scenes["outputs", case].case.arguments, **first}
-            asks.append(
-                job.ask("forward", "outputs", case, AGAINST, values=values, arithmetic="fp32", arguments=given)
-            )
+            asks.append(job.ask("forward", "outputs", case, AGAINST, values=values, arithmetic="fp32", arguments=given))
     return asks
 
 
@@ -111,9 +109,11 @@ def _called(job: Job, case: str, kind: str, r: Answer, c: Answer) -> Iterator[Ou
         if not all(refused) and outcome.compared:
             words = ["refused" if side else "taken" for side in refused]
             details = {"what": UNNAMED, "reference": words[0], "candidate": words[1]}
-            outcome.findings.append(make.finding("value", UNNAMED, details=details, measured=words[1], allowed=words[0]))
+            outcome.findings.append(
+                make.finding("value", UNNAMED, details=details, measured=words[1], allowed=words[0])
+            )
         yield outcome
-    elif refused[0]:
+    elif refused[0] and kind != UNNAMED:
         yield Outcome(name=make.group, skipped=True, reason=f"the reference cannot be called so: {r.fault}")
     elif r.result is None or c.result is None:
         yield Outcome(name=make.group, findings=list(faults(make, r, c)))

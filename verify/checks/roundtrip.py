@@ -453,7 +453,10 @@ class _Side:
             if any(digest not in right for digest in after):
                 outcome.findings.append(self._lost(make, name, before, after))
         for load in loads[:1]:
-            told = [(name, "tensor-lost", "is there only after loading") for name in load["tensors"].keys() - saved["tensors"].keys()]
+            told = [
+                (name, "tensor-lost", "is there only after loading")
+                for name in load["tensors"].keys() - saved["tensors"].keys()
+            ]
             told += [(name, "load-report", key) for key, names in load["report"].items() for name in names]
             for name, kind_of, what in sorted(told, key=lambda one: one[::-1]):
                 if not make.ignored(name):

@@ -228,7 +228,7 @@ def _modes(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mapping[
             words = [other if path in side else switch for side in (ours, theirs)]
             what = f"the mode of {path or WHOLE} after model.{switch}()"
             _tell(make, outcome, path or WHOLE, what, words, Verdict.DIFFERENT)
-    chained = [{name: True for name in c["modes"]["chained"]} | r["modes"]["chained"], c["modes"]["chained"]]
+    chained = [dict.fromkeys(c["modes"]["chained"], True) | r["modes"]["chained"], c["modes"]["chained"]]
     for name, ours in sorted(chained[0].items()):
         theirs = chained[1].get(name, True)
         if ours != theirs:

@@ -37,7 +37,9 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     model = built.model
     if (count := sum(p.numel() for p in model.parameters())) > MOST:
-        raise Unusable(f"{count} parameters are too many to be copied, {MOST} the most; give the check a smaller `config`")
+        raise Unusable(
+            f"{count} parameters are too many to be copied, {MOST} the most; give the check a smaller `config`"
+        )
 
     def passed(one: nn.Module, *, recording: bool = False) -> Any:
         def run() -> Any:

@@ -86,5 +86,7 @@ def casting(builder: Builder, args: dict[str, Any]) -> torch.autocast:
         warnings.simplefilter("ignore")
         chosen = torch.autocast(device, narrow)
     if not chosen._enabled:
-        raise Unusable(f"{args['format']} on {device}: this torch has no autocast of {str(narrow).removeprefix('torch.')}")
+        raise Unusable(
+            f"{args['format']} on {device}: this torch has no autocast of {str(narrow).removeprefix('torch.')}"
+        )
     return chosen

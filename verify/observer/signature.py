@@ -63,14 +63,21 @@ def _kind(value: Any) -> str:
     """What something in a class is to a caller; empty for a plain value and for a class."""
     if isinstance(value, property) and value.fset is not None:
         return "property that can be set"
-    return next((name for kind, name in KINDS if isinstance(value, kind)), "method" if inspect.isfunction(value) else "")
+    return next(
+        (name for kind, name in KINDS if isinstance(value, kind)), "method" if inspect.isfunction(value) else ""
+    )
 
 
 def _method(model: nn.Module, name: str, root: str) -> dict[str, Any]:
     value = inspect.getattr_static(type(model), name)
     kind = _kind(value)
     code = next((c for at in ("fget", "func", "__func__") if (c := getattr(value, at, None)) is not None), value)
-    told = {"name": name, "kind": kind, "arguments": None, "location": locate.of(inspect.unwrap(code), root)}
+    told: dict[str, Any] = {
+        "name": name,
+        "kind": kind,
+        "arguments": None,
+        "location": locate.of(inspect.unwrap(code), root),
+    }
     if kind and "property" not in kind:  # reading a property would run it
         told["arguments"] = _arguments(value.__get__(model, type(model)))
     return told

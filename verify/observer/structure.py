@@ -12,7 +12,6 @@ from . import locate
 from .build import Builder
 from .values import dtype_name, empty_is_nan
 
-
 MOVES: dict[str, Callable[[nn.Module], Any]] = {
     "bfloat16": lambda model: model.to(torch.bfloat16),
     "float16": lambda model: model.half(),

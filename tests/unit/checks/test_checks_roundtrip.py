@@ -15,7 +15,9 @@ STRUCTURE = {"parameters": [], "buffers": [], "modules": [], "location": None}
 
 def load(**changes: Any) -> dict[str, Any]:
     whole = {"tensors": {"weight": "a"}, "dtypes": {}, "report": {}, "class": "Model", "remote": False}
-    return {"loads": [{**whole, "library": True, "train": [], "frozen": [], "config": None, "attention": None, **changes}]}
+    return {
+        "loads": [{**whole, "library": True, "train": [], "frozen": [], "config": None, "attention": None, **changes}]
+    }
 
 
 @pytest.fixture
