@@ -27,7 +27,7 @@ from verify.compare import gap, ulps
 from verify.report import Location, Verdict
 from verify.trace import BOTH, Ask, Trace
 
-SUMMARY = "buffer values, saved or not"
+SUMMARY = "buffer values, saved or not, and after conversions"
 RUNS_CASES = False
 
 SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7} | {

@@ -25,7 +25,7 @@ from verify.report import Verdict
 from verify.tolerance import Tolerance, from_response
 from verify.trace import BOTH, Ask, Role, Trace
 
-SUMMARY = "the same call twice, a row alone and in its batch, one thread and many, inputs of another layout"
+SUMMARY = "the same call twice, a row alone and in its batch, one thread and many, inputs of another layout; copies, other weights, another device"
 RUNS_CASES = True
 
 MOST_CASES = 2

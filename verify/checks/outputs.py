@@ -22,7 +22,9 @@ from verify.mapping import inverse
 from verify.report import Finding, Verdict
 from verify.trace import Answer, Ask, Trace
 
-SUMMARY = "container, fields, shapes and dtypes for every combination of forward's flags"
+SUMMARY = (
+    "container, fields, shapes and dtypes for every combination of forward's flags; calls by place and as configured"
+)
 RUNS_CASES = True
 
 FLAGS = {"output_hidden_states": (False, True), "output_attentions": (False, True), "return_dict": (True, False)}
