@@ -30,7 +30,8 @@ def told(builder: Builder, model: nn.Module, values: dict[str, Any]) -> dict[str
         for name in SWITCHES:
             came = getattr(switched, name)()
             left[name] = [path for path, module in switched.named_modules() if module.training != (name == "train")]
-            chained |= {name: came is switched} if _anew(switched, name, within=False) else {}
+            if _anew(switched, *SWITCHES, within=False):  # torch's eval() gives back what train() does
+                chained[name] = came is switched
     for name, arguments in CONVERSIONS.items():
         if _anew(model, name, within=False):
             converted, _ = builder.outline(values)
