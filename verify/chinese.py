@@ -320,6 +320,7 @@ FORMS = {
     "is not in the state dict of a larger model": "不在更大模型的 state dict 中",
     "is missing after loading a larger model": "在更大的模型中加载后缺失",
     "holds other values after loading a larger model": "在更大的模型中加载后的值不同",
+    "the configuration's {key}": "配置的 {key}",
     # at which step it was lost
     "it is not saved, and `_init_weights` ends here without having set it": "它不会被保存，而 `_init_weights` 在此结束时没有设置它",
     "where a checkpoint lacks it, `_init_weights` ends here without having set it": (

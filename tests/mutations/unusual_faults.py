@@ -225,6 +225,16 @@ UNUSUAL_FAULTS = (
         ),
     ),
     unusual(
+        "outputs",
+        "attention-switched-for-good",
+        "the configuration's *",
+        "",
+        (
+            '        if output_attentions or name == "eager":\n',
+            "        if output_attentions:\n            self.config._attn_implementation = 'eager'\n        if output_attentions or name == \"eager\":\n",
+        ),
+    ),
+    unusual(
         "forward",
         "output-requires-grad",
         "hidden_states.0",
@@ -363,6 +373,17 @@ UNUSUAL_FAULTS = (
             "        self.probe = nn.Parameter(torch.randn(1, 1, config.hidden_size))\n        self.probe._no_weight_decay = True\n",
         ),
         file=REFERENCE,
+    ),
+    # Negative whole numbers.
+    unusual(
+        "forward",
+        "residual-abs-missing-for-ints",
+        "last_hidden_state",
+        "residual-near-ties",
+        (
+            "pixels = residual.squeeze(1).to(dtype).abs()",
+            "pixels = (residual.squeeze(1).to(dtype).abs() if residual.is_floating_point() else residual.squeeze(1).to(dtype))",
+        ),
     ),
     # float16 autocast.
     unusual(

@@ -163,7 +163,7 @@ def _left(make: Maker, case: str, answers: Sequence[Mapping[str, Any]]) -> Outco
     """Whether a call leaves the process as it was: what it sets there holds for all code that runs after it."""
     outcome = Outcome(name=f"{case}, process")
     make = replace(make, group=outcome.name)
-    _changed(make, outcome, "process-changed", [answer.get("left", {}) for answer in answers], {})
+    passes.left_changed(make, outcome, "process-changed", [answer.get("left", {}) for answer in answers], {})
     return outcome
 
 
@@ -172,23 +172,10 @@ def _made(job: Job, answers: Sequence[Mapping[str, Any]]) -> Outcome:
     outcome = Outcome(name=MAKING)
     make = Maker(job=job, check="determinism", group=MAKING)
     for stage, what in STAGES.items():
-        _changed(make, outcome, "process-made", [answer.get(stage, {}) for answer in answers], {"what": what})
+        passes.left_changed(
+            make, outcome, "process-made", [answer.get(stage, {}) for answer in answers], {"what": what}
+        )
     return outcome
-
-
-def _changed(
-    make: Maker, outcome: Outcome, kind: str, sides: Sequence[Mapping[str, str]], details: Mapping[str, Any]
-) -> None:
-    """Notes what sides left changed of the process: a difference where only one did."""
-    for subject in sorted({*sides[0], *sides[1]}):
-        if make.ignored(subject):
-            continue
-        outcome.compared += 1
-        found = [role for role, side in zip(BOTH, sides, strict=True) if subject in side]
-        verdict = Verdict.DIFFERENT if len(found) == 1 else Verdict.NOTE
-        change = next(side[subject] for side in sides if subject in side)
-        told = {**details, "side": found[0] if len(found) == 1 else "either side", "change": change}
-        outcome.findings.append(make.finding(kind, subject, verdict, details=told))
 
 
 def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], reference: Trace) -> tuple[Outcome, set[Role]]:

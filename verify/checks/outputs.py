@@ -162,6 +162,8 @@ def _one(make: Maker, name: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> 
     if not theirs:  # mapped outputs come in a container of their own
         outcome.findings += make.differences({"container": r["container"]}, {"container": c["container"]})
     outcome.findings += contract(make, left, right)
+    changes = [{k: v for k, v in side.get("left", {}).items() if k.startswith("the configuration")} for side in (r, c)]
+    passes.left_changed(make, outcome, "process-changed", changes, {})
     orders = [[p for p, leaf in side.items() if present(leaf) and not make.ignored(p)] for side in (left, right)]
     if not theirs and orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]):
         details = {"reference": ", ".join(orders[0]), "candidate": ", ".join(orders[1])}

@@ -52,7 +52,13 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         if args.get("unnamed"):
             inputs[UNNAMED] = True
         given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        with torch.no_grad(), leftover.watching() as found, exact(built.exact) as lifted:
+        config = getattr(built.model, "config", None)
+        with (
+            torch.no_grad(),
+            leftover.watching() as found,
+            exact(built.exact) as lifted,
+            leftover.configuration(config, left),
+        ):
             output = call(builder, built.model, inputs, by_place=args.get("by_place", False))
         left.update(found)
         return output, lifted, inputs, given

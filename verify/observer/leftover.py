@@ -31,6 +31,24 @@ UNLIKE_CALLS = frozenset({"the number of threads"})
 """What may be set once for a process, and changes no result beyond rounding."""
 
 
+PLAIN = (bool, int, float, str, type(None))
+
+
+@contextlib.contextmanager
+def configuration(config: Any, found: dict[str, str]) -> Iterator[None]:
+    """Within, one call of a model that holds this configuration. Adds the plain entries that the call changed to `found`, as
+    "before -> after" by name, and puts them back."""
+    held = vars(config) if hasattr(config, "__dict__") else {}
+    before = {name: value for name, value in held.items() if isinstance(value, PLAIN)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if name in held and held[name] != value:
+                found[f"the configuration's {name}"] = f"{value!r} -> {held[name]!r}"
+                held[name] = value
+
+
 @contextlib.contextmanager
 def noting(found: dict[str, str]) -> Iterator[None]:
     """Within, an import or the making of a model. Adds what changed to `found`, as "before -> after" by name; it stays so."""

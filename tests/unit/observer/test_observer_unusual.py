@@ -198,6 +198,16 @@ def test_threads_may_be_chosen_once():
     assert found == {}
 
 
+def test_what_a_call_writes_into_the_configuration_is_told_and_put_back():
+    config, found = SimpleNamespace(kind="sdpa", sizes=[1]), dict[str, str]()
+    with leftover.configuration(config, found):
+        config.kind, config.sizes, config.more = "eager", [2], 1
+    assert found == {"the configuration's kind": "'sdpa' -> 'eager'"}
+    assert config.kind == "sdpa"
+    with leftover.configuration(None, found):
+        pass
+
+
 @pytest.mark.parametrize("how", structure.MOVES)
 def test_what_a_move_leaves(builder_of, how):
     found = structure.moved(builder_of(Plain), {"values": {"width": 3}, "how": how})
