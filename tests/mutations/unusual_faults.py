@@ -9,8 +9,16 @@ from mutant import CONFIGURATION, MODEL, Fault
 REFERENCE = "model_factory/vit_preview_v0_hf.py"
 
 
-def unusual(check: str, name: str, subject: str, case: str, *edits: tuple[str, str], file: str = MODEL) -> Fault:
-    return Fault(name=name, check=check, subject=subject, case=case, edits=edits, file=file)
+def unusual(
+    check: str,
+    name: str,
+    subject: str,
+    case: str,
+    *edits: tuple[str, str],
+    file: str = MODEL,
+    cases: tuple[str, ...] = (),
+) -> Fault:
+    return Fault(name=name, check=check, subject=subject, case=case, edits=edits, file=file, cases=cases)
 
 
 UNUSUAL_FAULTS = (
@@ -90,6 +98,7 @@ UNUSUAL_FAULTS = (
         "another device",
         "",
         ("torch.arange(tokens.shape[1], device=tokens.device)[None]", "torch.arange(tokens.shape[1])[None]"),
+        cases=("batch-of-3",),
     ),
     unusual(
         "determinism",

@@ -5,7 +5,8 @@ the same values in tensors of another layout. The last three reorder sums, so th
 response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were; so
 do an import and the making of a model.
 
-The first case is asked besides with copies of the model and with other weights, and whether it would run on another device.
+The first case is asked besides with copies of the model and with other weights; each, whether it would run on another
+device.
 """
 
 from __future__ import annotations
@@ -53,9 +54,7 @@ def plan(job: Job) -> list[Ask]:
         asks.append(job.ask("forward", "determinism", case, "strided", threads="one", strided=True))
         asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True, threads="one"))
     asks.append(Ask(key=job.key("determinism", MAKING), op="making", args={"values": job.values_of("determinism")}))
-    for case in _cases(job)[:1]:
-        asks += otherwise.plan(job, "determinism", case)
-    return asks
+    return [*asks, *otherwise.plan(job, "determinism", _cases(job))]
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
@@ -65,7 +64,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     answers = [trace.get(job.key("determinism", MAKING)).result or {} for trace in traces.values()]
     if (made := _made(job, answers)).findings:
         yield made
-    for case in _cases(job)[:1]:
+    for case in _cases(job):
         alike = _alike(job, case, traces, "once")
         yield from otherwise.compare(job, "determinism", case, traces, alike=alike)
 

@@ -1,4 +1,4 @@
-"""What `determinism` asks of its first case besides: copies of a model, other weights in it, another device.
+"""What `determinism` asks besides: another device of each case; copies of a model and other weights in it of the first.
 
 Outputs with other weights are compared side against side: where the candidate's are not the reference's though they are
 with the weights that both had, the candidate reads a tensor that is none of its parameters any more.
@@ -6,7 +6,7 @@ with the weights that both had, the candidate reads a tensor that is none of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from verify.checks import passes
@@ -28,17 +28,24 @@ SECTIONS = {
 """Of which outputs those of each section are, as a finding says it."""
 
 
-def plan(job: Job, check: str, case: str) -> list[Ask]:
+def plan(job: Job, check: str, cases: Sequence[str]) -> list[Ask]:
+    asks = [job.ask("devices", check, case, DEVICE, threads="one") for case in cases]
+    return [*(ask for case in cases[:1] for ask in _of_copies(job, check, case)), *asks]
+
+
+def _of_copies(job: Job, check: str, case: str) -> list[Ask]:
     ask = job.ask("copies", check, case, COPIES, threads="one")
     noise = job.ask("copies", check, case, f"{COPIES} noise", sides=("reference",), nudged=True, threads="one")
-    return [ask, noise, job.ask("devices", check, case, DEVICE, threads="one")]
+    return [ask, noise]
 
 
 def compare(job: Job, check: str, case: str, traces: Mapping[Role, Trace], *, alike: bool) -> Iterator[Outcome]:
     """The groups of one case. alike: whether the sides' outputs agree as the models are; otherwise other weights tell
     nothing new."""
-    if job.key(check, case, DEVICE) in traces["reference"].answers | traces["candidate"].answers:
+    asked = traces["reference"].answers | traces["candidate"].answers
+    if job.key(check, case, COPIES) in asked:
         yield _copies(job, check, case, traces, alike=alike)
+    if job.key(check, case, DEVICE) in asked:
         yield _device(job, check, case, traces)
 
 

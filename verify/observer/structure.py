@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from . import locate
-from .build import Builder
+from . import leftover, locate
+from .build import Builder, parameters_on_meta
 from .values import dtype_name, empty_is_nan
 
 MOVES: dict[str, Callable[[nn.Module], Any]] = {
@@ -95,6 +96,9 @@ def making(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration). What importing a model and making one leave changed of the process, by setting; see
     `leftover`."""
     builder.outlined(args["values"])
+    torch.manual_seed(leftover.SEED)  # one that no model sets, so that a seed set by it shows
+    with contextlib.suppress(Exception), parameters_on_meta():
+        builder.construct(args["values"])
     return {stage: dict(found) for stage, found in builder.left.items()}
 
 
