@@ -19,7 +19,7 @@ from verify.compare import Gap, gap, same_scalar
 from verify.mapping import renamed
 from verify.report import Finding, Verdict
 from verify.tolerance import Tolerance, from_response
-from verify.trace import BOTH, Answer, Ask, Trace
+from verify.trace import BOTH, Answer, Ask, Role, Trace
 
 Three = tuple[Answer, Answer, Answer]
 """The reference's and the candidate's answer, and the reference's when its inputs and weights move by one ulp."""
@@ -189,9 +189,15 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
 
 
 def left_changed(
-    make: Maker, outcome: Outcome, kind: str, sides: Sequence[Mapping[str, str]], details: Mapping[str, Any]
+    make: Maker,
+    outcome: Outcome,
+    kind: str,
+    sides: Sequence[Mapping[str, str]],
+    details: Mapping[str, Any],
+    tolerated: Sequence[Role] = (),
 ) -> None:
-    """Notes what sides left changed of the process, or of their configuration: a difference where only one did.
+    """Notes what sides left changed of the process, or of their configuration: a difference where only one did, and it is
+    none of those that may.
 
     sides: "before -> after" by what was changed.
     """
@@ -200,7 +206,7 @@ def left_changed(
             continue
         outcome.compared += 1
         found = [role for role, side in zip(BOTH, sides, strict=True) if subject in side]
-        verdict = Verdict.DIFFERENT if len(found) == 1 else Verdict.NOTE
+        verdict = Verdict.DIFFERENT if len(found) == 1 and found[0] not in tolerated else Verdict.NOTE
         change = next(side[subject] for side in sides if subject in side)
         told = {**details, "side": found[0] if len(found) == 1 else "either side", "change": change}
         outcome.findings.append(make.finding(kind, subject, verdict, details=told))

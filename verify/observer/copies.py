@@ -23,7 +23,7 @@ from .values import container, describe, flatten, ordered
 MOST = 2**24
 """Parameters of which there may be three sets: 128 MiB each in float64."""
 SHARE = 0.75
-"""What is left of a weight in the other ones, which are turned round as well: a norm hides a factor alone."""
+"""What is left of a weight in the other ones, beside what `_other` does: a norm hides a factor alone."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,8 @@ def _sections(builder: Builder, model: nn.Module, passed: Callable[..., Any]) ->
     twin = copy.deepcopy(model)
     found = {"copied": passed(twin)}
     before = {key: _copied(value) for key, value in model.state_dict().items()}
-    others = {key: _other(value) for key, value in before.items()}
+    names = dict(model.named_parameters(remove_duplicate=False))
+    others = {key: _other(value) if key in names else value for key, value in before.items()}
     try:
         twin.load_state_dict({key: _copied(value) for key, value in others.items()}, assign=True)
         found["assigned"] = passed(twin)
@@ -87,7 +88,5 @@ def _copied(value: Any) -> Any:
 
 
 def _other(value: Any) -> Any:
-    """Another weight of its size; what is no floating point tensor stays."""
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        return value
-    return value.flip(tuple(range(value.ndim))) * SHARE
+    """Another weight, element by element, so that weights which one side joins or turns round are those of the other."""
+    return value * value.cos() * SHARE if isinstance(value, torch.Tensor) else value
