@@ -83,11 +83,12 @@ def test_tensors_that_stay_behind(compare, left, right, verdict, sides):
 
 
 @pytest.mark.parametrize(
-    ("right", "verdict"), [({}, Verdict.DIFFERENT), ({"import": {"the default dtype": "c"}}, Verdict.EQUAL)]
+    ("sides", "verdict"),
+    [((False, True), Verdict.DIFFERENT), ((True, False), Verdict.EQUAL), ((True, True), Verdict.EQUAL)],
 )
-def test_what_making_a_model_leaves_is_a_difference_on_one_side(job, right, verdict):
-    left = {"import": {"the default dtype": "a -> b"}, "construction": {}}
-    outcome = determinism._made(job(), [left, right])
+def test_what_making_a_model_leaves_is_a_difference_on_the_candidates_side_alone(job, sides, verdict):
+    made = {"import": {"the default dtype": "a -> b"}, "construction": {}}
+    outcome = determinism._made(job(), [made if side else {} for side in sides])
     assert [f.kind for f in outcome.findings] == ["process-made"]
     assert outcome.verdict == verdict
     assert determinism._made(job(), [{}, {}]).findings == []
