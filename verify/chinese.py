@@ -167,6 +167,7 @@ FORMS = {
     "{form} holds none of the reference's own outputs: they overflow": "{form} 无法表示参考实现的输出：发生溢出",
     "there is no floating-point output": "没有浮点输出",
     "no floating-point output has the same shape on both sides": "没有两侧形状相同的浮点输出",
+    "no output has an element": "输出均不含元素",
     "no floating-point output has an element": "浮点输出均不含元素",
     "every gradient of both sides is zero": "两侧的梯度均为零",
     "no output of either side that has elements has a gradient": "两侧含元素的输出均没有梯度",

@@ -96,7 +96,7 @@ def test_the_pair_is_equal(compare):
     assert report.findings == []
     assert all(c.compared for c in report.checks if c.verdict != Verdict.SKIPPED)
     groups = {c.name: len(c.groups) for c in report.checks}
-    assert (groups["outputs"], groups["determinism"]) == (12, 6)
+    assert (groups["outputs"], groups["determinism"]) == (12, 5)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ def compare(job: Job, check: str, case: str, traces: Mapping[Role, Trace], *, al
     if job.key(check, case, COPIES) in asked:
         yield _copies(job, check, case, traces, alike=alike)
     if job.key(check, case, DEVICE) in asked:
-        yield _device(job, check, case, traces)
+        device = _device(job, check, case, traces)
+        if device.findings or device.skipped:  # else it would count as compared where no output is
+            yield device
 
 
 def _copies(job: Job, check: str, case: str, traces: Mapping[Role, Trace], *, alike: bool) -> Outcome:
@@ -72,8 +74,10 @@ def _copies(job: Job, check: str, case: str, traces: Mapping[Role, Trace], *, al
         for section, what in SECTIONS.items():
             left, right, moved = (side.section(section) for side in sides)
             found = passes.values(make, left, right, moved, job.scenes[check, case].case.arithmetic)
-            outcome.compared += len(found)
+            outcome.compared += len(found) if passes.proves(left, found) else 0
             outcome.findings += _apart(make, found, what)
+        if not outcome.compared:
+            outcome.skipped, outcome.reason = True, "no output has an element"
     return outcome
 
 
@@ -100,9 +104,9 @@ def _device(job: Job, check: str, case: str, traces: Mapping[Role, Trace]) -> Ou
         if any(why):
             reason = f"a pass without values cannot be followed to its end: {next(filter(None, why))}"
             outcome.skipped, outcome.reason = True, reason
-    outcome.compared = 0 if outcome.skipped else make.counted([DEVICE])
     for role, found in zip(BOTH, mixed, strict=True):
-        if found is not None and outcome.compared:
+        if found is not None and not make.ignored(DEVICE):
+            outcome.compared += 1
             verdict = Verdict.NOTE if all(mixed) else Verdict.DIFFERENT
             details = {"side": role, "operation": found["operation"]}
             place: dict[str, Any] = {role: location(found["location"])}
