@@ -57,6 +57,7 @@ class Tensor(Form):
 
 class Parameter(Tensor):
     requires_grad: bool
+    marks: dict[Name, str] = {}
     made: Place | None = None
 
 
@@ -92,6 +93,13 @@ class Structure(Form):
         _once("order", self.order)
         _once("modules", [m.path for m in self.modules])
         return self
+
+
+class Making(Form):
+    """What is left changed of the process, by setting: before and after, as text."""
+
+    imported: dict[Name, str] = Field(alias="import")
+    construction: dict[Name, str]
 
 
 class Moved(Form):
@@ -147,12 +155,26 @@ class Forward(Form):
     left: dict[Name, str] = {}
     written: list[Name] = []
     shared: dict[Name, Name] = {}
+    tracked: list[Name] = []
     advanced: list[Name] = []
+    configured: list[Name] = []
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:
         _once("outputs", [o.path for o in self.outputs])
         return self
+
+
+class Mixed(Form):
+    operation: Name
+    location: Place | None
+
+
+class Device(Form):
+    """Whether a pass on another device is given tensors of two; why it did not end."""
+
+    mixed: Mixed | None
+    stopped: str
 
 
 class Fingerprint(Form):
@@ -212,9 +234,17 @@ class Loading(Form):
     supports: list[Name]
 
 
+class Modes(Form):
+    """What methods of a side's own leave; see `observer/modes.py`."""
+
+    left: dict[Name, list[Name]]
+    chained: dict[Name, bool]
+
+
 class Settings(Form):
     modules: list[Held]
     loading: Loading | None = None
+    modes: Modes | None = None
 
     @model_validator(mode="after")
     def _named_once(self) -> Settings:
@@ -228,14 +258,27 @@ class Argument(Form):
     default: str
 
 
+class Method(Form):
+    name: Name
+    kind: Name
+    arguments: list[Argument] | None
+    location: Place | None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Method:
+        _once("arguments", [a.name for a in self.arguments or ()])
+        return self
+
+
 class Signature(Form):
     arguments: list[Argument]
-    methods: list[Name]
+    methods: list[Method]
     location: Place | None
 
     @model_validator(mode="after")
     def _named_once(self) -> Signature:
         _once("arguments", [a.name for a in self.arguments])
+        _once("methods", [m.name for m in self.methods])
         return self
 
 
@@ -286,6 +329,7 @@ class Lacking(Initialisation):
     """What fills the tensors that a checkpoint lacks; told and changed: names."""
 
     told: list[Name]
+    unexpected: list[Name] = []
     changed: list[Name]
 
 
@@ -319,6 +363,8 @@ class Saved(Form):
     tensors: dict[Name, Name]
     saved: dict[Name, Name]
     narrow: dict[Name, Annotated[list[Name], Field(min_length=2, max_length=2)]] = {}
+    files: Count = 0
+    prefix: str = ""
     auto_map: dict[Name, Name] | None = None
     kind: Name = Field(alias="class")
     frozen: list[Name]
@@ -350,6 +396,7 @@ class State(Form):
     extra: list[Name]
     lost: dict[Name, Name]
     takes: dict[Name, Name]
+    nested: dict[Name, Name] = {}
     unknown: list[Name] = []
 
 
@@ -386,6 +433,7 @@ class Configuration(Form):
     probes: dict[str, Any]
     dictionary_trip: dict[str, Any]
     json_trip: dict[str, Any]
+    unusual: dict[str, Any] = {}
     equality: dict[str, Any] = {}
     own_equality: bool = False
     saving: dict[str, Any] = {}
@@ -439,11 +487,14 @@ FORMS: dict[str, type[Form]] = {
     "structure": Structure,
     "constructed": Constructed,
     "remembered": Remembered,
+    "making": Making,
     "moved": Moved,
     "settings": Settings,
     "signature": Signature,
     "initialisation": Initialisation,
     "forward": Forward,
+    "copies": Forward,
+    "devices": Device,
     "modules": Modules,
     "gradients": Gradients,
     "training": Training,

@@ -66,7 +66,15 @@ WORDS = {
     "an input's": "某个输入的",
     "a parameter's": "某个参数的",
     "its own": "自己的",
+    "recorded": "记录梯度",
+    "not recorded": "不记录梯度",
     "nothing more": "没有更多",
+    # of which outputs, with other weights
+    "of a deep copy": "深拷贝的",
+    "of a deep copy that was assigned other weights": "深拷贝换入其他权重后，其",
+    "of the model after a copy of it was assigned other weights": "其副本换入其他权重后，模型的",
+    "of the model once it has loaded other weights": "模型加载其他权重后，其",
+    "of the first call, when later ones have run,": "后续调用运行之后，首次调用的",
     # how parts of an output are had
     "keys": "键",
     "keys, attributes and positions": "键、属性与位置",
@@ -74,6 +82,19 @@ WORDS = {
     "attributes": "属性",
     "positions (list)": "位置（列表）",
     "positions (tuple)": "位置（元组）",
+    # what a call may leave changed of the process
+    "importing it": "导入",
+    "making a model": "构造模型",
+    "the seed of torch's generator": "torch 随机数生成器的种子",
+    "whether gradients are recorded": "是否记录梯度",
+    "the default dtype": "默认 dtype",
+    "the number of threads": "线程数",
+    "deterministic algorithms": "确定性算法设置",
+    "the precision of float32 products": "float32 矩阵乘法的精度",
+    "anomaly detection": "异常检测",
+    "flash attention": "flash attention 开关",
+    "memory-efficient attention": "memory-efficient attention 开关",
+    "plain attention": "普通注意力实现的开关",
     # progress
     "environment": "环境",
     "starting": "启动中",
@@ -119,6 +140,13 @@ FORMS = {
     "the spec maps names; modules go by what they hold": "spec 映射了名称；模块按其参数对应",
     "no {modules} have a setting in common": "{modules}没有共同的设置",
     "forward takes no argument on either side": "两侧的 forward 均不接受参数",
+    "the reference takes no copies or no other weights: {fault}": "参考实现不能复制或换入其他权重：{fault}",
+    "outputs differ with the weights that the models have": "使用原有权重时输出已不同",
+    "a pass without values cannot be followed to its end: {fault}": "不含数值的前向过程无法运行到底：{fault}",
+    "{count} parameters are too many to be copied, {most} the most; give the check a smaller `config`": (
+        "{count} 个参数过多而无法复制，上限为 {most}；请为该检查项设置更小的 `config`"
+    ),
+    "the reference cannot be called so: {fault}": "参考实现不能如此调用：{fault}",
     "forward does not take this argument on both sides": "并非两侧的 forward 都接受该参数",
     "neither side defines a public method of its own": "两侧均未定义自己的公共方法",
     "the spec declares no copies": "spec 未声明任何副本",
@@ -139,6 +167,7 @@ FORMS = {
     "{form} holds none of the reference's own outputs: they overflow": "{form} 无法表示参考实现的输出：发生溢出",
     "there is no floating-point output": "没有浮点输出",
     "no floating-point output has the same shape on both sides": "没有两侧形状相同的浮点输出",
+    "no output has an element": "输出均不含元素",
     "no floating-point output has an element": "浮点输出均不含元素",
     "every gradient of both sides is zero": "两侧的梯度均为零",
     "no output of either side that has elements has a gradient": "两侧含元素的输出均没有梯度",
@@ -157,7 +186,7 @@ FORMS = {
     ),
     "with other values in {buffers} outputs cannot be judged: {why}": "{buffers} 取其他值时无法判定输出：{why}",
     "the spec maps names of parameters: {names} are not compared": "spec 映射了参数名：未比较 {names}",
-    "neither side can be moved to bfloat16: {fault}": "两侧均无法转换为 bfloat16：{fault}",
+    "neither side takes {call}: {fault}": "两侧均不支持 {call}：{fault}",
     "neither side can be made after another model: {fault}": "两侧均无法在另一模型之后构造：{fault}",
     "no parameter or buffer is on both sides": "没有两侧共有的参数或缓冲区",
     "both sides refuse such inputs: {fault}": "两侧均拒绝此类输入：{fault}",
@@ -289,6 +318,10 @@ FORMS = {
     "is left without memory (on the meta device)": "未分配内存（在 meta 设备上）",
     "holds other values after each loading: it is left unset or drawn anew": "每次加载后的值都不同：未设置或被重新抽取",
     "holds other values, or values of another type, than were saved": "与保存的值或类型不同",
+    "is not in the state dict of a larger model": "不在更大模型的 state dict 中",
+    "is missing after loading a larger model": "在更大的模型中加载后缺失",
+    "holds other values after loading a larger model": "在更大的模型中加载后的值不同",
+    "the configuration's {key}": "配置的 {key}",
     # at which step it was lost
     "it is not saved, and `_init_weights` ends here without having set it": "它不会被保存，而 `_init_weights` 在此结束时没有设置它",
     "where a checkpoint lacks it, `_init_weights` ends here without having set it": (
@@ -420,6 +453,8 @@ FORMS = {
     "{name}: below is {below}; values are drawn from [0, below)": "{name}：below 为 {below}；取值范围是 [0, below)",
     "{name}: {draw} needs a shape of at least one size": "{name}：{draw} 需要至少一维的形状",
     "{name}: cannot choose {count} of {below} without repeats": "{name}：无法从 {below} 个中不重复地选出 {count} 个",
+    # a precision
+    "{form} on {device}: this torch has no autocast of {dtype}": "{form}（{device}）：此 torch 没有 {dtype} 的 autocast",
     # a spec
     "No such file or directory": "没有该文件或目录",
     "Is a directory": "是一个目录",

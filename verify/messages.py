@@ -128,6 +128,10 @@ FINDINGS: dict[str, Text] = {
         "the output lies in {candidate} memory, in the reference in {reference}; who writes to it writes there",
         "该输出位于{candidate}内存中，参考实现中位于{reference}内存中；写入它即写入该处",
     ),
+    "output-tracked": Text(
+        "without gradients being recorded the output {subject} is {candidate} for them, in the reference {reference}",
+        "在不记录梯度时，输出 {subject} {candidate}；参考实现{reference}",
+    ),
     # outputs
     "not-comparable": Text(
         "{subject} is a {class_name} on both sides; of such objects nothing but the class is compared",
@@ -173,9 +177,23 @@ FINDINGS: dict[str, Text] = {
         "a call of the {side} leaves {subject} changed ({change}), for all code that runs after it",
         "{side} 的一次调用改变了 {subject}（{change}），影响其后运行的所有代码",
     ),
+    "process-made": Text(
+        "{what} leaves {subject} changed ({change}) in the {side}, for all code that runs after it",
+        "{side}：{what}会改变 {subject}（{change}），影响其后运行的所有代码",
+    ),
     "input-written": Text(
         "the {side} writes to the tensor that its caller gives it: afterwards it holds other values",
         "{side}改写了调用者传入的张量：调用后其值已改变",
+    ),
+    "weights-values": Text(
+        "{bad} of {count} outputs {what} differ, worst {subject} at {where}: {candidate}, the reference has {reference}; with "
+        "the weights that both had they agree",
+        "{what} {count} 个输出中有 {bad} 个不同，最大差异为 {subject} 的 {where}：{candidate}，参考为 {reference}；原有权重下二者一致",
+    ),
+    "device-mixed": Text(
+        "the {side} would fail on another device than the CPU: {operation} is given a tensor that stays on the CPU when the "
+        "model and its inputs are moved",
+        "{side} 在 CPU 之外的设备上会失败：模型与输入移动后，{operation} 的一个张量仍留在 CPU 上",
     ),
     # gradients
     "gradient-values": Text(
@@ -386,14 +404,19 @@ PROSE: dict[str, tuple[str, ...]] = {
     "tensor-lost": ("what",),
     "unfit": ("fix",),
     "output-shares": ("reference", "candidate"),
+    "output-tracked": ("reference", "candidate"),
     "first-lost": ("step",),
     "draws": ("reference", "candidate"),
     "output-access": ("reference", "candidate"),
-    "first-module": ("candidate_path", "reference_path"),
+    "process-changed": ("subject",),
+    "process-made": ("subject", "what"),
+    "weights-values": ("what",),
     "first-setting": ("setting",),
 }
 """Details that hold English of ours, by kind, besides those of ALWAYS_PROSE."""
 ALWAYS_PROSE = ("side", "other", "fault", "why")
+WHOLE = "(the model)"
+"""What stands for a path where the model itself is meant: in any detail it is ours, since no module has such a name."""
 
 LABELS: dict[str, Text] = {
     "equal": Text("equal", "一致"),
@@ -558,8 +581,14 @@ def say(kind: str, details: Mapping[str, str], language: Language = "en") -> str
 
 def _sentence(kind: str, details: Mapping[str, str], language: Literal["en", "zh"]) -> str:
     prose = (*ALWAYS_PROSE, *PROSE.get(kind, ())) if language == "zh" else ()
-    said = {key: chinese(value) if key in prose else value for key, value in details.items()}
+    ours = {key for key, value in details.items() if key in prose or (value == WHOLE and language == "zh")}
+    said = {key: chinese(value) if key in ours else value for key, value in details.items()}
     return getattr(FINDINGS[kind], language).format_map(said)  # type: ignore[no-any-return]
+
+
+def named(subject: str, language: Language = "en") -> str:
+    """What a finding is about, as it is called; only the whole model has a name of ours."""
+    return translated(subject, language) if subject == WHOLE else subject
 
 
 def translated(text: str, language: Language = "en") -> str:

@@ -261,7 +261,7 @@ def _variant(
             accepted = signature.accepted(job, sides[0].trace, sides[1].trace)
             job = replace(job, scenes=made.ready, accepted=accepted)
             pair.observe(sides, _asks(job, checks), progress)
-            pair.observe(sides, _ordered(further(checks, job, sides[0].trace, sides[1].trace)), progress)
+        pair.observe(sides, _ordered(further(checks, job, sides[0].trace, sides[1].trace)), progress)
         pair.observe(sides, [code.ask(job)], progress)
         pair.observe(sides, _asks(job, checks, fresh=True), progress)
     except KeyboardInterrupt as error:

@@ -37,8 +37,8 @@ class Model(nn.Module):
         nn.init.zeros_(self.inner.bias)
         self.calls = 0
 
-    def features(self, x):
-        return self.inner(x)
+    def features(self, x, scale=1.0):
+        return self.inner(x) * scale
 
     def forward(self, x, output_hidden_states=False, output_attentions=False, return_dict=True):
         hidden = self.features(x)
@@ -96,7 +96,7 @@ def test_the_pair_is_equal(compare):
     assert report.findings == []
     assert all(c.compared for c in report.checks if c.verdict != Verdict.SKIPPED)
     groups = {c.name: len(c.groups) for c in report.checks}
-    assert (groups["outputs"], groups["determinism"]) == (8, 4)
+    assert (groups["outputs"], groups["determinism"]) == (12, 5)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,38 @@ def test_the_pair_is_equal(compare):
             "        states =",
             "        y = y + (torch.get_num_threads() == max(len(os.sched_getaffinity(0)), 2))\n        states =",
         ),
+        ("signature", "value", "features.scale.default", "self, x, scale=1.0", "self, x, scale=1"),
+        (
+            "determinism",
+            "weights-values",
+            "y",
+            "        self.calls = 0\n\n    def features(self, x, scale=1.0):\n        return self.inner(x) * scale",
+            "        inner = self.inner\n        self.far = lambda x: inner(x)\n\n    def features(self, x, scale=1.0):\n        return self.far(x) * scale",
+        ),
+        ("determinism", "device-mixed", "another device", ") * self.scale\n", ") * self.scale * torch.ones(x.shape[-1])\n"),
+        (
+            "determinism",
+            "process-made",
+            "the precision of float32 products",
+            "        self.calls = 0\n",
+            "        self.calls = 0\n        torch.set_float32_matmul_precision('high')\n",
+        ),
+        ("settings", "value", "train()", "    def features", "    def train(self, mode=True):\n        super().train(mode)\n\n    def features"),
+        (
+            "outputs",
+            "value",
+            "an unnamed argument",
+            "    def features",
+            "    def __call__(self, *args, **given):\n        given.pop('an_argument_that_nobody_named', None)\n        return super().__call__(*args, **given)\n\n    def features",
+        ),
+        (
+            "outputs",
+            "missing-in-candidate",
+            "states.0",
+            "    def features",
+            "    def __call__(self, x, output_attentions=False, output_hidden_states=False, return_dict=True, **more):\n        return super().__call__(x, output_hidden_states, output_attentions, return_dict, **more)\n\n    def features",
+        ),
+        ("forward", "output-tracked", "y", "        states =", "        y.requires_grad_()\n        states ="),
     ],
 )  # fmt: skip
 def test_only_its_check_finds_it(compare, check, kind, subject, old, new):
@@ -180,8 +212,8 @@ def test_values_drawn_in_another_order_are_of_one_distribution(compare):
 def test_a_method_and_an_attribute_of_one_side_are_notes_at_most(compare):
     report = compare(
         (
-            "    def features(self, x):",
-            "    helper = features = lambda self, x: self.inner(x)\n\n    def more(self, x):",
+            "    def features(self, x, scale=1.0):",
+            "    helper = features = lambda self, x, scale=1.0: self.inner(x)\n\n    def more(self, x):",
         )
     )
     assert report.verdict == Verdict.EQUAL, report.findings
@@ -201,7 +233,8 @@ def test_flags_of_the_spec_are_varied_and_unknown_ones_are_told(compare):
     report = compare(checks={"outputs": {"vary": {"return_dict": [True, False], "gates": [1, 2]}}})
     assert report.verdict == Verdict.EQUAL
     (check,) = report.checks
-    assert [g.name for g in check.groups] == ["gates", "batch", "batch, return_dict=false"]
+    called = ["batch, return_dict=false, by place", "batch, an unnamed argument"]
+    assert [g.name for g in check.groups] == ["gates", "batch", "batch, return_dict=false", *called]
     assert [(s.case, "both sides" in s.reason) for s in report.skipped] == [("gates", True)]
 
 

@@ -467,4 +467,93 @@ class LlavaViTVideoRope(nn.Module):
             ("hidden_size: int = 768", "hidden_size: int | None = 3 * 256"),
         ),
     ),
+    # What checks of unusual uses must not take for one.
+    rewrite(
+        "softmax-of-a-contiguous-copy",
+        (
+            "    weights = F.softmax(_wide(scores), dim=-1).to(query.dtype)\n",
+            "    scores = _wide(scores).contiguous()\n    weights = torch.softmax(scores, -1).to(query.dtype)\n",
+        ),
+        cases=EAGER,
+    ),
+    rewrite(
+        "tables-by-polar",
+        (
+            "        phases = torch.cat([phases, phases], dim=-1)\n        return phases.cos(), phases.sin()\n",
+            "        wave = torch.polar(torch.ones_like(phases), phases)\n        return wave.real.repeat(1, 1, 2), wave.imag.repeat(1, 1, 2)\n",
+        ),
+    ),
+    rewrite(
+        "tuple-of-values",
+        (
+            "        return output if return_dict else output.to_tuple()\n",
+            "        return output if return_dict else tuple(v for v in output.values() if v is not None)\n",
+        ),
+        cases=FORMS,
+    ),
+    rewrite(
+        "public-helper-in-a-mixin",
+        (
+            "class LlavaViTPreTrainedModel(PreTrainedModel):",
+            "class _Sizes:\n    def token_count(self, height, width):\n        return height * width\n\n\nclass LlavaViTPreTrainedModel(_Sizes, PreTrainedModel):",
+        ),
+    ),
+    rewrite(
+        "tokens-row-by-row",
+        (
+            "tokens.gather(1, visible[..., None].expand(-1, -1, tokens.shape[-1]))",
+            "torch.stack([row.index_select(0, index) for row, index in zip(tokens, visible)])",
+        ),
+    ),
+    rewrite(
+        "argsort-of-the-negative",
+        (
+            "order = torch.sort(scores, dim=-1, descending=True, stable=True).indices",
+            "order = torch.argsort(-scores, dim=-1, stable=True)",
+        ),
+        cases=("residual-video", "residual-top-k", "residual-near-ties"),
+    ),
+    rewrite(
+        "scores-by-einsum",
+        (
+            "    scores = torch.matmul(query, key.transpose(2, 3)) * scaling\n",
+            "    scores = torch.einsum('bhqd,bhkd->bhqk', query, key).mul(scaling)\n",
+        ),
+        cases=EAGER,
+    ),
+    rewrite(
+        "rms-by-vector-norm",
+        (
+            "        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)\n",
+            "        wide = wide / torch.sqrt(torch.linalg.vector_norm(wide, dim=-1, keepdim=True).pow(2) / wide.shape[-1] + self.eps)\n",
+        ),
+        cases=NORMS,
+    ),
+    rewrite(
+        "layers-appended",
+        (
+            "nn.ModuleList([LlavaViTEncoderLayer(config) for _ in range(config.num_hidden_layers)])",
+            "nn.ModuleList()\n        for _ in range(config.num_hidden_layers):\n            self.layers.append(LlavaViTEncoderLayer(config))",
+        ),
+    ),
+    rewrite(
+        "pooled-squeezed",
+        ("        return pooled[:, 0]\n", "        return pooled.squeeze(1)\n"),
+    ),
+    rewrite(
+        "queries-scaled-first",
+        (
+            "    scores = torch.matmul(query, key.transpose(2, 3)) * scaling\n",
+            "    scores = torch.matmul(query * scaling, key.transpose(2, 3))\n",
+        ),
+        cases=EAGER,
+    ),
+    rewrite(
+        "head-flag-by-identity",
+        (
+            "        if self.config.use_head:\n            hidden_states = self",
+            "        if self.config.use_head is True:\n            hidden_states = self",
+        ),
+        cases=FORMS,
+    ),
 )

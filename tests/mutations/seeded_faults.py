@@ -1,7 +1,8 @@
 """Faults to seed into the candidate, by the check that must find them.
 
 The classes are those seen in real ports (norm eps, GELU flavour, rotary layout, stale tables, …) and others like them.
-Faults that no output, buffer, parameter or configuration value shows are in silent_faults.py.
+Faults that no output, buffer, parameter or configuration value shows are in silent_faults.py; those that show in unusual uses alone, in
+unusual_faults.py.
 The file is long because every edit is quoted.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from mutant import CONFIGURATION, Fault
 from silent_faults import SILENT_FAULTS
+from unusual_faults import UNUSUAL_FAULTS
 
 
 def configuration(name: str, subject: str, case: str, *edits: tuple[str, str]) -> Fault:
@@ -1373,4 +1375,5 @@ FAULTS: tuple[Fault, ...] = (
     *PROCESS_FAULTS,
     *SOURCE_FAULTS,
     *SILENT_FAULTS,
+    *UNUSUAL_FAULTS,
 )

@@ -9,7 +9,7 @@ import pytest
 from unit_builders import HOSTILE, ROOT
 
 from verify.checks import available
-from verify.messages import BY_SIDE, FINDINGS, LABELS, check_name, label, say, translated
+from verify.messages import BY_SIDE, FINDINGS, LABELS, check_name, label, named, say, translated
 
 KINDS = sorted(FINDINGS)
 
@@ -55,6 +55,12 @@ def test_details_of_ours_are_translated_and_those_of_models_are_not():
     details = {"what": "mean", "reference": "0", "candidate": "mean"}
     assert say("initialisation", details, "zh") == "初始值的 均值 为 均值；参考实现为 0"
     assert say("value", details, "zh") == "mean 为 mean；参考实现为 0"
+    details = {"subject": "(the model)", "reference": "eval", "candidate": "train", "why": "as in the reference"}
+    assert say("loaded-mode", details, "zh") == "加载后 （模型本身） 处于 train 模式；应为 eval 模式（与参考实现相同）"
+    assert "(the model)" in say("loaded-mode", details)
+    changed = {"side": "candidate", "subject": "the default dtype", "change": "a -> b"}
+    assert say("process-changed", changed, "zh").startswith("候选实现 的一次调用改变了 默认 dtype")
+    assert (named("(the model)", "zh"), named("keys", "zh")) == ("（模型本身）", "keys")
     assert translated("nothing was compared", "both") == "nothing was compared / 没有可比较的内容"
     assert translated("of the model", "both") == translated("of the model", "zh") == "of the model"
 

@@ -21,7 +21,7 @@ from typing import cast
 from verify.checks.base import Check, Job
 from verify.trace import Ask, Trace
 
-HELPERS = ("base", "passes")
+HELPERS = ("base", "passes", "otherwise", "loading")
 """Files here that are no checks."""
 
 ORDER = (

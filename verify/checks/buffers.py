@@ -7,8 +7,9 @@ the buffer's largest value. In a table of one sign, such as inverse frequencies 
 itself and an ulp is its own, so that a small value is held to as many digits as a large one. Parts of complex numbers are
 of both signs. What only fills a table, as the lowest number of its type does in a mask, is no magnitude of the others.
 
-And after `model.to(torch.bfloat16)`: what the reference keeps in a wider type the candidate keeps so too. And after a
-model of another configuration was made in the same process: what a module remembers of that one must not be used.
+And after `model.to(torch.bfloat16)` and `model.half()`: what the reference keeps in a wider type the candidate keeps so
+too. After `model.to_empty()`, with which a model on the meta device gets memory: what the reference fills again the
+candidate does too. And after a model of another configuration was made in the same process: what a module remembers of that one must not be used.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from verify.compare import gap, ulps
 from verify.report import Location, Verdict
 from verify.trace import BOTH, Ask, Trace
 
-SUMMARY = "buffer values, saved or not"
+SUMMARY = "buffer values, saved or not, and after conversions"
 RUNS_CASES = False
 
 SPACING = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7} | {
@@ -41,12 +42,19 @@ FAR = 1000.0
 REMEMBERED = "after another model"
 """The group of what buffers are where a model of another configuration was made before."""
 
-MOVED = "moved to bfloat16"
-"""The group of what parameters and buffers are after `model.to`."""
+MOVED = {
+    "bfloat16": ("moved to bfloat16", "model.to(torch.bfloat16)"),
+    "float16": ("moved to float16", "model.half()"),
+    "empty": ("emptied", "model.to_empty()"),
+}
+"""By what is done to a model: the group of what parameters and buffers are after it, and how a finding calls it."""
 
 
 def plan(job: Job) -> list[Ask]:
-    asks = [*structure.plan(job), Ask(key=job.key("buffers", "moved"), op="moved", args={"values": dict(job.values)})]
+    asks = structure.plan(job)
+    for how in MOVED:
+        args = {"values": dict(job.values), "how": how}
+        asks.append(Ask(key=job.key("buffers", "moved", how), op="moved", args=args))
     if pair := _two_models(job):
         asks.append(Ask(key=job.key("buffers", "remembered"), op="remembered", args=pair))
     return asks
@@ -89,12 +97,13 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no buffer is on both sides and holds a value"
     yield outcome
-    asked = job.key("buffers", "moved") in reference.answers | candidate.answers
-    if asked:
-        moved = _moved(job, (r.result, c.result), (reference, candidate))
-        told = {f.subject for f in outcome.findings}  # else the same once more
-        moved.findings = [f for f in moved.findings if f.subject not in told]
-        yield moved
+    told = {f.subject for f in outcome.findings}  # else the same once more
+    for how in MOVED:
+        if job.key("buffers", "moved", how) in reference.answers | candidate.answers:
+            moved = _moved(job, how, (r.result, c.result), (reference, candidate))
+            moved.findings = [f for f in moved.findings if f.subject not in told]
+            told |= {f.subject for f in moved.findings}
+            yield moved
     yield from _remembered(job, reference, candidate)
 
 
@@ -127,14 +136,17 @@ def _remembered(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcom
     yield outcome
 
 
-def _moved(job: Job, structures: tuple[Mapping[str, Any], Mapping[str, Any]], traces: tuple[Trace, Trace]) -> Outcome:
-    """Types of parameters and buffers, and buffers' values, after a move to bfloat16, in the reference's words."""
-    make = Maker(job=job, check="buffers", group=MOVED)
-    outcome = Outcome(name=MOVED, reason=f"{job.spec.tolerance.buffer_ulps} ulp")
-    r, c = (trace.get(job.key("buffers", "moved")) for trace in traces)
+def _moved(
+    job: Job, how: str, structures: tuple[Mapping[str, Any], Mapping[str, Any]], traces: tuple[Trace, Trace]
+) -> Outcome:
+    """Types of parameters and buffers, and buffers' values, after one of MOVED, in the reference's words."""
+    group_name, call = MOVED[how]
+    make = Maker(job=job, check="buffers", group=group_name)
+    outcome = Outcome(name=group_name, reason=f"{job.spec.tolerance.buffer_ulps} ulp")
+    r, c = (trace.get(job.key("buffers", "moved", how)) for trace in traces)
     if r.result is None or c.result is None:
         if r.fault and c.fault:
-            outcome.skipped, outcome.reason = True, f"neither side can be moved to bfloat16: {r.fault}"
+            outcome.skipped, outcome.reason = True, f"neither side takes {call}: {r.fault}"
         else:
             outcome.findings += faults(make, r, c)
         return outcome
@@ -155,7 +167,7 @@ def _moved(job: Job, structures: tuple[Mapping[str, Any], Mapping[str, Any]], tr
             if ours[name] != dtype:
                 wider = SPACING.get(dtype, 0.0) < SPACING.get(ours[name], 0.0)
                 details = {
-                    "what": f"the type of {name} after model.to(torch.bfloat16)",
+                    "what": f"the type of {name} after {call}",
                     "reference": ours[name],
                     "candidate": dtype,
                 }

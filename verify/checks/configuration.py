@@ -25,13 +25,17 @@ PARTS = (
     "explicit",
     "attributes",
     "probes",
+    "unusual",
     "dictionary_trip",
     "json_trip",
     "equality",
     "saving",
 )
-WHERE_DEFINED = ("equality", "saving")
+WHERE_DEFINED = ("unusual", "equality", "saving")
 """Parts that are compared where the reference has them."""
+
+UNNAMED = "an_argument_that_nobody_named"
+"""What the observer calls such an argument."""
 
 BOOKKEEPING = ("transformers_version", "_name_or_path", "auto_map", "architectures")
 """Keys that a library writes about the file and not about the model."""
@@ -63,6 +67,12 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         elif known := _known(r.result.get(part)):
             names = inverse(job.spec.mapping.config)
             theirs = {k: v for k, v in (c.result.get(part) or {}).items() if k == "raised" or names.get(k, k) in known}
+            if part == "unusual":  # a zero may be refused, and what the reference does not keep may be kept
+                refused = {names.get(k, k) for k, v in theirs.items() if _raised(v)}
+                known = {k: v for k, v in known.items() if k not in refused and (v or k != UNNAMED)}
+                theirs = {k: v for k, v in theirs.items() if names.get(k, k) in known}
+                if not known:
+                    continue
             yield _part(job, part, {**r.result, part: known}, {**c.result, part: theirs})
     yield from _constructed(job, reference, candidate)
 
@@ -91,6 +101,7 @@ def _constructed(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outco
         verdict = Verdict.NOTE if before == "None" else Verdict.DIFFERENT
         details = {"side": side, "before": before, "after": after}
         outcome.findings.append(make.finding("configuration-changed", subject, verdict, details=details))
+    outcome.compared = len(outcome.findings)
     if outcome.findings:  # else it would count as compared where there is no configuration
         yield outcome
 

@@ -2,7 +2,11 @@
 
 Asked of each side by itself: the same call twice, to the bit; the first row of a batch alone; all threads against one;
 the same values in tensors of another layout. The last three reorder sums, so they may differ by the reference's own
-response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were.
+response to one-ulp noise, as in `forward`. And a call leaves its inputs, and the settings of the process, as they were; so
+do an import and the making of a model.
+
+The first case is asked besides with copies of the model and with other weights; each, whether it would run on another
+device.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from verify.cases import batch
-from verify.checks import passes
+from verify.checks import otherwise, passes
 from verify.checks.base import Job, Maker, Outcome, faults
 from verify.compare import gap
 from verify.mapping import inverse, renamed
@@ -22,11 +26,15 @@ from verify.report import Verdict
 from verify.tolerance import Tolerance, from_response
 from verify.trace import BOTH, Ask, Role, Trace
 
-SUMMARY = "the same call twice, a row alone and in its batch, one thread and many, inputs of another layout"
+SUMMARY = "the same call twice, a row alone and in its batch, one thread and many, inputs of another layout; copies, other weights, another device"
 RUNS_CASES = True
 
 MOST_CASES = 2
 """Cases that are run where the spec chooses none."""
+
+MAKING = "making"
+"""Of the group, and of the ask, of what the making of a model leaves changed."""
+STAGES = {"import": "importing it", "construction": "making a model"}
 
 KINDS = {"twice": "not-repeatable", "row": "row-in-batch", "threads": "thread-count", "strided": "input-layout"}
 
@@ -45,12 +53,20 @@ def plan(job: Job) -> list[Ask]:
         asks.append(job.ask("forward", "determinism", case, "threads", threads="all"))
         asks.append(job.ask("forward", "determinism", case, "strided", threads="one", strided=True))
         asks.append(job.ask("forward", "determinism", case, "noise", sides=("reference",), nudged=True, threads="one"))
-    return asks
+    asks.append(Ask(key=job.key("determinism", MAKING), op="making", args={"values": job.values_of("determinism")}))
+    return [*asks, *otherwise.plan(job, "determinism", _cases(job))]
 
 
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
+    traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     for case in _cases(job):
-        yield from _case(job, case, {"reference": reference, "candidate": candidate})
+        yield from _case(job, case, traces)
+    answers = [trace.get(job.key("determinism", MAKING)).result or {} for trace in traces.values()]
+    if (made := _made(job, answers)).findings:
+        yield made
+    for case in _cases(job):
+        alike = _alike(job, case, traces, "once")
+        yield from otherwise.compare(job, "determinism", case, traces, alike=alike)
 
 
 def _cases(job: Job) -> list[str]:
@@ -146,15 +162,18 @@ def _left(make: Maker, case: str, answers: Sequence[Mapping[str, Any]]) -> Outco
     """Whether a call leaves the process as it was: what it sets there holds for all code that runs after it."""
     outcome = Outcome(name=f"{case}, process")
     make = replace(make, group=outcome.name)
-    sides = [answer.get("left", {}) for answer in answers]
-    for subject in sorted({*sides[0], *sides[1]}):
-        if make.ignored(subject):
-            continue
-        found = [role for role, side in zip(BOTH, sides, strict=True) if subject in side]
-        verdict = Verdict.DIFFERENT if len(found) == 1 else Verdict.NOTE
-        change = next(side[subject] for side in sides if subject in side)
-        details = {"side": found[0] if len(found) == 1 else "either side", "change": change}
-        outcome.findings.append(make.finding("process-changed", subject, verdict, details=details))
+    passes.left_changed(make, outcome, "process-changed", [answer.get("left", {}) for answer in answers], {})
+    return outcome
+
+
+def _made(job: Job, answers: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Whether importing a side and making a model leave the process as it was. What training code sets for itself, a
+    candidate need not set."""
+    outcome = Outcome(name=MAKING)
+    make = Maker(job=job, check="determinism", group=MAKING)
+    for stage, what in STAGES.items():
+        sides = [answer.get(stage, {}) for answer in answers]
+        passes.left_changed(make, outcome, "process-made", sides, {"what": what}, tolerated=("reference",))
     return outcome
 
 
@@ -206,10 +225,10 @@ def _kind(job: Job, case: str, kind: str, traces: Mapping[Role, Trace], referenc
     return outcome, set(changes)
 
 
-def _alike(job: Job, case: str, traces: Mapping[Role, Trace]) -> bool:
-    """Whether the second call of one side gives what that of the other does."""
+def _alike(job: Job, case: str, traces: Mapping[Role, Trace], kind: str = "twice") -> bool:
+    """Whether a call of one side, such as the second, gives what that of the other does."""
     make = Maker(job=job, check="determinism", group=case)
-    keys = [job.key("determinism", case, kind) for kind in ("twice", "noise")]
+    keys = [job.key("determinism", case, kind) for kind in (kind, "noise")]
     answers = [traces[role].get(keys[0]) for role in BOTH] + [traces["reference"].get(keys[1])]
     theirs = inverse(job.spec.mapping.outputs)
     left, right, moved = (passes.read(a, names) for a, names in zip(answers, (None, theirs, None), strict=True))

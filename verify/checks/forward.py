@@ -76,6 +76,13 @@ def _case(job: Job, make: Maker, name: str, answers: passes.Three) -> Outcome:
         if words[0] != words[1] and path in left.values and path in right.values and not make.ignored(path):
             details = {"reference": words[0], "candidate": words[1]}
             outcome.findings.append(make.finding("output-shares", path, Verdict.NOTE, details=details))
+    tracked = [set((answer.result or {}).get("tracked", ())) for answer in answers[:2]]
+    tracked[1] = {renamed(path, theirs) for path in tracked[1]}
+    for path in sorted(tracked[0] ^ tracked[1]):
+        if path in left.values and path in right.values and not make.ignored(path):
+            words = ["recorded" if path in side else "not recorded" for side in tracked]
+            details = {"reference": words[0], "candidate": words[1]}
+            outcome.findings.append(make.finding("output-tracked", path, details=details))
     for path, array in left.values.items():
         if array.dtype.kind == "f" and array.size and not array.any() and not make.ignored(path):
             outcome.findings.append(make.finding("all-zero", path, Verdict.NOTE))

@@ -19,7 +19,7 @@ from verify.compare import Gap, gap, same_scalar
 from verify.mapping import renamed
 from verify.report import Finding, Verdict
 from verify.tolerance import Tolerance, from_response
-from verify.trace import Answer, Ask, Trace
+from verify.trace import BOTH, Answer, Ask, Role, Trace
 
 Three = tuple[Answer, Answer, Answer]
 """The reference's and the candidate's answer, and the reference's when its inputs and weights move by one ulp."""
@@ -186,6 +186,30 @@ def contract(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
         kind = "missing-in-candidate" if b is None else "missing-in-reference" if a is None else "value"
         details = {"what": path, "reference": shown[0], "candidate": shown[1]}
         yield make.finding(kind, path, details=details, measured=shown[1], allowed=shown[0])
+
+
+def left_changed(
+    make: Maker,
+    outcome: Outcome,
+    kind: str,
+    sides: Sequence[Mapping[str, str]],
+    details: Mapping[str, Any],
+    tolerated: Sequence[Role] = (),
+) -> None:
+    """Notes what sides left changed of the process, or of their configuration: a difference where only one did, and it is
+    none of those that may.
+
+    sides: "before -> after" by what was changed.
+    """
+    for subject in sorted({*sides[0], *sides[1]}):
+        if make.ignored(subject):
+            continue
+        outcome.compared += 1
+        found = [role for role, side in zip(BOTH, sides, strict=True) if subject in side]
+        verdict = Verdict.DIFFERENT if len(found) == 1 and found[0] not in tolerated else Verdict.NOTE
+        change = next(side[subject] for side in sides if subject in side)
+        told = {**details, "side": found[0] if len(found) == 1 else "either side", "change": change}
+        outcome.findings.append(make.finding(kind, subject, verdict, details=told))
 
 
 def present(leaf: Mapping[str, Any] | None) -> bool:

@@ -1,7 +1,7 @@
 """precision: does each side lose as little to rounding as the other, in the formats that people run?
 
 `forward` asks in exact arithmetic whether both are the same function. Here each side runs natively in float32, bfloat16,
-float16 and under bfloat16 autocast, and its error is taken against the reference's exact float64 answer to the same
+float16 and under autocast to either, and its error is taken against the reference's exact float64 answer to the same
 rounded weights and inputs. A softmax, a norm or a rotary table in a narrower type than the reference's shows as a larger
 error, whatever the two outputs look like next to each other.
 
@@ -47,8 +47,11 @@ FIRST = 8
 FACTOR = 1.5
 """How many times the reference's error the candidate's may be."""
 
-FORMATS = {"fp32": 2.0**-24, "bf16": 2.0**-8, "fp16": 2.0**-11, "autocast": 2.0**-8}
-"""Native formats and their rounding. autocast is a float32 model in which torch chooses bfloat16 by operation."""
+FORMATS = {"fp32": 2.0**-24, "bf16": 2.0**-8, "fp16": 2.0**-11, "autocast": 2.0**-8, "autocast fp16": 2.0**-11}
+"""Native formats and their rounding."""
+
+AUTOCAST = ("autocast", "autocast fp16")
+"""Those of a float32 model in which torch chooses bfloat16, or float16, by operation."""
 
 GIVEN = {"fp32 given fp64": ("fp32", "fp64"), "fp32 given bf16": ("fp32", "bf16"), "bf16 given fp32": ("bf16", "fp32")}
 """By name: the format of the weights, another one of the float inputs."""
@@ -63,7 +66,7 @@ SHARE = 0.25
 def exact_of(form: str) -> str:
     """The format whose rounded weights and inputs the exact answer is for: autocast keeps them in float32, and inputs
     in a wider type than the weights hold the same values."""
-    if form == "autocast":
+    if form in AUTOCAST:
         return "fp32"
     weights, inputs = GIVEN.get(form, (form, form))
     return weights if FORMATS.get(inputs, 0.0) <= FORMATS[weights] else form
@@ -187,7 +190,7 @@ def _format(
     both = passes.read(function[0]), passes.read(function[1], theirs, sections=True)
     outcome = Outcome(name=make.group, reason=f"{FACTOR:g} x the reference's own error, in each of {DRAWS} draws")
     left, right = ({f"{path}.dtype": dtype for path, dtype in _dtypes(side).items()} for side in (r, c))
-    if form != "autocast":  # there the last operation decides, and none is more right than another
+    if form not in AUTOCAST:  # there the last operation decides, and none is more right than another
         outcome.findings += make.differences(left, right)
     for path in _dtypes(r):
         if path in _dtypes(c) and not make.ignored(path):

@@ -15,7 +15,11 @@ Then every tensor is left out of a checkpoint once. What fills it must be of the
 with, or that it starts from where it cannot load; the load report must name it, and what the checkpoint has must stay.
 
 Any module, also one that knows no checkpoints, gives its state dict to another model of its class, which must load it whole.
-Where only one side loses something so, or takes no other keys that the other takes, it is a difference.
+Where only one side loses something so, or takes no other keys that the other takes, it is a difference. So it must in a
+larger model, whose state dict has a name in front of each key.
+
+A checkpoint is cut into files as its caller says; a key that the model does not have is told; and keys with the
+reference's `base_model_prefix` in front of them, as a larger model writes them, are known.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from verify.checks import buffers, initialisation, structure
+from verify.checks import buffers, initialisation, loading, structure
 from verify.checks.base import Job, Maker, Outcome, fault_location, faults, show
 from verify.compare import MISSING, differing
+from verify.messages import WHOLE
 from verify.report import Finding, Verdict
 from verify.trace import BOTH, Answer, Ask, Role, Trace
 
@@ -74,11 +79,18 @@ def plan(job: Job) -> list[Ask]:
     return asks
 
 
+def further(job: Job, reference: Trace, candidate: Trace) -> list[Ask]:
+    return loading.prefixed(job, CHECK, reference, candidate)
+
+
 def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     traces: dict[Role, Trace] = {"reference": reference, "candidate": candidate}
     yield _state(job, reference, candidate)
     yield from _older(job, reference, candidate)
-    yield _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
+    saved = _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
+    saved.findings += loading.shards(job, CHECK, SAVED, reference, candidate)
+    yield saved
+    yield from loading.of_prefix(job, CHECK, reference, candidate)
     for role, trace in traces.items():
         side = _Side(job, role, trace, candidate if role == "reference" else reference)
         yield side.outcome("load")
@@ -147,7 +159,7 @@ def _loaded(job: Job, reference: Trace, candidate: Trace) -> Outcome:
     make = Maker(job=job, check=CHECK, group=LOADED, candidate=structure.owner(structures[1], ""))
     paths = [{m["path"] for m in side.get("modules", [])} for side in structures]
     known = paths[0] & paths[1] if left else paths[1]
-    outcome.compared += any(not make.ignored(path or "(the model)") for path in known)
+    outcome.compared += any(not make.ignored(path or WHOLE) for path in known)
     outcome.findings += _modes(make, left, right, known)
     names = {p["name"]: p["name"] for p in structures[1].get("parameters", [])}
     if left:
@@ -177,7 +189,7 @@ def _modes(
     for side, modes in ((1, ("eval", "train")), (0, ("train", "eval"))):
         apart = trained[side] - trained[1 - side]
         for path in sorted(apart):
-            subject = path or "(the model)"
+            subject = path or WHOLE
             if not _within(path, apart) and not make.ignored(subject):
                 # eval is what transformers leaves all in, and no fault of a candidate
                 verdict = Verdict.DIFFERENT if side else Verdict.NOTE
@@ -277,6 +289,9 @@ def _state(job: Job, reference: Trace, candidate: Trace) -> Outcome:
                 place = structure.owner(structures[BOTH.index(role)], key)
                 found = make.finding("tensor-lost", key, verdict, details={"side": role, "what": what})
                 outcome.findings.append(found.model_copy(update={role: place}))
+    inside = [{k: v for k, v in r.result.get("nested", {}).items() if k not in lost[0]}]
+    inside.append({words.get(k, k): v for k, v in c.result.get("nested", {}).items() if words.get(k, k) not in lost[1]})
+    outcome.findings += loading.nested(make, (inside[0], inside[1]), structures)
     if not job.spec.mapping.parameters:  # else other keys are meant
         extra = [dict.fromkeys(side["extra"], "saved beside the tensors") for side in (r.result, c.result)]
         outcome.findings += make.differences(extra[0], extra[1])
@@ -315,6 +330,7 @@ def _lacking(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     else:
         if loads:
             outcome.findings += _reported(make, r.result or {}, c.result)
+            outcome.findings += loading.reported(make, r.result or {}, c.result)
         yield from initialisation.judged(make, outcome, start, c)
         return
     yield outcome
@@ -437,11 +453,14 @@ class _Side:
             if any(digest not in right for digest in after):
                 outcome.findings.append(self._lost(make, name, before, after))
         for load in loads[:1]:
-            for name in sorted(load["tensors"].keys() - saved["tensors"].keys()):
-                outcome.findings.append(self._found(make, "tensor-lost", name, what="is there only after loading"))
-            for key, names in sorted(load["report"].items()):
-                for name in names:
-                    outcome.findings.append(self._found(make, "load-report", name, what=key))
+            told = [
+                (name, "tensor-lost", "is there only after loading")
+                for name in load["tensors"].keys() - saved["tensors"].keys()
+            ]
+            told += [(name, "load-report", key) for key, names in load["report"].items() for name in names]
+            for name, kind_of, what in sorted(told, key=lambda one: one[::-1]):
+                if not make.ignored(name):
+                    outcome.findings.append(self._found(make, kind_of, name, what=what))
             if make.ignored("class"):
                 continue
             outcome.compared += 1

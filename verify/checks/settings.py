@@ -10,6 +10,9 @@ modules of a class hold together; the rest is told as not done.
 
 Where both models are transformers' own kind, what they tell it of loading and placing is compared by what it means: which
 modules stay whole, which tensors stay float32, which parameters are the embeddings.
+
+Where a model has methods of its own for it, `train()` and `eval()` must leave the modules in the same modes, and what the
+reference's give back the candidate's do: the model, so that calls can follow each other.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any
 from verify.checks import forward, structure
 from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.mapping import rename
-from verify.messages import say
+from verify.messages import WHOLE, say
 from verify.report import Finding, Verdict
 from verify.spec import ParameterRule
 from verify.trace import BOTH, Ask, Role, Trace
@@ -130,6 +133,7 @@ def _compared(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]
         reason = f"settings that only one side has, in modules of one path and of classes with other names: {told}"
         yield Outcome(name="one side", skipped=True, reason=reason)
     yield from _loading(job, r.result, c.result, pairs)
+    yield from _modes(job, r.result, c.result, pairs)
     yield from _alone(
         job,
         [left[path] for path in left if path not in pairs],
@@ -206,6 +210,46 @@ def _loading(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mappin
     if mapped and any(side[what] for side in (left, right) for what in NAMED):
         reason = f"the spec maps names of parameters: {', '.join(NAMED)} are not compared"
         yield Outcome(name="loading names", skipped=True, reason=reason)
+
+
+def _modes(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mapping[str, str]) -> Iterator[Outcome]:
+    """Modes of aligned modules after a switch, of those that lie in each other the outermost; what methods give back."""
+    if r.get("modes") is None or c.get("modes") is None:
+        return
+    places = {"reference": structure.owner(r, ""), "candidate": structure.owner(c, "")}
+    make = Maker(job=job, check="settings", group="modes", **places)
+    outcome = Outcome(name="modes")
+    back = {theirs: ours for ours, theirs in pairs.items()}
+    for switch, other in (("train", "eval"), ("eval", "train")):
+        ours = {path for path in r["modes"]["left"][switch] if path in pairs}
+        theirs = {back[path] for path in c["modes"]["left"][switch] if path in back}
+        apart = ours ^ theirs
+        for path in sorted(p for p in apart if not any(_encloses(q, p) for q in apart)):
+            words = [other if path in side else switch for side in (ours, theirs)]
+            what = f"the mode of {path or WHOLE} after model.{switch}()"
+            _tell(make, outcome, path or WHOLE, what, words, Verdict.DIFFERENT)
+    chained = [dict.fromkeys(c["modes"]["chained"], True) | r["modes"]["chained"], c["modes"]["chained"]]
+    for name, ours in sorted(chained[0].items()):
+        theirs = chained[1].get(name, True)
+        if ours != theirs:
+            words = ["the model" if side else "something else" for side in (ours, theirs)]
+            verdict = Verdict.NOTE if theirs else Verdict.DIFFERENT
+            _tell(make, outcome, f"{name}()", f"what model.{name}() gives back", words, verdict)
+    outcome.compared = len(outcome.findings)  # where no method is written anew, nothing was
+    if outcome.findings:
+        yield outcome
+
+
+def _encloses(path: str, other: str) -> bool:
+    return path != other and (not path or other.startswith(f"{path}."))
+
+
+def _tell(make: Maker, outcome: Outcome, subject: str, what: str, words: Sequence[str], verdict: Verdict) -> None:
+    """Notes a finding about a subject, unless the spec ignores it. words: what the reference and the candidate have."""
+    if not make.ignored(subject):
+        details = {"what": what, "reference": words[0], "candidate": words[1]}
+        found = make.finding("value", subject, verdict, details=details, measured=words[1], allowed=words[0])
+        outcome.findings.append(found)
 
 
 def _alone(job: Job, left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]) -> Iterator[Outcome]:

@@ -1,4 +1,9 @@
-"""signature: is forward called with the same arguments, in the same order, with the same defaults?"""
+"""signature: is forward called with the same arguments, in the same order, with the same defaults?
+
+And so are the public methods that both sides' own classes define, as far as a caller of the reference's would notice: what
+a candidate's method takes beyond those arguments breaks nobody's code and is a note. So is a method that one side lacks,
+since a helper computes nothing by itself.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
         yield Outcome(name="construct", findings=list(faults(make, r, c)))
         return
     yield _forward(job, r.result, c.result)
-    yield _methods(job, r.result, c.result)
+    yield from _methods(job, r.result, c.result)
 
 
 def accepted(job: Job, reference: Trace, candidate: Trace) -> frozenset[str]:
@@ -102,14 +107,49 @@ def _shown(argument: Mapping[str, Any] | None) -> str:
     return f"{argument['kind']}, default {default if isinstance(default, str) else repr(default)}"
 
 
-def _methods(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Outcome:
-    """Public methods of the project's own classes. A note: a helper method of one side computes nothing by itself."""
+def _methods(job: Job, r: Mapping[str, Any], c: Mapping[str, Any]) -> Iterator[Outcome]:
+    """Public methods of the project's own classes: which there are, and how those of both sides are called."""
+    left, right = ({m["name"]: m for m in side["methods"]} for side in (r, c))
     make = Maker(job=job, check="signature", group="methods")
-    outcome = Outcome(name="methods", compared=make.counted([*r["methods"], *c["methods"]]))
-    for name in sorted({*r["methods"]} ^ {*c["methods"]}):
-        side = "reference" if name in r["methods"] else "candidate"
+    outcome = Outcome(name="methods", compared=make.counted([*left, *right]))
+    for name in sorted(left.keys() ^ right.keys()):
+        side = "reference" if name in left else "candidate"
         if not make.ignored(name):
             outcome.findings.append(make.finding("method-one-side", name, Verdict.NOTE, details={"side": side}))
-    if not r["methods"] and not c["methods"]:
+    for name in sorted(left.keys() & right.keys() - {"forward"}):
+        if not make.ignored(name):
+            outcome.findings += _method(job, name, left[name], right[name])
+    if not left and not right:
         outcome.skipped, outcome.reason = True, "neither side defines a public method of its own"
-    return outcome
+    yield outcome
+
+
+def _method(job: Job, name: str, r: Mapping[str, Any], c: Mapping[str, Any]) -> Iterator[Finding]:
+    """One public method of both sides: what it is, and its arguments by their own names."""
+    places = {"reference": location(r["location"]), "candidate": location(c["location"])}
+    make = Maker(job=job, check="signature", group="methods", **places)
+    for finding in make.differences({"kind": r["kind"]}, {"kind": c["kind"]}, prefix=name):
+        yield finding if _narrower(r["kind"], c["kind"]) else _note(finding)
+    if r["arguments"] is None or c["arguments"] is None:
+        return
+    left, right = ({f"{name}.{n}": a for n, a in _arguments(side["arguments"], {}).items()} for side in (r, c))
+    rest = {f"{name}.{star}" for star in REST.values()}
+    takes_any = rest <= right.keys()
+    for finding in compared(make, left, right):
+        beyond = finding.kind == "missing-in-reference" and right[finding.subject]["default"] != "required"
+        taken = finding.kind == "missing-in-candidate" and takes_any
+        # what takes the rest does not say what it takes
+        yield _note(finding) if beyond or taken or finding.subject in rest else finding
+
+
+def _narrower(reference: str, candidate: str) -> bool:
+    """Whether code that uses what the reference has breaks with what the candidate has of this name. On a model every
+    kind of method is called alike; on the class only some are."""
+    properties = ["property" in kind for kind in (reference, candidate)]
+    if properties[0] != properties[1]:
+        return True
+    return candidate in ("method", "property") and reference != candidate
+
+
+def _note(finding: Finding) -> Finding:
+    return finding.model_copy(update={"verdict": Verdict.NOTE})

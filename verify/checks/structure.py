@@ -10,7 +10,7 @@ from verify.checks.base import Job, Maker, Outcome, faults, location
 from verify.report import Location, Verdict
 from verify.trace import Ask, Trace
 
-SUMMARY = "names, shapes, dtypes, order, requires_grad, tied weights, module tree"
+SUMMARY = "names, shapes, dtypes, order, requires_grad, marks of parameters, tied weights, module tree"
 RUNS_CASES = False
 
 
@@ -149,7 +149,10 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
                 outcome.findings.append(found.model_copy(update=places))
             continue
         flat_a, flat_b = ({k: str(v) for k, v in side.items()} for side in (a, b))
-        outcome.findings += [f.model_copy(update=places) for f in make.differences(flat_a, flat_b, name)]
+        more = a.get("marks", {}).items() <= b.get("marks", {}).items()  # nothing asks for those of the candidate alone
+        for finding in make.differences(flat_a, flat_b, name):
+            weight = {"verdict": Verdict.NOTE} if more and finding.subject == f"{name}.marks" else {}
+            outcome.findings.append(finding.model_copy(update={**places, **weight}))
     if not left and not right:
         outcome.skipped, outcome.reason = True, f"neither side has {group}"
     return outcome

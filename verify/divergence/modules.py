@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.checks.base import location
-from verify.messages import say
+from verify.messages import WHOLE, say
 from verify.report import Divergence
 
 Calls = Sequence[Mapping[str, Any]]
@@ -174,9 +174,9 @@ def divergence(
     """The report's entry for a culprit. place: check, variant, case. pair: candidate's call, reference's call."""
     culprit, twin = pair
     details = {
-        "candidate_path": str(culprit["path"]) or "(the model)",
+        "candidate_path": str(culprit["path"]) or WHOLE,
         "candidate_class": str(culprit["class"]),
-        "reference_path": str(twin["path"]) or "(the model)",
+        "reference_path": str(twin["path"]) or WHOLE,
         "reference_class": str(twin["class"]),
     }
     check, variant, case = place

@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..weights import compose, draw
-from . import perturb
+from . import leftover, perturb
 from .arithmetic import exact
 from .caches import Caches
 from .faults import ImportFailed, Unresolved, Unusable
@@ -141,6 +141,8 @@ class Builder:
         self._outlined: tuple[str, nn.Module, str] | None = None
         self.made: type[nn.Module] | None = None
         """The class of the last model that was made."""
+        self.left: dict[str, dict[str, str]] = {"import": {}, "construction": {}}
+        """What imports, and constructors, left changed of the process; see `leftover`."""
 
     @property
     def device(self) -> torch.device:
@@ -151,7 +153,8 @@ class Builder:
         return self._resolve("config") if self.settings["config"] else None
 
     def _resolve(self, key: str) -> Any:
-        return resolve(self.settings[key], self.settings["path"], f"{self.settings['role']}.{key}")
+        with leftover.noting(self.left["import"]):
+            return resolve(self.settings[key], self.settings["path"], f"{self.settings['role']}.{key}")
 
     def config_values(self, values: dict[str, Any]) -> dict[str, Any]:
         """A variant's configuration in this side's own words."""
@@ -171,7 +174,7 @@ class Builder:
         values = self.config_values(values)
         config = config_class(**values) if config_class else None
         before = _plain_values(config)
-        with self.caches.apart():
+        with self.caches.apart(), leftover.noting(self.left["construction"]):
             model = make(config, **kwargs) if config_class else make(**{**values, **kwargs})
         if not isinstance(model, nn.Module):
             text = f"`{self.settings['role']}.{key}: {self.settings[key]}` gave a {type(model).__name__}"

@@ -8,13 +8,15 @@ import json
 import operator
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from unittest import mock
 
 from . import locate
 from .build import Builder
+
+UNNAMED = "an_argument_that_nobody_named"
 
 OTHER_AUTO = "AutoModelForImageClassification"
 """An Auto class that neither side's own code is for."""
@@ -23,6 +25,7 @@ OTHER_AUTO = "AutoModelForImageClassification"
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (explicit configuration values of the variant). Those that have no default are given throughout.
 
+    unusual: what differs from the defaults when a number is zero, or when an argument comes that nobody named.
     own_equality: whether the class says itself what is equal; what a library's base class says changes with its version.
     Every other part is a flat or nested JSON value; a part that raises is {"raised": "Type: message"} and is compared as
     such, so that two sides which refuse the same value agree.
@@ -41,6 +44,10 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "probes": {
             name: _attempt(partial(_probe, partial(config_class, **given), name, value))
             for name, value in _probes(config_class)
+        },
+        "unusual": {
+            name: _attempt(partial(_probe, partial(config_class, **given), name, value))
+            for name, value in (*_zeros(config_class), (UNNAMED, 1))
         },
         "dictionary_trip": _attempt(lambda: _dictionary(_from_dict(config_class, config_class(**values)))),
         "json_trip": _attempt(lambda: _json_trip(config_class, config_class(**values))),
@@ -216,6 +223,14 @@ def _probes(config_class: Any) -> list[tuple[str, Any]]:
         elif isinstance(p.default, float):
             probes.append((p.name, p.default * 2 + 0.125))
     return probes
+
+
+def _zeros(config_class: Any) -> Iterator[tuple[str, Any]]:
+    """For each argument with a number other than zero as its default, zero: where that is taken for nothing given, the
+    default stands."""
+    for p in inspect.signature(config_class).parameters.values():
+        if isinstance(p.default, int | float) and not isinstance(p.default, bool) and p.default:
+            yield p.name, type(p.default)(0)
 
 
 def _probe(config_class: Callable[..., Any], name: str, value: Any) -> Any:

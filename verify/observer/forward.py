@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -19,19 +20,21 @@ from .faults import Unfit
 from .values import container, containers, describe, flatten, ordered
 
 NUDGE_SEED = 20_011
+UNNAMED = "an_argument_that_nobody_named"
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), arithmetic ("fp64" or "fp32"), inputs (safetensors file), arguments (plain forward
     arguments), nudged (move inputs and weights by one unit in the last place), rows (only so many of the batch; default:
-    all), again (the second call in a row, see `calls`), strided (tensors of another layout in memory), advanced (with other values in saved flags and counters, see
+    all), by_place (every argument that can come so, those between with their defaults), unnamed (one argument more, UNNAMED),
+    configured (entries of the configuration that the model holds, set for this call), again (the second call in a row, see `calls`), strided (tensors of another layout in memory), advanced (with other values in saved flags and counters, see
     `advance`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
-    its parts and those of containers in it are had, and arrays: the tensors by path. written: inputs, in the reference's
+    its parts and those of containers in it are had, configured: those of the entries that there are, in the reference's words, and arrays: the tensors by path. written: inputs, in the reference's
     words, that the call changed. left: what it left changed of the process, see `leftover`. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
-    advanced: names of the flags and counters; where there are none, nothing has run.
+    tracked: outputs that are recorded for gradients though the call is not. advanced: names of the flags and counters; where there are none, nothing has run.
     """
     with advanced(builder, args) as moved:
         return {**NOTHING} if moved == [] else {**_observed(builder, args), "advanced": moved or []}
@@ -40,23 +43,32 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     left: dict[str, str] = {}
+    names = builder.settings["renames"]["config"]
 
     def run() -> Any:
         inputs = load_inputs(args, built, builder)
         if args.get("strided"):
             inputs = {name: _strided(value) for name, value in inputs.items()}
+        if args.get("unnamed"):
+            inputs[UNNAMED] = True
         given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        with torch.no_grad(), leftover.watching() as found, exact(built.exact) as lifted:
-            output = call(builder, built.model, inputs)
+        config = getattr(built.model, "config", None)
+        with (
+            torch.no_grad(),
+            leftover.watching() as found,
+            exact(built.exact) as lifted,
+            leftover.configuration(config, left),
+        ):
+            output = call(builder, built.model, inputs, by_place=args.get("by_place", False))
         left.update(found)
         return output, lifted, inputs, given
 
     torch.manual_seed(leftover.SEED)
-    output, lifted, inputs, given = repeatable(builder, built.model, run, again=args.get("again", False))
+    with _configured(built.model, {names.get(k, k): v for k, v in args.get("configured", {}).items()}) as could:
+        output, lifted, inputs, given = repeatable(builder, built.model, run, again=args.get("again", False))
     written = [name for name, value in given.items() if not torch.equal(value, inputs[name])]
     ours = {theirs: name for name, theirs in builder.settings["renames"]["inputs"].items()}
     leaves = list(flatten(output))
-    names = builder.settings["renames"]["config"]
     return {
         "container": container(output),
         "ordered": ordered(output),
@@ -68,19 +80,38 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "note": built.note,
         "left": left,
         "written": sorted(ours.get(name, name) for name in written),
+        "tracked": [path for path, leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.requires_grad],
         "shared": dict(_shared(leaves, [inputs[name] for name in given], list(built.model.parameters()))),
+        "configured": [key for key in args.get("configured", {}) if names.get(key, key) in could],
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
     }
 
 
-def call(builder: Builder, model: nn.Module, inputs: dict[str, Any]) -> Any:
-    """The model's output. Raises Unfit where a case of the spec gives the reference arguments that it does not take: the
+@contextlib.contextmanager
+def _configured(model: nn.Module, entries: dict[str, Any]) -> Iterator[set[str]]:
+    """Within, the configuration that a model holds has these entries, as far as it takes them. Yields the names of those that
+    it has."""
+    config = getattr(model, "config", None)
+    before = {name: getattr(config, name) for name in entries if hasattr(config, name)}
+    try:
+        for name in before:
+            with contextlib.suppress(Exception):  # a configuration may refuse what does not fit its other entries
+                setattr(config, name, entries[name])
+        yield set(before)
+    finally:
+        for name, value in before.items():
+            with contextlib.suppress(Exception):
+                setattr(config, name, value)
+
+
+def call(builder: Builder, model: nn.Module, inputs: dict[str, Any], *, by_place: bool = False) -> Any:
+    """The model's output. by_place: see `by_place_all`. Raises Unfit where a case of the spec gives the reference arguments that it does not take: the
     reference says what a case may be, so that is the spec's mistake and no difference."""
-    ordered, named = placed(model, inputs)
+    ordered, named = (by_place_all if by_place else placed)(model, inputs)
     try:
         return model(*ordered, **named)
     except TypeError as error:
-        if builder.settings["role"] == "reference":
+        if builder.settings["role"] == "reference" and UNNAMED not in inputs:
             arguments = inspect.signature(model.forward)
             try:
                 arguments.bind(*ordered, **named)
@@ -137,6 +168,19 @@ def placed(model: nn.Module, inputs: dict[str, Any]) -> tuple[list[Any], dict[st
             break
         ordered.append(named.pop(p.name))
     return ordered, named
+
+
+def by_place_all(model: nn.Module, inputs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """As `placed`, with everything by place that its signature lets come so, up to the last that is given."""
+    known = list(inspect.signature(model.forward).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in known):
+        return placed(model, inputs)
+    places = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    last = max((n for n, p in enumerate(places, 1) if p.name in inputs), default=0)
+    if any(p.default is p.empty and p.name not in inputs for p in places[:last]):
+        return placed(model, inputs)
+    ordered = [inputs.get(p.name, p.default) for p in places[:last]]
+    return ordered, {name: value for name, value in inputs.items() if name not in {p.name for p in places[:last]}}
 
 
 def _told(model: nn.Module, key: str) -> Any:

@@ -1,4 +1,5 @@
-"""What a call leaves changed of the process that it ran in: settings of torch that hold for all code after it."""
+"""What a call, an import or the making of a model leaves changed of the process that it ran in: settings of torch that hold
+for all code after it."""
 
 from __future__ import annotations
 
@@ -24,6 +25,39 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "memory-efficient attention": torch.backends.cuda.mem_efficient_sdp_enabled,
     "plain attention": torch.backends.cuda.math_sdp_enabled,
 }
+
+
+UNLIKE_CALLS = frozenset({"the number of threads"})
+"""What may be set once for a process, and changes no result beyond rounding."""
+
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+@contextlib.contextmanager
+def configuration(config: Any, found: dict[str, str]) -> Iterator[None]:
+    """Within, one call of a model that holds this configuration. Adds the plain entries that the call changed to `found`, as
+    "before -> after" by name, and puts them back."""
+    held = vars(config) if hasattr(config, "__dict__") else {}
+    before = {name: value for name, value in held.items() if isinstance(value, PLAIN)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if name in held and held[name] != value:
+                found[f"the configuration's {name}"] = f"{value!r} -> {held[name]!r}"
+                held[name] = value
+
+
+@contextlib.contextmanager
+def noting(found: dict[str, str]) -> Iterator[None]:
+    """Within, an import or the making of a model. Adds what changed to `found`, as "before -> after" by name; it stays so."""
+    before = {name: tell() for name, tell in SETTINGS.items() if name not in UNLIKE_CALLS}
+    try:
+        yield
+    finally:
+        after = {name: SETTINGS[name]() for name in before}
+        found.update({name: f"{before[name]} -> {after[name]}" for name in before if before[name] != after[name]})
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import torch
@@ -14,19 +15,19 @@ from .faults import Unusable
 from .forward import call, load_inputs
 from .values import container, describe, flatten, ordered
 
-AUTOCAST = "autocast"
-"""A float32 model under torch's bfloat16 autocast."""
+AUTOCAST = {"autocast": torch.bfloat16, "autocast fp16": torch.float16}
+"""By format, of a float32 model under torch's autocast: the narrow type."""
 
 UNSUPPORTED = re.compile(r"not implemented for '(Half|BFloat16)'")
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args as for `forward`, with format ("fp32", "bf16", "fp16", "autocast"), given (another format of the float inputs;
+    """args as for `forward`, with format ("fp32", "bf16", "fp16", or one of AUTOCAST), given (another format of the float inputs;
     "": the same), lifted (compute exactly in float64 what weights and inputs in these formats give) and draws (the first
     and the one after the last of those that the input file holds, named "0/…", "1/…"). Wider inputs hold what the weights' format can.
 
     Returns outputs, container and arrays as `forward` does, paths beginning with the draw's number and a slash. Raises
-    Unusable where torch lacks an operation in this format on this device.
+    Unusable where torch lacks an operation in this format on this device, or has no autocast of this type for it.
     """
     built = built_in(builder, args)
     leaves = []
@@ -55,7 +56,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 def stored_in(args: dict[str, Any]) -> str:
     """The format in which an ask's weights are."""
-    return "fp32" if args["format"] == AUTOCAST else str(args["format"])
+    return "fp32" if args["format"] in AUTOCAST else str(args["format"])
 
 
 def drawn(builder: Builder, built: Built, args: dict[str, Any], draw: int) -> dict[str, Any]:
@@ -77,5 +78,15 @@ def built_in(builder: Builder, args: dict[str, Any]) -> Built:
 
 def casting(builder: Builder, args: dict[str, Any]) -> torch.autocast:
     """What chooses formats by operation, where the ask wants that."""
-    enabled = args["format"] == AUTOCAST and not args["lifted"]
-    return torch.autocast(builder.device.type, torch.bfloat16, enabled=enabled)
+    narrow = None if args["lifted"] else AUTOCAST.get(args["format"])
+    device = builder.device.type
+    if narrow is None:
+        return torch.autocast(device, enabled=False)
+    with warnings.catch_warnings():  # torch warns of a type that it has no autocast for, and then casts nothing
+        warnings.simplefilter("ignore")
+        chosen = torch.autocast(device, narrow)
+    if not chosen._enabled:
+        raise Unusable(
+            f"{args['format']} on {device}: this torch has no autocast of {str(narrow).removeprefix('torch.')}"
+        )
+    return chosen

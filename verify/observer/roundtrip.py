@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .build import Builder
 from .configuration import plain
 from .faults import Unusable
 from .initialisation import described, digest
-from .values import dtype_name
+from .values import dtype_name, empty_is_nan
 
 DIRTY_BYTES = 64 * 2**20
 
@@ -31,6 +31,8 @@ BOOKKEEPING = (
     *("attn_implementation", "_attn_implementation", "_attn_implementation_autoset"),
 )
 """What transformers writes into a configuration while it saves or loads; beside auto_map, which names a folder afterwards."""
+
+UNEXPECTED = "a_tensor_that_no_model_has"
 
 ASKED: dict[str, Any] = {"dtype": torch.bfloat16, "attn_implementation": "eager"}
 """What a load asks for: a dtype that no checkpoint has which is saved in float32, and attention that every model has."""
@@ -42,7 +44,8 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Writes a checkpoint of a model with drawn float32 weights and, where its class is one of transformers, another of the
     same model in bfloat16. Returns tensors {name: digest} of every parameter and buffer, saved or not; saved {key: digest} of
     the safetensors files; narrow {key: [dtype, digest]} of those in bfloat16; auto_map {class of transformers: class} of
-    config.json, None where there is no such file; the class's name; frozen: names of parameters that take no gradient; and
+    config.json, None where there is no such file; files, how many the bfloat16 checkpoint has, which is asked to have
+    several; prefix, what a larger model calls this one; the class's name; frozen: names of parameters that take no gradient; and
     config, see `_configuration`. Unusable where the model has no save_pretrained.
     """
     model = builder.built(args["values"], "fp32").model
@@ -59,10 +62,23 @@ def save(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     if _of_transformers(type(model)):
         narrow = folder_of(builder, narrow=True)
         shutil.rmtree(narrow, ignore_errors=True)
-        model.to(torch.bfloat16).save_pretrained(narrow)
+        found["files"] = _in_shards(model.to(torch.bfloat16), narrow)
+        found["prefix"] = model.base_model_prefix
         found["narrow"] = {k: [dtype_name(v), digest(v)] for k, v in saved_in(narrow).items()}
     builder.release()
     return found
+
+
+def _in_shards(model: Any, folder: str) -> int:
+    """Saves a model in bfloat16 so that no file is larger than a third of it. How many safetensors files that gives; 0 where
+    its method takes no such size, and one file was written."""
+    size = 2 * sum(tensor.numel() for tensor in model.state_dict().values() if isinstance(tensor, torch.Tensor))
+    try:
+        model.save_pretrained(folder, max_shard_size=max(size // 3, 1))
+    except TypeError:
+        model.save_pretrained(folder)
+        return 0
+    return len(list(Path(folder).glob("*.safetensors")))
 
 
 def _auto_map(folder: str) -> dict[str, str] | None:
@@ -76,8 +92,9 @@ def _auto_map(folder: str) -> dict[str, str] | None:
 
 def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration), auto (through AutoModel and the code beside the checkpoint), narrow (the checkpoint in
-    bfloat16, in the dtype that it has), asked (with what ASKED names), elsewhere (under another interpreter than that which
-    saved it). Loads twice, where asked once.
+    bfloat16, in the dtype that it has), asked (with what ASKED names), prefix (put
+    in front of every key of the checkpoint), elsewhere (under another interpreter than that which
+    saved it). Loads twice, where asked or with a prefix once.
 
     Memory is dirtied first: a buffer that loading leaves unset then holds noise and not, by luck, zeros.
     Returns loads [{tensors {name: digest}, dtypes {name: dtype}, report {missing_keys, …: [names]}, class, remote,
@@ -102,11 +119,16 @@ def load(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         more[_dtype_argument()] = "auto" if narrow else ASKED["dtype"]
     if asked:
         more["attn_implementation"] = ASKED["attn_implementation"]
+    folder, once = folder_of(builder, narrow=narrow), asked or "prefix" in args
+    if "prefix" in args:
+        tensors = {f"{args['prefix']}.{key}": tensor for key, tensor in saved_in(folder).items()}
+        _write(Path(builder.settings["scratch"], "prefixed"), Path(folder), tensors)
+        folder = os.path.join(builder.settings["scratch"], "prefixed")
     loads = []
-    for _ in range(1 if asked else 2):
-        if not asked:
+    for _ in range(1 if once else 2):
+        if not once:
             _dirty()
-        loads.append(_told(*loaded(kind, folder_of(builder, narrow=narrow), **more)))
+        loads.append(_told(*loaded(kind, folder, **more)))
     made = builder.outlined(args["values"])[0].named_buffers() if args.get("elsewhere") else ()
     return {"loads": loads, "made": {name: digest(buffer) for name, buffer in made if not buffer.is_meta}}
 
@@ -119,17 +141,19 @@ def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     Returns, as `initialisation` does, parameters [{name, shape, dtype, …}] of what the left-out ones are filled with,
     buffers among them, modules, location and arrays. Beside that, told: names of which the load report says that they
-    were missing; changed: names that came back with other values from the checkpoint that has them. One that is left
+    were missing; unexpected: keys of which it says that no model has them, such as UNEXPECTED, which is put into every
+    checkpoint of a class of transformers; changed: names that came back with other values from the checkpoint that has them. One that is left
     without memory or without values counts as not finite. Unusable where the model has no from_pretrained or no safetensors.
     """
     kind = hub_style(builder, args)
     saved = saved_in(folder_of(builder))
     if not saved:
         raise Unusable(f"{kind.__name__} writes no safetensors")
-    found: dict[str, Any] = {"parameters": [], "told": [], "changed": [], "arrays": {}}
-    for folder, kept in halves(builder):
+    found: dict[str, Any] = {"parameters": [], "told": [], "unexpected": [], "changed": [], "arrays": {}}
+    for folder, kept in halves(builder, {UNEXPECTED: torch.zeros(1)} if _of_transformers(kind) else {}):
         model, told, again = _filled(kind, folder, args["seed"])
         found["told"] += sorted(map(str, told.get("missing_keys", ())))
+        found["unexpected"] += sorted(map(str, told.get("unexpected_keys", ())))
         found["changed"] += [key for key in kept if key in again and again[key] != digest(saved[key])]
         for name, tensor in named(model).items():
             if name in saved and name not in kept:
@@ -147,13 +171,13 @@ def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     return {**found, "location": locate.of_class(model, root)}
 
 
-def halves(builder: Builder) -> Iterator[tuple[str, list[str]]]:
+def halves(builder: Builder, more: Mapping[str, torch.Tensor] | None = None) -> Iterator[tuple[str, list[str]]]:
     """Two checkpoints that hold every other tensor of the saved one, and the rest: the folder, which the next one takes,
-    and the keys that are kept."""
+    and the keys that are kept. more: other tensors that are in both."""
     saved = saved_in(folder_of(builder))
     folder = Path(builder.settings["scratch"], "lacking")
     for kept in (sorted(saved)[::2], sorted(saved)[1::2]):
-        _write(folder, Path(folder_of(builder)), {key: saved[key] for key in kept})
+        _write(folder, Path(folder_of(builder)), {key: saved[key] for key in kept} | dict(more or {}))
         yield str(folder), kept
 
 
@@ -194,7 +218,7 @@ def saved_in(folder: str) -> dict[str, torch.Tensor]:
 def loaded(kind: Any, folder: str, **more: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The model and its load report, which only a class of transformers or AutoModel gives. What torch gives as empty memory
     is NaN. more: further arguments of from_pretrained."""
-    with _empty_is_nan():
+    with empty_is_nan():
         if issubclass(kind, nn.Module) and not _of_transformers(kind):
             return kind.from_pretrained(folder), {}
         model, told = kind.from_pretrained(folder, output_loading_info=True, **more)
@@ -210,17 +234,6 @@ def _dtype_argument() -> str:
 def _of_transformers(kind: Any) -> bool:
     library = sys.modules.get("transformers.modeling_utils")
     return library is not None and issubclass(kind, library.PreTrainedModel)
-
-
-@contextlib.contextmanager
-def _empty_is_nan() -> Iterator[None]:
-    """Within, `torch.empty` gives NaN, or the largest whole number: torch does so where it is to be deterministic."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _told(model: nn.Module, told: dict[str, Any]) -> dict[str, Any]:

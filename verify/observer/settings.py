@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import loading, locate
+from . import loading, locate, modes
 from .build import Builder
 from .structure import described
 
@@ -34,7 +34,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     is torch's or transformers'. response: of an activation of theirs, what it makes of some numbers. settings: JSON values by
     attribute name; more: of the side's own classes, what else they hold, as text: private and class attributes, longer
     lists, dictionaries, objects of the side's own, names of functions. made: the user's line that set each. loading: see
-    `loading.told`.
+    `loading.told`; modes: see `modes.told`.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
@@ -46,7 +46,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         made = {name: builder.origins.line(module, name) for name in (*settings, *more)}
         kinds = {"library": library, "known": _known(type(module)), "response": _response(module)}
         found.append({**described(path, module, root), **kinds, "settings": settings, "more": more, "made": made})
-    return {"modules": found, "note": note, "loading": loading.told(model)}
+    switched = modes.told(builder, model, args["values"])
+    return {"modules": found, "note": note, "loading": loading.told(model), "modes": switched}
 
 
 def _known(kind: type) -> bool:

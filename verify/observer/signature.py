@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -10,24 +12,37 @@ from torch import nn
 from . import locate
 from .build import Builder
 
+KINDS = (
+    (staticmethod, "static method"),
+    (classmethod, "class method"),
+    (functools.cached_property, "property that can be set"),
+    (property, "property"),
+)
+"""What stands in a class, by what a caller may do with it; anything else that is a function is a method."""
+
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns arguments [{name, kind, default}] of forward, in order, without self; methods: sorted names of public methods
-    that classes in the side's own folder define; location of forward.
+    Returns arguments [{name, kind, default}] of forward, in order, without self; methods [{name, kind, arguments,
+    location}] by name: what classes in the side's own folder define and make public, as the model has it. kind: see
+    `_kind`. arguments: without self or cls; None of a property, and of what does not say. location: that of forward.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
     return {
-        "arguments": [
-            {"name": p.name, "kind": p.kind.description, "default": _default(p)}
-            for p in inspect.signature(model.forward).parameters.values()
-        ],
-        "methods": sorted(_methods(model, root)),
+        "arguments": _arguments(model.forward),
+        "methods": [_method(model, name, root) for name in sorted(_public(model, root))],
         "location": locate.of(inspect.unwrap(type(model).forward), root),
         "note": note,
     }
+
+
+def _arguments(call: Callable[..., Any]) -> list[dict[str, str]]:
+    return [
+        {"name": p.name, "kind": p.kind.description, "default": _default(p)}
+        for p in inspect.signature(call).parameters.values()
+    ]
 
 
 def _default(parameter: inspect.Parameter) -> str:
@@ -38,9 +53,31 @@ def _default(parameter: inspect.Parameter) -> str:
     return f"<{type(parameter.default).__name__}>" if " at 0x" in text else text
 
 
-def _methods(model: nn.Module, root: str) -> set[str]:
-    found: set[str] = set()
-    for kind in type(model).__mro__:
-        if locate.owns(kind, root):
-            found |= {n for n, value in vars(kind).items() if inspect.isfunction(value) and not n.startswith("_")}
-    return found
+def _public(model: nn.Module, root: str) -> set[str]:
+    """Names of public methods and properties that the side's own classes define."""
+    own = (vars(kind) for kind in type(model).__mro__ if locate.owns(kind, root))
+    return {name for held in own for name, value in held.items() if not name.startswith("_") and _kind(value)}
+
+
+def _kind(value: Any) -> str:
+    """What something in a class is to a caller; empty for a plain value and for a class."""
+    if isinstance(value, property) and value.fset is not None:
+        return "property that can be set"
+    return next(
+        (name for kind, name in KINDS if isinstance(value, kind)), "method" if inspect.isfunction(value) else ""
+    )
+
+
+def _method(model: nn.Module, name: str, root: str) -> dict[str, Any]:
+    value = inspect.getattr_static(type(model), name)
+    kind = _kind(value)
+    code = next((c for at in ("fget", "func", "__func__") if (c := getattr(value, at, None)) is not None), value)
+    told: dict[str, Any] = {
+        "name": name,
+        "kind": kind,
+        "arguments": None,
+        "location": locate.of(inspect.unwrap(code), root),
+    }
+    if kind and "property" not in kind:  # reading a property would run it
+        told["arguments"] = _arguments(value.__get__(model, type(model)))
+    return told

@@ -15,6 +15,8 @@ from .training import same
 
 MOST_TRIED = 16
 """So many keys that loading asks for beside a checkpoint's own are tried, each in the place of so many saved ones."""
+PART = "part"
+"""What a larger model calls this one."""
 MOST_COPIED = 2**28
 """Elements that may be loaded while that is tried: of small models every saved key is."""
 
@@ -24,7 +26,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     Returns keys, all of the state dict; extra, those of them that are neither parameters nor buffers; lost {key: what is
     wrong after loading}; and takes {key: the saved key in whose place loading takes it}, as code for checkpoints with older
-    names does; and unknown, the keys that it asks for and that stand for none that was tried.
+    names does; nested {key: what is wrong in a larger model, whose keys begin with a name}; and unknown, the keys that it asks for and that stand for none that was tried.
     """
     model = builder.built(args["values"], "fp32").model
     saved = model.state_dict()
@@ -41,6 +43,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         name
         for name, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     }
+    nested = {} if lost else _nested(model, fresh, saved)
     more = [] if lost else [key for key in asked if key not in saved]
     takes = dict(_taken(fresh, saved, more))
     found = {
@@ -48,10 +51,28 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "extra": [key for key in saved if key not in tensors],
         "lost": lost,
         "takes": takes,
+        "nested": nested,
         "unknown": [key for key in more if key not in takes],
     }
     builder.release()
     return found
+
+
+def _nested(model: nn.Module, fresh: nn.Module, saved: dict[str, Any]) -> dict[str, str]:
+    """By key, what a larger model loses that holds one of them: of its own state dict, and of one that it loads."""
+    outer = nn.ModuleDict({PART: model}).state_dict()
+    wrong = {key: "is not in the state dict of a larger model" for key in saved if f"{PART}.{key}" not in outer}
+    with torch.no_grad():
+        for tensor in fresh.state_dict().values():
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                tensor.zero_()
+    larger = nn.ModuleDict({PART: fresh})
+    told = larger.load_state_dict({f"{PART}.{key}": value for key, value in saved.items()}, strict=False)
+    wrong |= {key.removeprefix(f"{PART}."): "is missing after loading a larger model" for key in told.missing_keys}
+    for key, came in fresh.state_dict().items():
+        if key in saved and key not in wrong and not _alike(saved[key], came):
+            wrong[key] = "holds other values after loading a larger model"
+    return wrong
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from . import locate
-from .build import Builder
-from .values import dtype_name
+from . import leftover, locate
+from .build import Builder, parameters_on_meta
+from .values import dtype_name, empty_is_nan
+
+MOVES: dict[str, Callable[[nn.Module], Any]] = {
+    "bfloat16": lambda model: model.to(torch.bfloat16),
+    "float16": lambda model: model.half(),
+    "empty": lambda model: model._apply(torch.empty_like),
+}
+"""What is done to a model. The last is what `to_empty` does; parameters are on the meta device and stay there."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     """args: values (configuration).
 
-    Returns parameters [{name, shape, dtype, requires_grad, made}], buffers [{name, shape, dtype, persistent, made,
+    Returns parameters [{name, shape, dtype, requires_grad, marks, made}], buffers [{name, shape, dtype, persistent, made,
     filled}] and modules [{path, class, stateful, location, made}] in the model's order, made being the user's line that
-    did and filled the one that last wrote; state_dict keys in order, groups of names that share one tensor, and arrays:
+    did and filled the one that last wrote; marks, what code put on a parameter, as for a group of the optimizer; state_dict keys in order, groups of names that share one tensor, and arrays:
     every buffer's values by name.
     """
     model, note = builder.outlined(args["values"])
@@ -40,6 +48,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
                 "shape": list(p.shape),
                 "dtype": dtype_name(p),
                 "requires_grad": p.requires_grad,
+                "marks": _marks(p),
                 "made": said(origins.line, n),
             }
             for n, p in model.named_parameters(remove_duplicate=False)
@@ -68,18 +77,29 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def moved(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
-    """args: values (configuration). The model after `model.to(torch.bfloat16)`.
+    """args: values (configuration), how (one of MOVES; default: the first). The model after that.
 
     Returns parameters and buffers [{name, shape, dtype}] and arrays: every buffer's values by name.
     """
     model, _ = builder.outline(args["values"])
-    model.to(torch.bfloat16)
+    with empty_is_nan():
+        MOVES[args.get("how", "bfloat16")](model)
     buffers = [(n, b) for n, b in model.named_buffers(remove_duplicate=False) if not b.is_meta]
     parameters = model.named_parameters(remove_duplicate=False)
     return {
         group: [{"name": n, "shape": list(t.shape), "dtype": dtype_name(t)} for n, t in tensors]
         for group, tensors in (("parameters", parameters), ("buffers", buffers))
     } | {"arrays": dict(buffers)}
+
+
+def making(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
+    """args: values (configuration). What importing a model and making one leave changed of the process, by setting; see
+    `leftover`."""
+    builder.outlined(args["values"])
+    torch.manual_seed(leftover.SEED)  # one that no model sets, so that a seed set by it shows
+    with contextlib.suppress(Exception), parameters_on_meta():
+        builder.construct(args["values"])
+    return {stage: dict(found) for stage, found in builder.left.items()}
 
 
 def remembered(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +120,12 @@ def remembered(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "buffers": {n: n in before and _alike(before[n], b) for n, b in after.items() if not b.is_meta},
         "made": made,
     }
+
+
+def _marks(parameter: nn.Parameter) -> dict[str, str]:
+    """Plain attributes that a parameter was given, as text; not those that transformers keeps its books by."""
+    held = {n: v for n, v in vars(parameter).items() if isinstance(v, bool | int | float | str)}
+    return {n: repr(v) for n, v in sorted(held.items()) if not n.startswith(("_is_hf", "_hf"))}
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -208,3 +208,14 @@ def _signs(size: int, count: int) -> torch.Tensor:
     """Seeded random signs [count, size], int8."""
     generator = torch.Generator().manual_seed(size)
     return torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8) * 2 - 1
+
+
+@contextlib.contextmanager
+def empty_is_nan() -> Iterator[None]:
+    """Within, `torch.empty` gives NaN, or the largest whole number: torch does so where it is to be deterministic."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from verify.messages import LABELS, label, say, translated
+from verify.messages import LABELS, label, named, say, translated
 from verify.report import CheckResult, Divergence, Report, Verdict
 from verify.sinks.console import STYLES, place, put, row, told_elsewhere
 from verify.sinks.divergence import excerpt, how_sure, not_done
@@ -141,7 +141,7 @@ def _check(report: Report, check: CheckResult, console: Console) -> None:
     findings = [f for f in report.findings if f.check == check.name and f.verdict != Verdict.NOTE and check.groups]
     for finding in findings[:MOST_FINDINGS]:
         first, *rest = clean(say(finding.kind, finding.details, "both")).split("\n")
-        text = escape(clean(f"{finding.subject}: ")) + escape(first)
+        text = escape(clean(f"{named(finding.subject, 'both')}: ")) + escape(first)
         put(console, f"    [{STYLES[finding.verdict]}]→[/] {text}")
         for line in rest:
             put(console, f"      {escape(line)}")

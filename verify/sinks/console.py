@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from verify.messages import SIDES, Language, check_name, label, say, translated
+from verify.messages import SIDES, Language, check_name, label, named, say, translated
 from verify.report import CheckResult, Divergence, Finding, Line, Location, Report, Verdict
 from verify.sinks.divergence import excerpt, marked, not_done, seen, story, sure
 from verify.sinks.markdown import gate_lines, headline
@@ -112,7 +112,7 @@ def place(location: Location | None) -> str:
 
 
 def _finding(finding: Finding, console: Console, language: Language) -> None:
-    head = f"{finding.check} {finding.variant}/{finding.case}: {finding.subject}"
+    head = f"{finding.check} {finding.variant}/{finding.case}: {named(finding.subject, language)}"
     put(console, f"{_verdict(finding.verdict, language)} {escape(clean(head))}")
     for line in clean(say(finding.kind, finding.details, language)).splitlines():
         put(console, f"  {escape(line)}")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from verify.messages import SIDES, Language, check_name, label, say, translated
+from verify.messages import SIDES, Language, check_name, label, named, say, translated
 from verify.report import Divergence, Finding, Location, Report, Verdict
 from verify.sinks.divergence import excerpt, marked, not_done, seen, sure
 from verify.sinks.files import save
@@ -132,7 +132,7 @@ def _findings(report: Report, language: Language) -> Iterator[str]:
 def _row(finding: Finding, language: Language) -> str:
     cells = [
         f"{MARKS[finding.verdict]} {escape(finding.check)} / {escape(finding.variant)} / {escape(finding.case)}",
-        escape(finding.subject),
+        escape(named(finding.subject, language)),
         escape(say(finding.kind, finding.details, language)),
         escape(number(finding.measured)),
         escape(number(finding.allowed)),

@@ -187,3 +187,25 @@ def test_a_side_that_cannot_be_made_after_another_model_is_told(refusing, verdic
     ]
     (outcome,) = buffers._remembered(job_of(), *traces)
     assert outcome.verdict == verdict
+
+
+@pytest.mark.parametrize("how", buffers.MOVED)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [(TABLE, TABLE, "equal"), (TABLE, TABLE * np.nan, "different"), (TABLE * np.nan, TABLE, "equal")],
+)
+def test_what_the_reference_holds_after_a_move_the_candidate_holds(how, ours, theirs, verdict):
+    table = {"name": "t", "shape": [3], "dtype": "float32", "persistent": False}
+    structures = {"buffers": [table], "parameters": [], "modules": []}
+    traces = [
+        trace_of(
+            role,
+            {
+                "v/structure": {**structures, "arrays": arrays_of(t=TABLE)},
+                f"v/buffers/moved/{how}": {"parameters": [], "buffers": [table], "arrays": arrays_of(t=values)},
+            },
+        )
+        for role, values in (("reference", ours), ("candidate", theirs))
+    ]
+    found = {o.name: o.verdict for o in buffers.compare(job_of(), *traces)}
+    assert found == {"values": "equal", buffers.MOVED[how][0]: verdict}

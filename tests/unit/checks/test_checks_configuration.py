@@ -20,6 +20,7 @@ def answer() -> dict:
         "explicit": values,
         "attributes": values,
         "probes": {"a": {"a": 18}},
+        "unusual": {"a": {"a": 0}, configuration.UNNAMED: {}},
         "dictionary_trip": values,
         "json_trip": values,
         "equality": {"the same values": True, "a": False},
@@ -69,7 +70,8 @@ def test_what_the_reference_does_not_say_is_not_compared(part, theirs):
     found = compare({**answer(), part: theirs}, answer())
     assert part not in found
     assert {o.verdict for o in found.values()} == {"equal"}
-    assert compare(answer(), {**answer(), part: theirs})[part].verdict == "different"
+    if part != "unusual" or "a" not in theirs:  # what is unusual may be refused, one by one
+        assert compare(answer(), {**answer(), part: theirs})[part].verdict == "different"
 
 
 def test_equality_is_compared_where_the_reference_has_its_own():
@@ -139,3 +141,33 @@ def test_what_a_librarys_base_class_alone_adds_is_no_difference():
     assert [f.subject for f in found["attributes"].findings] == ["own"]  # it was given a value of its own
     newer["attributes"] = {**newer["attributes"], "torchscript": True}
     assert "torchscript" in [f.subject for f in compare(older, newer)["attributes"].findings]
+
+
+UNNAMED = configuration.UNNAMED
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "subjects"),
+    [
+        ({"a": {"a": 0}}, {"a": {}}, {"a.a"}),
+        ({"a": {"a": 0}}, {"a": {"raised": "ValueError: zero"}}, None),
+        ({"a": {"raised": "ValueError: zero"}}, {"a": {"a": 0}}, None),
+        ({UNNAMED: {UNNAMED: 1}}, {UNNAMED: {}}, {f"{UNNAMED}.{UNNAMED}"}),
+        ({UNNAMED: {}}, {UNNAMED: {UNNAMED: 1}}, None),
+    ],
+)
+def test_what_is_unusual_counts_where_the_reference_does_it_and_the_candidate_refuses_nothing(ours, theirs, subjects):
+    found = compare({**answer(), "unusual": ours}, {**answer(), "unusual": theirs}).get("unusual")
+    assert (found and {f.subject for f in found.findings}) == subjects
+
+
+@pytest.mark.parametrize(("before", "verdict"), [("None", "equal"), ("1", "different")])
+def test_what_making_a_model_changes(before, verdict):
+    constructed = {"changed": {"a": [before, "2"]}, "location": PLACE}
+    key, made = "v/configuration", "v/configuration/constructed"
+    traces = (
+        trace_of("reference", {key: answer(), made: {**constructed, "changed": {}}}),
+        trace_of("candidate", {key: answer(), made: constructed}),
+    )
+    found = {o.name: o for o in configuration.compare(job_of(), *traces)}
+    assert found["after construction"].verdict == verdict

@@ -81,13 +81,69 @@ def test_no_output_is_no_success(contract):
 
 
 def test_every_combination_of_the_flags_that_both_take_is_asked(job):
-    asks = [a for a in outputs.plan(job(accepted=BOTH_FLAGS)) if a.op == "forward"]
+    asks = [a for a in outputs.plan(job(accepted=BOTH_FLAGS)) if a.op == "forward" and a.key[-1].isdigit()]
     assert [a.args["arguments"] for a in asks] == [
         {"output_attentions": a, "return_dict": r} for a in (False, True) for r in (True, False)
     ]
     assert {a.args["arithmetic"] for a in asks} == {"fp32"}
-    (plain,) = (a for a in outputs.plan(job()) if a.op == "forward")
+    (plain,) = (a for a in outputs.plan(job()) if a.op == "forward" and a.key[-1].isdigit())
     assert plain.args["arguments"] == {}
+
+
+def test_calls_that_a_signature_does_not_show_are_asked(job):
+    asks = {a.key.removeprefix("default/outputs/one/"): a.args for a in outputs.plan(job(accepted=BOTH_FLAGS))}
+    places = {name: args["arguments"] for name, args in asks.items() if args.get("by_place")}
+    assert places == {
+        "output_attentions=true, by place": {"output_attentions": True, "return_dict": True},
+        "return_dict=false, by place": {"output_attentions": False, "return_dict": False},
+    }
+    assert asks[outputs.UNNAMED]["unnamed"]
+    held = asks[outputs.HELD]
+    assert (held["arguments"], held["configured"]) == ({}, {"output_attentions": True, "return_dict": False})
+    assert outputs.HELD not in {a.key.rpartition("/")[2] for a in outputs.plan(job())}
+
+
+def test_a_configuration_that_has_the_flags_is_asked_to_say_the_contrary(job, traces):
+    key = f"outputs/one/{outputs.HELD}"
+    known = {**answer(A), "configured": ["return_dict"]}
+    given = job(accepted=BOTH_FLAGS)
+    (ask,) = outputs.further(given, *traces({key: {**known, "configured": [*BOTH_FLAGS]}}, {key: known}))
+    assert (ask.args["values"], ask.args["arguments"]["return_dict"]) == ({"return_dict": False}, True)
+    assert outputs.further(given, *traces({key: known}, {key: answer(A)})) == []
+
+
+REFUSED = Fault(kind="raised", message="TypeError: no")
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right", "verdict"),
+    [
+        (outputs.UNNAMED, REFUSED, REFUSED, Verdict.EQUAL),
+        (outputs.UNNAMED, REFUSED, answer(A), Verdict.DIFFERENT),
+        (outputs.UNNAMED, answer(A), REFUSED, Verdict.DIFFERENT),
+        (outputs.UNNAMED, answer(A), answer(A), Verdict.EQUAL),
+        (outputs.UNNAMED, answer(A), answer(A, B), Verdict.DIFFERENT),
+        (outputs.UNNAMED, REFUSED, Fault(kind="timeout", message="late"), Verdict.ERROR),
+        (outputs.PLACE, answer(A), REFUSED, Verdict.DIFFERENT),
+        (outputs.PLACE, REFUSED, answer(A), Verdict.SKIPPED),
+        (outputs.PLACE, answer(A), answer(B), Verdict.DIFFERENT),
+        (outputs.AGAINST, answer(A), answer(B), Verdict.DIFFERENT),
+        (outputs.AGAINST, REFUSED, REFUSED, Verdict.SKIPPED),
+    ],
+)
+def test_what_each_side_does_in_such_a_call(job, traces, kind, left, right, verdict):
+    key = f"outputs/one/{kind}"
+    found = {o.name: o for o in outputs.compare(job(), *traces({key: left}, {key: right}))}
+    assert found[f"one, {kind}"].verdict == verdict
+
+
+def test_flags_that_no_configuration_has_are_not_compared_there(job, traces):
+    key, given = f"outputs/one/{outputs.HELD}", job(accepted=BOTH_FLAGS)
+    known = {**answer(A), "configured": ["return_dict"]}
+    for left, verdict in ((known, Verdict.DIFFERENT), (answer(A), None)):
+        found = {o.name: o for o in outputs.compare(given, *traces({key: left}, {key: answer(B)}))}
+        outcome = found.get(f"one, {outputs.HELD}")
+        assert (outcome and outcome.verdict) == verdict
 
 
 def test_a_combination_that_only_one_side_refuses_is_a_difference(job, traces):

@@ -274,3 +274,37 @@ def test_what_the_candidate_no_longer_supports_is_a_note(loading):
     given = {**TOLD, "supports": ["_supports_flash_attn", "_supports_sdpa"], "base_model_prefix": "net"}
     assert [f.verdict for f in loading(given).findings] == [Verdict.NOTE] * 2
     assert loading({**TOLD, "supports": []}).findings == []
+
+
+def switched(job, traces, left, right, **changes):
+    """The group of modes, of two sides with two modules whose methods leave this."""
+    modules = [module("", "Block", library=False), module("drop", p=0.1)]
+    plain = {"left": {"train": [], "eval": []}, "chained": {}}
+    sides = ({"settings": {"modules": modules, "modes": {**plain, **modes}}} for modes in (left, right))
+    outcomes = settings.compare(job(**changes), *traces(*sides))
+    return next((o for o in outcomes if o.name == "modes"), None)
+
+
+KEPT = {"left": {"train": ["", "drop"], "eval": []}}
+LOST = {"chained": {"train": False}}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "subjects", "verdict"),
+    [
+        ({}, KEPT, ["(the model)"], Verdict.DIFFERENT),
+        (KEPT, {}, ["(the model)"], Verdict.DIFFERENT),
+        (KEPT, {"left": {"train": [""], "eval": []}}, ["drop"], Verdict.DIFFERENT),
+        ({}, LOST, ["train()"], Verdict.DIFFERENT),
+        (LOST, {}, ["train()"], Verdict.EQUAL),
+    ],
+)
+def test_modes_and_what_methods_give_back_are_as_in_the_reference(job, traces, left, right, subjects, verdict):
+    outcome = switched(job, traces, left, right)
+    assert ([f.subject for f in outcome.findings], outcome.verdict) == (subjects, verdict)
+    assert switched(job, traces, left, right, checks={"settings": {"ignore": subjects}}) is None
+
+
+def test_modes_that_are_alike_are_nothing(job, traces):
+    assert switched(job, traces, KEPT, KEPT) is None
+    assert switched(job, traces, LOST, {"chained": {"train": False, "half": True}}) is None

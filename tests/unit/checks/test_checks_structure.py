@@ -140,3 +140,14 @@ def test_the_owner_is_the_nearest_own_class():
 def test_the_plan():
     (ask,) = structure.plan(job_of())
     assert (ask.key, ask.args) == ("v/structure", {"values": {}})
+
+
+@pytest.mark.parametrize(("side", "verdict"), [("reference", "different"), ("candidate", "equal")])
+def test_a_mark_that_the_reference_puts_on_a_parameter_counts(changed, side, verdict):
+    plain = answer()
+    for made in (plain, changed):
+        for parameter in made["parameters"]:
+            parameter["marks"] = {}
+    changed["parameters"][0]["marks"] = {"_no_weight_decay": "True"}
+    found = compare(*((changed, plain) if side == "reference" else (plain, changed)))["parameters"]
+    assert ([f.subject for f in found.findings], found.verdict) == (["a.w.marks"], verdict)

@@ -50,7 +50,7 @@ def test_no_class_is_absent():
 def test_a_plain_class():
     found = observed(Plain, width=8)
     assert set(found) == {
-        "arguments", "defaults", "explicit", "attributes", "probes", "dictionary_trip", "json_trip", "equality",
+        "arguments", "defaults", "explicit", "attributes", "probes", "unusual", "dictionary_trip", "json_trip", "equality",
         "own_equality", "saving", "inherited", "location",
     }  # fmt: skip
     assert not found["own_equality"]  # it is object's

@@ -1,0 +1,232 @@
+"""Copies and other weights, other devices, modes, what is left of the process."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from verify.observer import copies, devices, forward, leftover, modes, structure
+from verify.observer.build import Builder
+from verify.observer.faults import Unusable
+
+
+class Plain(nn.Module):
+    def __init__(self, width=3):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+        self.register_buffer("table", torch.arange(width) * 0.1, persistent=False)
+
+    def forward(self, x, twice=False):
+        y = self.fc(x) + self.table
+        return {"y": y * 2 if twice else y}
+
+
+class Captured(Plain):
+    def __init__(self, width=3):
+        super().__init__(width)
+        layer = self.fc
+        self.layer = lambda x: layer(x)
+
+    def forward(self, x, twice=False):
+        return {"y": self.layer(x) + self.table}
+
+
+class Kept(Plain):
+    def forward(self, x, twice=False):
+        self.first = getattr(self, "first", None)
+        if self.first is None:
+            self.first = self.fc.weight.detach().clone()
+        return {"y": x @ self.first.T + self.table}
+
+
+class Left(Plain):
+    def __init__(self, width=3):
+        super().__init__(width)
+        del self.table
+        self.table = torch.arange(width) * 0.1
+
+
+class Unplaced(Plain):
+    def forward(self, x, twice=False):
+        return {"y": self.fc(x) * torch.ones(x.shape[-1])}
+
+
+class Numpy(Plain):
+    def forward(self, x, twice=False):
+        return {"y": self.fc(x) + torch.from_numpy(x.numpy())}
+
+
+class Reading(Plain):
+    def forward(self, x, twice=False):
+        return {"y": self.fc(x) if x.sum().item() > 0 else self.fc(-x)}
+
+
+class Placing(Plain):
+    def forward(self, x, twice=False):
+        return {"y": self.fc(x) * torch.ones(x.shape[-1]).to(x.device) + torch.tensor(2.0)}
+
+
+class Halving(Plain):
+    def train(self, mode=True):
+        super().train(mode)
+        self.fc.eval()
+
+    def half(self):
+        super().half()
+
+
+class Setting(Plain):
+    def __init__(self, width=3):
+        super().__init__(width)
+        torch.set_float32_matmul_precision("high")
+
+
+CLASSES = (Plain, Captured, Kept, Left, Unplaced, Numpy, Reading, Placing, Halving, Setting)
+
+
+@pytest.fixture
+def builder_of(tmp_path, monkeypatch):
+    """A builder of one of these classes."""
+    monkeypatch.setitem(sys.modules, "unit_unusual", SimpleNamespace(**{kind.__name__: kind for kind in CLASSES}))
+
+    def make(kind: type[nn.Module]) -> Builder:
+        return Builder(
+            {
+                "role": "reference", "path": str(tmp_path), "seed": 0, "device": "cpu", "scratch": str(tmp_path),
+                "kwargs": {}, "renames": {"config": {}, "inputs": {}}, "config": None,
+                "model": f"unit_unusual:{kind.__name__}", "factory": None,
+            }
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def ask(builder_of, tmp_path):
+    save_file({"x": torch.linspace(-1, 2, 6).reshape(2, 3)}, str(tmp_path / "in"))
+
+    def run(operation, kind, **changes):
+        args = {"values": {"width": 3}, "arithmetic": "fp64", "arguments": {}, "inputs": str(tmp_path / "in")}
+        return operation(builder_of(kind), {**args, "nudged": False, **changes})
+
+    return run
+
+
+def test_outputs_follow_the_weights_of_a_copy_and_of_the_model(ask):
+    found = ask(copies.observe, Plain)["arrays"]
+    assert list(found) == ["first/y", "copied/y", "assigned/y", "original/y", "loaded/y"]
+    assert torch.equal(found["copied/y"], found["first/y"])
+    assert torch.equal(found["original/y"], found["first/y"])
+    assert torch.equal(found["assigned/y"], found["loaded/y"])
+    assert not torch.allclose(found["loaded/y"], found["first/y"])
+
+
+def test_a_layer_in_a_closure_and_a_weight_that_is_kept_show(ask):
+    right = ask(copies.observe, Plain)["arrays"]
+    captured = ask(copies.observe, Captured)["arrays"]
+    assert torch.equal(captured["loaded/y"], right["loaded/y"])
+    assert torch.equal(captured["assigned/y"], right["first/y"])
+    kept = ask(copies.observe, Kept)["arrays"]
+    assert torch.equal(kept["loaded/y"], kept["first/y"])
+
+
+def test_the_model_has_its_own_weights_again(builder_of, tmp_path, monkeypatch):
+    builder = builder_of(Plain)
+    save_file({"x": torch.ones(2, 3)}, str(tmp_path / "in"))
+    args = {
+        "values": {"width": 3},
+        "arithmetic": "fp64",
+        "arguments": {},
+        "nudged": False,
+        "inputs": str(tmp_path / "in"),
+    }
+    before = {k: v.clone() for k, v in forward.prepared(builder, args).model.state_dict().items()}
+    copies.observe(builder, args)
+    after = forward.prepared(builder, args).model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    monkeypatch.setattr(copies, "MOST", 2)
+    with pytest.raises(Unusable, match="12 parameters are too many to be copied"):
+        copies.observe(builder, args)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation"), [(Plain, None), (Placing, None), (Left, "add"), (Unplaced, "mul"), (Numpy, "numpy")]
+)
+def test_tensors_that_stay_on_the_cpu_are_seen(ask, kind, operation):
+    found = ask(devices.observe, kind)
+    assert (found["mixed"] and found["mixed"]["operation"]) == operation
+    assert found["stopped"] == ""
+
+
+def test_a_pass_that_reads_a_value_is_not_followed(ask):
+    found = ask(devices.observe, Reading)
+    assert found["mixed"] is None
+    assert "meta tensors" in found["stopped"]
+
+
+def test_methods_of_its_own_are_looked_at(builder_of):
+    values = {"width": 3}
+    lost = {"train": False, "eval": False, "half": False}
+    for kind, left, chained in ((Plain, [], {}), (Halving, ["fc"], lost)):
+        builder = builder_of(kind)
+        model = builder.outlined(values)[0]
+        found = modes.told(builder, model, values)
+        assert found == {"left": {"train": left, "eval": []}, "chained": chained}
+        assert model.training
+
+
+def test_what_a_constructor_sets_is_told(builder_of):
+    builder, before = builder_of(Setting), torch.get_float32_matmul_precision()
+    try:
+        found = structure.making(builder, {"values": {"width": 3}})
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found == {"import": {}, "construction": {"the precision of float32 products": f"{before} -> high"}}
+
+
+def test_threads_may_be_chosen_once():
+    found: dict[str, str] = {}
+    threads = torch.get_num_threads()
+    with leftover.noting(found):
+        torch.set_num_threads(threads + 1)
+    torch.set_num_threads(threads)
+    assert found == {}
+
+
+def test_what_a_call_writes_into_the_configuration_is_told_and_put_back():
+    config, found = SimpleNamespace(kind="sdpa", sizes=[1]), dict[str, str]()
+    with leftover.configuration(config, found):
+        config.kind, config.sizes, config.more = "eager", [2], 1
+    assert found == {"the configuration's kind": "'sdpa' -> 'eager'"}
+    assert config.kind == "sdpa"
+    with leftover.configuration(None, found):
+        pass
+
+
+@pytest.mark.parametrize("how", structure.MOVES)
+def test_what_a_move_leaves(builder_of, how):
+    found = structure.moved(builder_of(Plain), {"values": {"width": 3}, "how": how})
+    (table,) = (b for b in found["buffers"] if b["name"] == "table")
+    assert table["dtype"] == {"empty": "float32"}.get(how, how)
+    assert bool(found["arrays"]["table"].isnan().all()) == (how == "empty")
+
+
+def test_arguments_come_by_place(ask):
+    seen = []
+
+    class Model(nn.Module):
+        def forward(self, x, first=1, second=2, *, third=3):
+            seen.append((first, second, third))
+
+    inputs = {"x": torch.zeros(1), "second": 5, "third": 6}
+    ordered, named = forward.by_place_all(Model(), inputs)
+    assert (ordered[1:], named) == ([1, 5], {"third": 6})
+    assert forward.by_place_all(Model(), {"second": 5}) == forward.placed(Model(), {"second": 5})
+    assert not torch.equal(
+        *(ask(forward.observe, Plain, by_place=True, arguments={"twice": t})["arrays"]["y"] for t in (False, True))
+    )
