@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from mutant import CONFIGURATION, MODEL, Fault
 
-REFERENCE = "model_factory/vit_preview_v0_hf.py"
 
 
 def unusual(
@@ -352,7 +351,7 @@ UNUSUAL_FAULTS = (
             "        self.mlp = LlavaViTMLP(config)\n        self.register_load_state_dict_pre_hook(lambda m, s, prefix, *_: s.update({'head.probe': s['head.probe'].reshape(1, 1, -1)}) if 'head.probe' in s else s.pop(prefix + 'probe', None))\n\n    def forward(self, hidden_states: Tensor) -> Tensor:\n        \"\"\"Pool",
         ),
     ),
-    # Configurations and parameters.
+    # Configurations.
     unusual(
         "configuration",
         "eps-falsy",
@@ -371,17 +370,6 @@ UNUSUAL_FAULTS = (
             "        super().__init__(**{k: v for k, v in kwargs.items() if k in ('attn_implementation', 'output_hidden_states', 'output_attentions', 'return_dict', 'dtype', 'name_or_path', 'architectures', 'transformers_version', 'torch_dtype', 'model_type', '_attn_implementation')})\n",
         ),
         file=CONFIGURATION,
-    ),
-    unusual(
-        "structure",
-        "weight-decay-flag",
-        "head.probe.marks",
-        "parameters",
-        (
-            "        self.probe = nn.Parameter(torch.randn(1, 1, config.hidden_size))\n",
-            "        self.probe = nn.Parameter(torch.randn(1, 1, config.hidden_size))\n        self.probe._no_weight_decay = True\n",
-        ),
-        file=REFERENCE,
     ),
     # Negative whole numbers.
     unusual(

@@ -106,6 +106,7 @@ ALLOWED = {
                 "branches",
                 "choices",
                 "constructed",
+                "course",
                 "given",
                 "graph",
                 "mending",

@@ -128,6 +128,7 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
         shared = {n for n in left if n in right}
         left = {n: e for n, e in left.items() if n in shared or e["persistent"]}
         right = {n: e for n, e in right.items() if n in shared or e["persistent"]}
+    used = {mark for entry in right.values() for mark in entry.get("marks", {})}
     outcome = Outcome(name=group, compared=make.counted([*left, *right]))
     for name in twice:
         details = {"what": names.candidate(name), "fault": f"two of the candidate's names stand for {name}"}
@@ -149,7 +150,9 @@ def _entries(job: Job, group: str, r: Mapping[str, Any], c: Mapping[str, Any], w
                 outcome.findings.append(found.model_copy(update=places))
             continue
         flat_a, flat_b = ({k: str(v) for k, v in side.items()} for side in (a, b))
-        more = a.get("marks", {}).items() <= b.get("marks", {}).items()  # nothing asks for those of the candidate alone
+        # A mark is for who trains: nothing asks for those of the candidate alone, and a model that is published may do
+        # without all of one name.
+        more = {m for m in a.get("marks", {}).items() if m[0] in used} <= b.get("marks", {}).items()
         for finding in make.differences(flat_a, flat_b, name):
             weight = {"verdict": Verdict.NOTE} if more and finding.subject == f"{name}.marks" else {}
             outcome.findings.append(finding.model_copy(update={**places, **weight}))

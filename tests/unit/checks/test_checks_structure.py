@@ -142,12 +142,24 @@ def test_the_plan():
     assert (ask.key, ask.args) == ("v/structure", {"values": {}})
 
 
-@pytest.mark.parametrize(("side", "verdict"), [("reference", "different"), ("candidate", "equal")])
-def test_a_mark_that_the_reference_puts_on_a_parameter_counts(changed, side, verdict):
-    plain = answer()
-    for made in (plain, changed):
-        for parameter in made["parameters"]:
-            parameter["marks"] = {}
-    changed["parameters"][0]["marks"] = {"_no_weight_decay": "True"}
-    found = compare(*((changed, plain) if side == "reference" else (plain, changed)))["parameters"]
-    assert ([f.subject for f in found.findings], found.verdict) == (["a.w.marks"], verdict)
+@pytest.mark.parametrize(
+    ("reference", "candidate", "verdict"),
+    [
+        ([0], [], "equal"),
+        ([], [0], "equal"),
+        ([0, 1], [0, 1], "equal"),
+        ([0, 1], [0], "different"),
+        ([0], [0, 1], "equal"),
+    ],
+)
+def test_a_mark_counts_where_the_candidate_knows_its_name_and_leaves_a_parameter_out(reference, candidate, verdict):
+    sides = []
+    for marked in (reference, candidate):
+        side = answer()
+        assert len(side["parameters"]) > 1
+        for number, parameter in enumerate(side["parameters"]):
+            parameter["marks"] = {"_no_weight_decay": "True"} if number in marked else {}
+        sides.append(side)
+    found = compare(*sides)["parameters"]
+    assert found.verdict == verdict
+    assert len(found.findings) == len({*reference} ^ {*candidate})
