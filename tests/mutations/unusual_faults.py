@@ -7,7 +7,6 @@ from __future__ import annotations
 from mutant import CONFIGURATION, MODEL, Fault
 
 
-
 def unusual(
     check: str,
     name: str,
