@@ -11,6 +11,7 @@ A difference that a check would not have compared counts as one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 from verify.checks import available, passes
 from verify.checks.base import Job, Maker, Outcome
 from verify.compare import gap
-from verify.report import Verdict
+from verify.report import Finding, Verdict
 from verify.spec import ToleranceSpec
-from verify.trace import Answer, Ask, Trace
+from verify.trace import BOTH, Answer, Ask, Trace
 
 MULTIPLE = 16.0
 """Of the response to one-ulp noise, or the spec's own where that is less. The checks allow the spec's, 64 as a rule."""
@@ -111,8 +112,20 @@ def _passes(stage: Stage, job: Job, before: Trace, changed: Trace) -> Iterator[O
 def _harmless(stage: Stage, outcome: Outcome, skipped: Collection[tuple[str, str]]) -> bool:
     if outcome.skipped:
         return (stage.check, outcome.name) in skipped
-    loud = [f for f in outcome.findings if f.verdict != Verdict.NOTE or f.kind not in HARMLESS]
+    alike = _told_of_both(outcome)
+    loud = [f for f in outcome.findings if f.verdict != Verdict.NOTE or not (f.kind in HARMLESS or _about(f) in alike)]
     return not loud and outcome.verdict == Verdict.EQUAL
+
+
+def _told_of_both(outcome: Outcome) -> set[tuple[str, ...]]:
+    """What is told of the candidate as it is and of the changed one in the same words: no change made it so."""
+    sides = [{_about(f) for f in outcome.findings if f.details.get("side") == role} for role in BOTH]
+    return set.intersection(*sides)
+
+
+def _about(finding: Finding) -> tuple[str, ...]:
+    details = sorted((k, v) for k, v in finding.details.items() if k != "side")
+    return finding.kind, finding.subject, *itertools.chain.from_iterable(details)
 
 
 def moved(before: Trace, after: Trace) -> str:
