@@ -293,6 +293,7 @@ def test_a_checkpoint_comes_back(saved):
         "after loading",
         "bfloat16",
         "as asked for",
+        "with a prefix",
     }
     (told,) = (s.reason for s in report.skipped if s.case == "missing keys")  # both leave them unset
     assert told.startswith(

@@ -33,6 +33,8 @@ def of_prefix(job: Job, check: str, reference: Trace, candidate: Trace) -> Itera
     answers = [trace.get(job.key(check, PREFIXED)) for trace in (reference, candidate)]
     if answers[0].result is None or answers[1].result is None:
         return  # not asked, or a load that fails where the others do
+    if Maker(job=job, check=check, group=PREFIXED).ignored(PREFIX):
+        return
     outcome = Outcome(name=PREFIXED)
     left, right = (answer.result["loads"][0] for answer in answers if answer.result)
     outcome.compared = not left["report"]

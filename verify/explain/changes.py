@@ -76,13 +76,25 @@ class Changes:
             return self.ask("candidate", finding, finding.case, section, more)
 
         elsewhere = self._elsewhere(finding, section, allowed, seconds(one.match.candidate))
-        found = mended(ask, self.sources, one.match, blamed, origins, allowed, budget, gate, meant, elsewhere.holds)
+        found = mended(
+            ask,
+            self.sources,
+            one.match,
+            blamed,
+            origins,
+            allowed,
+            budget,
+            gate,
+            meant,
+            elsewhere.holds,
+        )
         if key is not None:
             self._found.setdefault(key, found)
         return found
 
     def _elsewhere(self, finding: Finding, section: str, allowed: float, each: float) -> Elsewhere:
-        """The other cases of a finding's check, but for those in another arithmetic, where more may be rounding."""
+        """The other cases of a finding's check, but for those in another arithmetic, where more may be rounding; of a
+        section the same case in eval mode."""
         same = self.job.scenes[finding.check, finding.case].case.arithmetic
         others = [
             case
@@ -92,9 +104,9 @@ class Changes:
         ignored = Maker(job=self.job, check=finding.check, group=finding.case).ignored
 
         def ask(role: Role, case: str, more: Mapping[str, Any]) -> Reply:
-            return self.ask(role, finding, case, section, more)
+            return self.ask(role, finding, case, "", more)
 
-        return Elsewhere([] if section else others, ask, ignored, allowed, each)
+        return Elsewhere([finding.case] if section else others, ask, ignored, allowed, each)
 
     def moves(self, mend: Mended, culprit: Culprit) -> bool:
         """Whether a change elsewhere says more of where the fault is than what is blamed."""
