@@ -221,6 +221,8 @@ def _modes(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mapping[
     outcome = Outcome(name="modes")
     back = {theirs: ours for ours, theirs in pairs.items()}
     for switch, other in (("train", "eval"), ("eval", "train")):
+        if not all(switch in side["modes"]["left"] for side in (r, c)):
+            continue
         ours = {path for path in r["modes"]["left"][switch] if path in pairs}
         theirs = {back[path] for path in c["modes"]["left"][switch] if path in back}
         apart = ours ^ theirs

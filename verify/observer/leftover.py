@@ -44,9 +44,14 @@ def configuration(config: Any, found: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if name in held and held[name] != value:
+            if name in held and not _same(held[name], value):
                 found[f"the configuration's {name}"] = f"{value!r} -> {held[name]!r}"
                 held[name] = value
+
+
+def _same(now: Any, before: Any) -> bool:
+    """Whether a plain entry is what it was; NaN is, and a tensor or list in its place is not asked whether it is equal."""
+    return now is before or (isinstance(now, PLAIN) and bool(now == before))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from verify.observer import copies, devices, forward, leftover, modes, structure
+from verify.observer import copies, devices, forward, leftover, modes, signature, state, structure
 from verify.observer.build import Builder
 from verify.observer.faults import Unusable
 
@@ -80,6 +80,40 @@ class Halving(Plain):
         super().half()
 
 
+class Joining(Plain):
+    def eval(self):
+        if self.fc.weight.sum() > 0:
+            self.joined = True
+        return super().eval()
+
+
+class Packing(Plain):
+    def forward(self, x, twice=False):
+        lengths = torch.ones(len(x), dtype=torch.int64)
+        packed = nn.utils.rnn.pack_padded_sequence(self.fc(x)[:, None], lengths, batch_first=True)
+        return {"y": packed.data}
+
+
+class Narrow(Plain):
+    def state_dict(self):
+        return super().state_dict()
+
+
+class Builtin(Plain):
+    act = staticmethod(nn.functional.gelu)
+
+    def helper(self):
+        return self
+
+    def gone(self):
+        return self
+
+
+class Emptied(Builtin):
+    helper = None
+    gone = ()
+
+
 class Setting(Plain):
     def __init__(self, width=3):
         super().__init__(width)
@@ -87,6 +121,7 @@ class Setting(Plain):
 
 
 CLASSES = (Plain, Captured, Kept, Left, Unplaced, Numpy, Reading, Placing, Halving, Setting)
+CLASSES += (Joining, Packing, Narrow, Builtin, Emptied)
 
 
 @pytest.fixture
@@ -155,7 +190,8 @@ def test_the_model_has_its_own_weights_again(builder_of, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "operation"), [(Plain, None), (Placing, None), (Left, "add"), (Unplaced, "mul"), (Numpy, "numpy")]
+    ("kind", "operation"),
+    [(Plain, None), (Placing, None), (Packing, None), (Left, "add"), (Unplaced, "mul"), (Numpy, "numpy")],
 )
 def test_tensors_that_stay_on_the_cpu_are_seen(ask, kind, operation):
     found = ask(devices.observe, kind)
@@ -178,6 +214,30 @@ def test_methods_of_its_own_are_looked_at(builder_of):
         found = modes.told(builder, model, values)
         assert found == {"left": {"train": left, "eval": []}, "chained": chained}
         assert model.training
+
+
+def test_a_method_that_needs_values_says_nothing_of_modes(builder_of):
+    builder = builder_of(Joining)
+    found = modes.told(builder, builder.outlined({"width": 3})[0], {"width": 3})
+    assert found == {"left": {"train": []}, "chained": {"train": True}}
+
+
+def test_a_state_dict_that_no_larger_model_can_ask_for_is_told(builder_of):
+    found = state.observe(builder_of(Narrow), {"values": {"width": 3}})
+    assert found["lost"] == {}
+    ((key, what),) = found["nested"].items()
+    assert (key, what.partition(": ")[0]) == (state.WHOLE, "cannot be saved in a larger model")
+    assert state.observe(builder_of(Plain), {"values": {"width": 3}})["nested"] == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [(Builtin, ["act", "forward", "gone", "helper"]), (Emptied, ["act", "forward"])]
+)
+def test_methods_that_do_not_say_what_they_take(builder_of, monkeypatch, kind, names):
+    monkeypatch.setattr(signature.locate, "owns", lambda kind, root: kind.__module__ == __name__)
+    found = {m["name"]: m for m in signature.observe(builder_of(kind), {"values": {"width": 3}})["methods"]}
+    assert sorted(found) == names
+    assert (found["act"]["kind"], found["act"]["arguments"]) == ("static method", None)
 
 
 def test_what_a_constructor_sets_is_told(builder_of):
@@ -206,6 +266,36 @@ def test_what_a_call_writes_into_the_configuration_is_told_and_put_back():
     assert config.kind == "sdpa"
     with leftover.configuration(None, found):
         pass
+
+
+def test_entries_that_are_no_longer_plain_and_nan_are_compared():
+    config, found = SimpleNamespace(scale=1.0, eps=float("nan")), dict[str, str]()
+    with leftover.configuration(config, found):
+        config.scale = torch.ones(2)
+    assert list(found) == ["the configuration's scale"]
+    assert config.scale == 1.0
+
+
+def test_what_setting_an_entry_sets_besides_is_put_back():
+    class Config:
+        kind, _flag = None, False
+
+        @property
+        def flag(self):
+            return self._flag
+
+        @flag.setter
+        def flag(self, value):
+            self._flag, self.kind = value, "eager"
+
+        refusing = property(lambda self: 0)
+
+    model = nn.Identity()
+    model.config = Config()
+    with forward._configured(model, {"flag": True, "unknown": 1, "refusing": 1}) as could:
+        assert could == {"flag"}
+        assert (model.config.flag, model.config.kind) == (True, "eager")
+    assert (model.config.flag, model.config.kind) == (False, None)
 
 
 @pytest.mark.parametrize("how", structure.MOVES)
