@@ -119,6 +119,9 @@ def _called(job: Job, case: str, kind: str, r: Answer, c: Answer) -> Iterator[Ou
         yield Outcome(name=make.group, skipped=True, reason=f"the reference cannot be called so: {r.fault}")
     elif r.result is None or c.result is None:
         yield Outcome(name=make.group, findings=list(faults(make, r, c)))
+    elif kind == HELD and (alone := {*r.result.get("configured", ())} ^ {*c.result.get("configured", ())}):
+        reason = f"only one side's configuration can be set so afterwards: {', '.join(sorted(alone))}"
+        yield Outcome(name=make.group, skipped=True, reason=reason)
     elif kind != HELD or r.result.get("configured"):
         yield _one(make, make.group, r.result, c.result)
 
