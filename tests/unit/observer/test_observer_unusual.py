@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import SimpleNamespace
 
@@ -42,6 +43,12 @@ class Kept(Plain):
         if self.first is None:
             self.first = self.fc.weight.detach().clone()
         return {"y": x @ self.first.T + self.table}
+
+
+class Recorded(Plain):
+    def forward(self, x, twice=False):
+        self.last = self.fc(x)
+        return {"y": self.last + self.table}
 
 
 class Left(Plain):
@@ -121,7 +128,7 @@ class Setting(Plain):
 
 
 CLASSES = (Plain, Captured, Kept, Left, Unplaced, Numpy, Reading, Placing, Halving, Setting)
-CLASSES += (Joining, Packing, Narrow, Builtin, Emptied)
+CLASSES += (Joining, Packing, Recorded, Narrow, Builtin, Emptied)
 
 
 @pytest.fixture
@@ -170,7 +177,7 @@ def test_a_layer_in_a_closure_and_a_weight_that_is_kept_show(ask):
     assert torch.equal(kept["loaded/y"], kept["first/y"])
 
 
-def test_the_model_has_its_own_weights_again(builder_of, tmp_path, monkeypatch):
+def test_nothing_is_left_of_other_weights_or_of_a_recorded_pass(builder_of, tmp_path, monkeypatch):
     builder = builder_of(Plain)
     save_file({"x": torch.ones(2, 3)}, str(tmp_path / "in"))
     args = {
@@ -184,6 +191,12 @@ def test_the_model_has_its_own_weights_again(builder_of, tmp_path, monkeypatch):
     copies.observe(builder, args)
     after = forward.prepared(builder, args).model.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
+    for kind in (Kept, Recorded):
+        kept = builder_of(kind)
+        model = forward.prepared(kept, args).model
+        with contextlib.suppress(RuntimeError):  # torch copies nothing that was recorded
+            copies.observe(kept, args)
+        assert forward.prepared(kept, args).model is not model
     monkeypatch.setattr(copies, "MOST", 2)
     with pytest.raises(Unusable, match="12 parameters are too many to be copied"):
         copies.observe(builder, args)
