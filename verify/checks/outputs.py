@@ -110,10 +110,12 @@ def _called(job: Job, case: str, kind: str, r: Answer, c: Answer) -> Iterator[Ou
         outcome = Outcome(name=make.group, compared=make.counted([UNNAMED]))
         if not all(refused) and outcome.compared:
             words = ["refused" if side else "taken" for side in refused]
-            details = {"what": UNNAMED, "reference": words[0], "candidate": words[1]}
-            outcome.findings.append(
-                make.finding("value", UNNAMED, details=details, measured=words[1], allowed=words[0])
-            )
+            details = {
+                "what": "a call with an argument that forward does not name",
+                "reference": words[0],
+                "candidate": words[1],
+            }
+            outcome.findings.append(make.finding("does", UNNAMED, details=details, measured=words[1], allowed=words[0]))
         yield outcome
     elif refused[0] and kind != UNNAMED:
         yield Outcome(name=make.group, skipped=True, reason=f"the reference cannot be called so: {r.fault}")

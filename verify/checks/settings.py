@@ -250,7 +250,7 @@ def _tell(make: Maker, outcome: Outcome, subject: str, what: str, words: Sequenc
     """Notes a finding about a subject, unless the spec ignores it. words: what the reference and the candidate have."""
     if not make.ignored(subject):
         details = {"what": what, "reference": words[0], "candidate": words[1]}
-        found = make.finding("value", subject, verdict, details=details, measured=words[1], allowed=words[0])
+        found = make.finding("does", subject, verdict, details=details, measured=words[1], allowed=words[0])
         outcome.findings.append(found)
 
 
