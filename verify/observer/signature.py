@@ -48,9 +48,11 @@ def _arguments(call: Callable[..., Any]) -> list[dict[str, str]]:
 
 
 def _default(parameter: inspect.Parameter) -> str:
-    """As source shows it; an object that shows its address, by its type."""
+    """As source shows it; an object that shows its address, by its type, and a class without the module that it is in."""
     if parameter.default is parameter.empty:
         return "required"
+    if isinstance(parameter.default, type):
+        return parameter.default.__qualname__
     text = repr(parameter.default)
     return f"<{type(parameter.default).__name__}>" if " at 0x" in text else text
 

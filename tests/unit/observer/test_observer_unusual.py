@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 from types import SimpleNamespace
 
@@ -251,6 +252,14 @@ def test_methods_that_do_not_say_what_they_take(builder_of, monkeypatch, kind, n
     found = {m["name"]: m for m in signature.observe(builder_of(kind), {"values": {"width": 3}})["methods"]}
     assert sorted(found) == names
     assert (found["act"]["kind"], found["act"]["arguments"]) == ("static method", None)
+
+
+def test_a_class_as_a_default_is_told_without_its_module():
+    def call(kind=Plain, count=1, needed=inspect.Parameter):
+        raise AssertionError
+
+    defaults = [signature._default(p) for p in inspect.signature(call).parameters.values()]
+    assert defaults == ["Plain", "1", "Parameter"]
 
 
 def test_what_a_constructor_sets_is_told(builder_of):
