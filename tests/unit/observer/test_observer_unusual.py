@@ -271,6 +271,21 @@ def test_what_a_constructor_sets_is_told(builder_of):
     assert found == {"import": {}, "construction": {"the precision of float32 products": f"{before} -> high"}}
 
 
+def test_a_precision_that_torch_has_no_name_of_is_told(monkeypatch):
+    def mixed():
+        raise RuntimeError("you have used mix of the legacy and new APIs")
+
+    found, before = dict[str, str](), torch.get_float32_matmul_precision()
+    with monkeypatch.context() as later, leftover.noting(found):
+        later.setattr(torch, "get_float32_matmul_precision", mixed)
+        assert leftover._precision() == leftover.BY_BACKEND
+        with leftover.watching() as left:
+            torch.autograd.set_detect_anomaly(True)
+        assert list(left) == ["anomaly detection"]
+        monkeypatch.setitem(leftover.SETTINGS, "the precision of float32 products", lambda: leftover.BY_BACKEND)
+    assert found == {"the precision of float32 products": f"{before} -> {leftover.BY_BACKEND}"}
+
+
 def test_threads_may_be_chosen_once():
     found: dict[str, str] = {}
     threads = torch.get_num_threads()
