@@ -23,6 +23,7 @@ FINDINGS: dict[str, Text] = {
     "missing-in-candidate": Text("missing in the candidate; the reference has {reference}", "候选实现缺少该项；参考实现为 {reference}"),
     "missing-in-reference": Text("missing in the reference; the candidate has {candidate}", "参考实现缺少该项；候选实现为 {candidate}"),
     "value": Text("{what} is {candidate}; the reference has {reference}", "{what} 为 {candidate}；参考实现为 {reference}"),
+    "does": Text("{what}: {candidate}; in the reference: {reference}", "{what}：{candidate}；参考实现：{reference}"),
     "order": Text(
         "the order differs from position {position}: {candidate} where the reference has {reference}; "
         "optimizer states and flat vectors follow this order",
@@ -401,6 +402,7 @@ BY_SIDE = frozenset({"fault-both"})
 
 PROSE: dict[str, tuple[str, ...]] = {
     "initialisation": ("what", "reference", "candidate"),
+    "does": ("what", "reference", "candidate"),
     "tensor-lost": ("what",),
     "unfit": ("fix",),
     "output-shares": ("reference", "candidate"),

@@ -153,10 +153,10 @@ def test_the_pair_is_equal(compare):
             "        self.calls = 0\n",
             "        self.calls = 0\n        torch.set_float32_matmul_precision('high')\n",
         ),
-        ("settings", "value", "train()", "    def features", "    def train(self, mode=True):\n        super().train(mode)\n\n    def features"),
+        ("settings", "does", "train()", "    def features", "    def train(self, mode=True):\n        super().train(mode)\n\n    def features"),
         (
             "outputs",
-            "value",
+            "does",
             "an unnamed argument",
             "    def features",
             "    def __call__(self, *args, **given):\n        given.pop('an_argument_that_nobody_named', None)\n        return super().__call__(*args, **given)\n\n    def features",

@@ -108,3 +108,22 @@ def literals() -> set[str]:
 def test_every_sentence_is_used_and_every_check_has_a_label():
     assert sorted(set(FINDINGS) - literals()) == []
     assert set(available()) <= set(LABELS)
+
+
+@pytest.mark.parametrize(
+    ("what", "reference", "candidate", "said"),
+    [
+        (
+            "a checkpoint with max_shard_size",
+            "3 files",
+            "one file",
+            "指定 max_shard_size 的检查点：一个文件；参考实现：3 个文件",
+        ),
+        ("what model.half() gives back", "the model", "something else", "model.half() 的返回值：其他对象；参考实现："),
+        ("a key that the model does not have", "told", "not told", "模型中没有的键：未报告；参考实现：已报告"),
+    ],
+)
+def test_what_a_side_does_is_said_in_both_languages(what, reference, candidate, said):
+    details = {"what": what, "reference": reference, "candidate": candidate}
+    assert say("does", details, "en") == f"{what}: {candidate}; in the reference: {reference}"
+    assert say("does", details, "zh").startswith(said)

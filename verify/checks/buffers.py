@@ -174,13 +174,21 @@ def _moved(
                 verdict = Verdict.NOTE if wider else Verdict.DIFFERENT
                 found = make.finding("value", name, verdict, details=details, measured=dtype, allowed=ours[name])
                 outcome.findings.append(found.model_copy(update=places))
-            elif name in r.arrays and own in c.arrays and not np.isnan(r.arrays[name]).any():
+            elif name in r.arrays and own in c.arrays and not _unfilled(r.arrays[name], emptied=how == "empty"):
                 counted = outcome.compared
                 _one(job, make, outcome, name, (r.arrays[name], c.arrays[own]), dtype, places)
                 outcome.compared = counted
     if not outcome.compared:
         outcome.skipped, outcome.reason = True, "no parameter or buffer is on both sides"
     return outcome
+
+
+def _unfilled(values: NDArray[Any], *, emptied: bool) -> bool:
+    """Whether a table holds what empty memory is made to hold; see the observer's `empty_is_nan`."""
+    if values.dtype.kind in "iub" and emptied and values.size:
+        most = True if values.dtype.kind == "b" else np.iinfo(values.dtype).max
+        return bool((values == most).all())
+    return bool(np.isnan(values).any())
 
 
 def in_reference_words(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], group: str = "buffers") -> dict[str, str]:

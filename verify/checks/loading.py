@@ -53,7 +53,7 @@ def reported(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> 
         details = {"what": "a key that the model does not have", "reference": words[0], "candidate": words[1]}
         verdict = Verdict.NOTE if told[1] else Verdict.DIFFERENT
         place = {"reference": structure.owner(left, ""), "candidate": structure.owner(right, "")}
-        yield make.finding("value", UNEXPECTED, verdict, details=details).model_copy(update=place)
+        yield make.finding("does", UNEXPECTED, verdict, details=details).model_copy(update=place)
 
 
 def shards(job: Job, check: str, group: str, reference: Trace, candidate: Trace) -> Iterator[Finding]:
@@ -88,4 +88,4 @@ def _told(
             SHARDS: "a checkpoint with max_shard_size",
         }
         details = {"what": what[subject], "reference": words[0], "candidate": words[1]}
-        yield make.finding("value", subject, details=details, measured=words[1], allowed=words[0])
+        yield make.finding("does", subject, details=details, measured=words[1], allowed=words[0])

@@ -110,15 +110,20 @@ def _called(job: Job, case: str, kind: str, r: Answer, c: Answer) -> Iterator[Ou
         outcome = Outcome(name=make.group, compared=make.counted([UNNAMED]))
         if not all(refused) and outcome.compared:
             words = ["refused" if side else "taken" for side in refused]
-            details = {"what": UNNAMED, "reference": words[0], "candidate": words[1]}
-            outcome.findings.append(
-                make.finding("value", UNNAMED, details=details, measured=words[1], allowed=words[0])
-            )
+            details = {
+                "what": "a call with an argument that forward does not name",
+                "reference": words[0],
+                "candidate": words[1],
+            }
+            outcome.findings.append(make.finding("does", UNNAMED, details=details, measured=words[1], allowed=words[0]))
         yield outcome
     elif refused[0] and kind != UNNAMED:
         yield Outcome(name=make.group, skipped=True, reason=f"the reference cannot be called so: {r.fault}")
     elif r.result is None or c.result is None:
         yield Outcome(name=make.group, findings=list(faults(make, r, c)))
+    elif kind == HELD and (alone := {*r.result.get("configured", ())} ^ {*c.result.get("configured", ())}):
+        reason = f"only one side's configuration can be set so afterwards: {', '.join(sorted(alone))}"
+        yield Outcome(name=make.group, skipped=True, reason=reason)
     elif kind != HELD or r.result.get("configured"):
         yield _one(make, make.group, r.result, c.result)
 

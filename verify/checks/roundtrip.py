@@ -347,7 +347,7 @@ def _reported(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) ->
         if told[0] != told[1]:
             words = ["missing" if one else "not missing" for one in told]
             details = {"what": "a key that the checkpoint lacks", "reference": words[0], "candidate": words[1]}
-            yield make.finding("value", name, details=details).model_copy(update=places)
+            yield make.finding("does", name, details=details).model_copy(update=places)
         if (name in left["changed"]) != (theirs in right["changed"]) and not make.job.spec.mapping.parameters:
             details = {"side": BOTH[theirs in right["changed"]], "what": "is drawn anew where another key is missing"}
             yield make.finding("tensor-lost", name, details=details).model_copy(update=places)

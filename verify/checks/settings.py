@@ -221,6 +221,8 @@ def _modes(job: Job, r: Mapping[str, Any], c: Mapping[str, Any], pairs: Mapping[
     outcome = Outcome(name="modes")
     back = {theirs: ours for ours, theirs in pairs.items()}
     for switch, other in (("train", "eval"), ("eval", "train")):
+        if not all(switch in side["modes"]["left"] for side in (r, c)):
+            continue
         ours = {path for path in r["modes"]["left"][switch] if path in pairs}
         theirs = {back[path] for path in c["modes"]["left"][switch] if path in back}
         apart = ours ^ theirs
@@ -248,7 +250,7 @@ def _tell(make: Maker, outcome: Outcome, subject: str, what: str, words: Sequenc
     """Notes a finding about a subject, unless the spec ignores it. words: what the reference and the candidate have."""
     if not make.ignored(subject):
         details = {"what": what, "reference": words[0], "candidate": words[1]}
-        found = make.finding("value", subject, verdict, details=details, measured=words[1], allowed=words[0])
+        found = make.finding("does", subject, verdict, details=details, measured=words[1], allowed=words[0])
         outcome.findings.append(found)
 
 

@@ -63,23 +63,22 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sections(builder: Builder, model: nn.Module, passed: Callable[..., Any]) -> list[tuple[str, Any]]:
-    """Every section but that of the first call. The model has its own weights again afterwards, or is let go."""
-    passed(model, recording=True)
-    twin = copy.deepcopy(model)
-    found = {"copied": passed(twin)}
-    before = {key: _copied(value) for key, value in model.state_dict().items()}
-    names = dict(model.named_parameters(remove_duplicate=False))
-    others = {key: _other(value) if key in names else value for key, value in before.items()}
+    """Every section but that of the first call. The model is let go: it may keep what it made of other weights, or of a pass
+    that was recorded."""
     try:
+        passed(model, recording=True)
+        twin = copy.deepcopy(model)
+        found = {"copied": passed(twin)}
+        before = {key: _copied(value) for key, value in model.state_dict().items()}
+        names = dict(model.named_parameters(remove_duplicate=False))
+        others = {key: _other(value) if key in names else value for key, value in before.items()}
         twin.load_state_dict({key: _copied(value) for key, value in others.items()}, assign=True)
         found["assigned"] = passed(twin)
         found["original"] = passed(model)
         model.load_state_dict(others)
         found["loaded"] = passed(model)
-        model.load_state_dict(before)
-    except BaseException:
+    finally:
         builder.release()
-        raise
     return [(f"{section}/{path}", leaf) for section, output in found.items() for path, leaf in flatten(output)]
 
 

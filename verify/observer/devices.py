@@ -18,8 +18,11 @@ from . import dispatched, locate
 from .build import Builder, Built
 from .forward import call, load_inputs
 
-MIXING = frozenset({"copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_", "set_", "lift_fresh"})
-"""Operations that take tensors of two devices: copies from one to the other, and indices that lie on the CPU."""
+MIXING = frozenset({
+    "copy_", "_to_copy", "index", "index_put", "index_put_", "_index_put_impl_", "set_", "lift_fresh",
+    "_pack_padded_sequence", "_pad_packed_sequence", "ctc_loss", "_ctc_loss", "_cudnn_ctc_loss",
+})  # fmt: skip
+"""Operations that take tensors of two devices: copies from one to the other, and indices and lengths that lie on the CPU."""
 NUMPY = "device type tensor to numpy"
 """How torch says that it gives no array of what is not on the CPU."""
 

@@ -32,7 +32,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     `advance`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
-    its parts and those of containers in it are had, configured: those of the entries that there are, in the reference's words, and arrays: the tensors by path. written: inputs, in the reference's
+    its parts and those of containers in it are had, configured: those of the entries that were taken, in the reference's words, and arrays: the tensors by path. written: inputs, in the reference's
     words, that the call changed. left: what it left changed of the process, see `leftover`. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
     tracked: outputs that are recorded for gradients though the call is not. advanced: names of the flags and counters; where there are none, nothing has run.
     """
@@ -90,18 +90,24 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _configured(model: nn.Module, entries: dict[str, Any]) -> Iterator[set[str]]:
     """Within, the configuration that a model holds has these entries, as far as it takes them. Yields the names of those that
-    it has."""
+    it took. Afterwards all its entries are as before: setting one may set others, as that of attentions does in
+    transformers."""
     config = getattr(model, "config", None)
     before = {name: getattr(config, name) for name in entries if hasattr(config, name)}
+    held = vars(config) if before and hasattr(config, "__dict__") else {}
+    whole, took = dict(held), set[str]()
     try:
         for name in before:
             with contextlib.suppress(Exception):  # a configuration may refuse what does not fit its other entries
                 setattr(config, name, entries[name])
-        yield set(before)
+                took.add(name)
+        yield took
     finally:
         for name, value in before.items():
             with contextlib.suppress(Exception):
                 setattr(config, name, value)
+        held.clear()
+        held.update(whole)
 
 
 def call(builder: Builder, model: nn.Module, inputs: dict[str, Any], *, by_place: bool = False) -> Any:

@@ -13,13 +13,24 @@ SEED = 7_919_001
 """A seed for generators before a call: one that no model sets, so that a seed set by it shows. It is set before anybody
 looks whether the call draws."""
 
+BY_BACKEND = "set for one backend"
+"""What torch calls no name of: a precision of float32 products that was set through its newer settings."""
+
+
+def _precision() -> str:
+    try:
+        return str(torch.get_float32_matmul_precision())
+    except RuntimeError:  # torch 2.9 and later, once both kinds of settings were used
+        return BY_BACKEND
+
+
 SETTINGS: dict[str, Callable[[], Any]] = {
     "the seed of torch's generator": torch.initial_seed,
     "whether gradients are recorded": torch.is_grad_enabled,
     "the default dtype": torch.get_default_dtype,
     "the number of threads": torch.get_num_threads,
     "deterministic algorithms": torch.are_deterministic_algorithms_enabled,
-    "the precision of float32 products": torch.get_float32_matmul_precision,
+    "the precision of float32 products": _precision,
     "anomaly detection": torch.is_anomaly_enabled,
     "flash attention": torch.backends.cuda.flash_sdp_enabled,
     "memory-efficient attention": torch.backends.cuda.mem_efficient_sdp_enabled,
@@ -44,9 +55,14 @@ def configuration(config: Any, found: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
-            if name in held and held[name] != value:
+            if name in held and not _same(held[name], value):
                 found[f"the configuration's {name}"] = f"{value!r} -> {held[name]!r}"
                 held[name] = value
+
+
+def _same(now: Any, before: Any) -> bool:
+    """Whether a plain entry is what it was; NaN is, and a tensor or list in its place is not asked whether it is equal."""
+    return now is before or (isinstance(now, PLAIN) and bool(now == before))
 
 
 @contextlib.contextmanager
@@ -75,7 +91,8 @@ def watching() -> Iterator[dict[str, str]]:
         torch.set_default_dtype(before["the default dtype"])
         torch.set_num_threads(before["the number of threads"])
         torch.use_deterministic_algorithms(before["deterministic algorithms"])
-        torch.set_float32_matmul_precision(before["the precision of float32 products"])
+        if before["the precision of float32 products"] != BY_BACKEND:
+            torch.set_float32_matmul_precision(before["the precision of float32 products"])
         torch.autograd.set_detect_anomaly(before["anomaly detection"])
         torch.backends.cuda.enable_flash_sdp(before["flash attention"])
         torch.backends.cuda.enable_mem_efficient_sdp(before["memory-efficient attention"])

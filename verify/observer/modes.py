@@ -19,7 +19,8 @@ CONVERSIONS: dict[str, tuple[Any, ...]] = {
 
 def told(builder: Builder, model: nn.Module, values: dict[str, Any]) -> dict[str, Any]:
     """left {"train", "eval": paths of modules that are in the other mode after it}; chained {method: whether it gives back
-    the model}, of those methods that the side's own classes write anew.
+    the model}, of those methods that the side's own classes write anew. A method that raises is in neither: one that joins
+    weights, as for a merged adapter, cannot do so without values.
 
     model: that of these values, which is not changed.
     """
@@ -28,7 +29,11 @@ def told(builder: Builder, model: nn.Module, values: dict[str, Any]) -> dict[str
     if _anew(model, *SWITCHES):
         switched, _ = builder.outline(values)
         for name in SWITCHES:
-            came = getattr(switched, name)()
+            try:
+                came = switched.train(True) if name == "train" else switched.eval()
+            except Exception:  # parameters have no values here
+                del left[name]
+                continue
             left[name] = [path for path, module in switched.named_modules() if module.training != (name == "train")]
             if _anew(switched, *SWITCHES, within=False):  # torch's eval() gives back what train() does
                 chained[name] = came is switched

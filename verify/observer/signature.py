@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -26,13 +27,14 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
     Returns arguments [{name, kind, default}] of forward, in order, without self; methods [{name, kind, arguments,
     location}] by name: what classes in the side's own folder define and make public, as the model has it. kind: see
-    `_kind`. arguments: without self or cls; None of a property, and of what does not say. location: that of forward.
+    `_kind`. arguments: without self or cls; None of a property, and of what does not say, as torch's functions in C do.
+    location: that of forward.
     """
     model, note = builder.outlined(args["values"])
     root = builder.settings["path"]
     return {
         "arguments": _arguments(model.forward),
-        "methods": [_method(model, name, root) for name in sorted(_public(model, root))],
+        "methods": [told for name in sorted(_public(model, root)) if (told := _method(model, name, root))["kind"]],
         "location": locate.of(inspect.unwrap(type(model).forward), root),
         "note": note,
     }
@@ -46,9 +48,11 @@ def _arguments(call: Callable[..., Any]) -> list[dict[str, str]]:
 
 
 def _default(parameter: inspect.Parameter) -> str:
-    """As source shows it; an object that shows its address, by its type."""
+    """As source shows it; an object that shows its address, by its type, and a class without the module that it is in."""
     if parameter.default is parameter.empty:
         return "required"
+    if isinstance(parameter.default, type):
+        return parameter.default.__qualname__
     text = repr(parameter.default)
     return f"<{type(parameter.default).__name__}>" if " at 0x" in text else text
 
@@ -72,12 +76,10 @@ def _method(model: nn.Module, name: str, root: str) -> dict[str, Any]:
     value = inspect.getattr_static(type(model), name)
     kind = _kind(value)
     code = next((c for at in ("fget", "func", "__func__") if (c := getattr(value, at, None)) is not None), value)
-    told: dict[str, Any] = {
-        "name": name,
-        "kind": kind,
-        "arguments": None,
-        "location": locate.of(inspect.unwrap(code), root),
-    }
+    told: dict[str, Any] = {"name": name, "kind": kind, "arguments": None, "location": None}
+    if kind:  # else a class that inherits it has put a plain value in its place
+        told["location"] = locate.of(inspect.unwrap(code), root)
     if kind and "property" not in kind:  # reading a property would run it
-        told["arguments"] = _arguments(value.__get__(model, type(model)))
+        with contextlib.suppress(TypeError, ValueError):
+            told["arguments"] = _arguments(value.__get__(model, type(model)))
     return told

@@ -17,6 +17,8 @@ MOST_TRIED = 16
 """So many keys that loading asks for beside a checkpoint's own are tried, each in the place of so many saved ones."""
 PART = "part"
 """What a larger model calls this one."""
+WHOLE = "(the model)"
+"""What stands for a key where none is lost, but all."""
 MOST_COPIED = 2**28
 """Elements that may be loaded while that is tried: of small models every saved key is."""
 
@@ -59,15 +61,22 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested(model: nn.Module, fresh: nn.Module, saved: dict[str, Any]) -> dict[str, str]:
-    """By key, what a larger model loses that holds one of them: of its own state dict, and of one that it loads."""
-    outer = nn.ModuleDict({PART: model}).state_dict()
+    """By key, what a larger model loses that holds one of them: of its own state dict, and of one that it loads; see
+    WHOLE."""
+    try:
+        outer = nn.ModuleDict({PART: model}).state_dict()
+    except Exception as error:  # as one of its own methods does that takes none of torch's arguments
+        return {WHOLE: f"cannot be saved in a larger model: {type(error).__name__}: {error}"[:300]}
     wrong = {key: "is not in the state dict of a larger model" for key in saved if f"{PART}.{key}" not in outer}
     with torch.no_grad():
         for tensor in fresh.state_dict().values():
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
                 tensor.zero_()
     larger = nn.ModuleDict({PART: fresh})
-    told = larger.load_state_dict({f"{PART}.{key}": value for key, value in saved.items()}, strict=False)
+    try:
+        told = larger.load_state_dict({f"{PART}.{key}": value for key, value in saved.items()}, strict=False)
+    except Exception as error:
+        return {**wrong, WHOLE: f"cannot be loaded in a larger model: {type(error).__name__}: {error}"[:300]}
     wrong |= {key.removeprefix(f"{PART}."): "is missing after loading a larger model" for key in told.missing_keys}
     for key, came in fresh.state_dict().items():
         if key in saved and key not in wrong and not _alike(saved[key], came):

@@ -209,3 +209,12 @@ def test_what_the_reference_holds_after_a_move_the_candidate_holds(how, ours, th
     ]
     found = {o.name: o.verdict for o in buffers.compare(job_of(), *traces)}
     assert found == {"values": "equal", buffers.MOVED[how][0]: verdict}
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool", "float32"])
+def test_whole_numbers_that_empty_memory_is_made_to_hold_say_nothing(dtype):
+    unset = {"bool": True, "float32": np.nan}.get(dtype)
+    values = np.full(3, np.iinfo(dtype).max if unset is None else unset, dtype)
+    assert buffers._unfilled(values, emptied=True)
+    assert buffers._unfilled(values, emptied=False) == (dtype == "float32")
+    assert not buffers._unfilled(np.arange(3).astype(dtype), emptied=True)

@@ -140,8 +140,14 @@ def test_what_each_side_does_in_such_a_call(job, traces, kind, left, right, verd
 def test_flags_that_no_configuration_has_are_not_compared_there(job, traces):
     key, given = f"outputs/one/{outputs.HELD}", job(accepted=BOTH_FLAGS)
     known = {**answer(A), "configured": ["return_dict"]}
-    for left, verdict in ((known, Verdict.DIFFERENT), (answer(A), None)):
-        found = {o.name: o for o in outputs.compare(given, *traces({key: left}, {key: answer(B)}))}
+    other = {**answer(B), "configured": ["return_dict"]}
+    for left, right, verdict in (
+        (known, other, Verdict.DIFFERENT),
+        (known, answer(B), Verdict.SKIPPED),
+        (answer(A), other, Verdict.SKIPPED),
+        (answer(A), answer(B), None),
+    ):
+        found = {o.name: o for o in outputs.compare(given, *traces({key: left}, {key: right}))}
         outcome = found.get(f"one, {outputs.HELD}")
         assert (outcome and outcome.verdict) == verdict
 

@@ -308,3 +308,4 @@ def test_modes_and_what_methods_give_back_are_as_in_the_reference(job, traces, l
 def test_modes_that_are_alike_are_nothing(job, traces):
     assert switched(job, traces, KEPT, KEPT) is None
     assert switched(job, traces, LOST, {"chained": {"train": False, "half": True}}) is None
+    assert switched(job, traces, KEPT, {"left": {"eval": []}}) is None  # its train() needs values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import sys
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from verify.observer import copies, devices, forward, leftover, modes, structure
+from verify.observer import copies, devices, forward, leftover, modes, signature, state, structure
 from verify.observer.build import Builder
 from verify.observer.faults import Unusable
 
@@ -42,6 +44,12 @@ class Kept(Plain):
         if self.first is None:
             self.first = self.fc.weight.detach().clone()
         return {"y": x @ self.first.T + self.table}
+
+
+class Recorded(Plain):
+    def forward(self, x, twice=False):
+        self.last = self.fc(x)
+        return {"y": self.last + self.table}
 
 
 class Left(Plain):
@@ -80,6 +88,40 @@ class Halving(Plain):
         super().half()
 
 
+class Joining(Plain):
+    def eval(self):
+        if self.fc.weight.sum() > 0:
+            self.joined = True
+        return super().eval()
+
+
+class Packing(Plain):
+    def forward(self, x, twice=False):
+        lengths = torch.ones(len(x), dtype=torch.int64)
+        packed = nn.utils.rnn.pack_padded_sequence(self.fc(x)[:, None], lengths, batch_first=True)
+        return {"y": packed.data}
+
+
+class Narrow(Plain):
+    def state_dict(self):
+        return super().state_dict()
+
+
+class Builtin(Plain):
+    act = staticmethod(nn.functional.gelu)
+
+    def helper(self):
+        return self
+
+    def gone(self):
+        return self
+
+
+class Emptied(Builtin):
+    helper = None
+    gone = ()
+
+
 class Setting(Plain):
     def __init__(self, width=3):
         super().__init__(width)
@@ -87,6 +129,7 @@ class Setting(Plain):
 
 
 CLASSES = (Plain, Captured, Kept, Left, Unplaced, Numpy, Reading, Placing, Halving, Setting)
+CLASSES += (Joining, Packing, Recorded, Narrow, Builtin, Emptied)
 
 
 @pytest.fixture
@@ -135,7 +178,7 @@ def test_a_layer_in_a_closure_and_a_weight_that_is_kept_show(ask):
     assert torch.equal(kept["loaded/y"], kept["first/y"])
 
 
-def test_the_model_has_its_own_weights_again(builder_of, tmp_path, monkeypatch):
+def test_nothing_is_left_of_other_weights_or_of_a_recorded_pass(builder_of, tmp_path, monkeypatch):
     builder = builder_of(Plain)
     save_file({"x": torch.ones(2, 3)}, str(tmp_path / "in"))
     args = {
@@ -149,13 +192,20 @@ def test_the_model_has_its_own_weights_again(builder_of, tmp_path, monkeypatch):
     copies.observe(builder, args)
     after = forward.prepared(builder, args).model.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
+    for kind in (Kept, Recorded):
+        kept = builder_of(kind)
+        model = forward.prepared(kept, args).model
+        with contextlib.suppress(RuntimeError):  # torch copies nothing that was recorded
+            copies.observe(kept, args)
+        assert forward.prepared(kept, args).model is not model
     monkeypatch.setattr(copies, "MOST", 2)
     with pytest.raises(Unusable, match="12 parameters are too many to be copied"):
         copies.observe(builder, args)
 
 
 @pytest.mark.parametrize(
-    ("kind", "operation"), [(Plain, None), (Placing, None), (Left, "add"), (Unplaced, "mul"), (Numpy, "numpy")]
+    ("kind", "operation"),
+    [(Plain, None), (Placing, None), (Packing, None), (Left, "add"), (Unplaced, "mul"), (Numpy, "numpy")],
 )
 def test_tensors_that_stay_on_the_cpu_are_seen(ask, kind, operation):
     found = ask(devices.observe, kind)
@@ -180,6 +230,38 @@ def test_methods_of_its_own_are_looked_at(builder_of):
         assert model.training
 
 
+def test_a_method_that_needs_values_says_nothing_of_modes(builder_of):
+    builder = builder_of(Joining)
+    found = modes.told(builder, builder.outlined({"width": 3})[0], {"width": 3})
+    assert found == {"left": {"train": []}, "chained": {"train": True}}
+
+
+def test_a_state_dict_that_no_larger_model_can_ask_for_is_told(builder_of):
+    found = state.observe(builder_of(Narrow), {"values": {"width": 3}})
+    assert found["lost"] == {}
+    ((key, what),) = found["nested"].items()
+    assert (key, what.partition(": ")[0]) == (state.WHOLE, "cannot be saved in a larger model")
+    assert state.observe(builder_of(Plain), {"values": {"width": 3}})["nested"] == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [(Builtin, ["act", "forward", "gone", "helper"]), (Emptied, ["act", "forward"])]
+)
+def test_methods_that_do_not_say_what_they_take(builder_of, monkeypatch, kind, names):
+    monkeypatch.setattr(signature.locate, "owns", lambda kind, root: kind.__module__ == __name__)
+    found = {m["name"]: m for m in signature.observe(builder_of(kind), {"values": {"width": 3}})["methods"]}
+    assert sorted(found) == names
+    assert (found["act"]["kind"], found["act"]["arguments"]) == ("static method", None)
+
+
+def test_a_class_as_a_default_is_told_without_its_module():
+    def call(kind=Plain, count=1, needed=inspect.Parameter):
+        raise AssertionError
+
+    defaults = [signature._default(p) for p in inspect.signature(call).parameters.values()]
+    assert defaults == ["Plain", "1", "Parameter"]
+
+
 def test_what_a_constructor_sets_is_told(builder_of):
     builder, before = builder_of(Setting), torch.get_float32_matmul_precision()
     try:
@@ -187,6 +269,21 @@ def test_what_a_constructor_sets_is_told(builder_of):
     finally:
         torch.set_float32_matmul_precision(before)
     assert found == {"import": {}, "construction": {"the precision of float32 products": f"{before} -> high"}}
+
+
+def test_a_precision_that_torch_has_no_name_of_is_told(monkeypatch):
+    def mixed():
+        raise RuntimeError("you have used mix of the legacy and new APIs")
+
+    found, before = dict[str, str](), torch.get_float32_matmul_precision()
+    with monkeypatch.context() as later, leftover.noting(found):
+        later.setattr(torch, "get_float32_matmul_precision", mixed)
+        assert leftover._precision() == leftover.BY_BACKEND
+        with leftover.watching() as left:
+            torch.autograd.set_detect_anomaly(True)
+        assert list(left) == ["anomaly detection"]
+        monkeypatch.setitem(leftover.SETTINGS, "the precision of float32 products", lambda: leftover.BY_BACKEND)
+    assert found == {"the precision of float32 products": f"{before} -> {leftover.BY_BACKEND}"}
 
 
 def test_threads_may_be_chosen_once():
@@ -206,6 +303,36 @@ def test_what_a_call_writes_into_the_configuration_is_told_and_put_back():
     assert config.kind == "sdpa"
     with leftover.configuration(None, found):
         pass
+
+
+def test_entries_that_are_no_longer_plain_and_nan_are_compared():
+    config, found = SimpleNamespace(scale=1.0, eps=float("nan")), dict[str, str]()
+    with leftover.configuration(config, found):
+        config.scale = torch.ones(2)
+    assert list(found) == ["the configuration's scale"]
+    assert config.scale == 1.0
+
+
+def test_what_setting_an_entry_sets_besides_is_put_back():
+    class Config:
+        kind, _flag = None, False
+
+        @property
+        def flag(self):
+            return self._flag
+
+        @flag.setter
+        def flag(self, value):
+            self._flag, self.kind = value, "eager"
+
+        refusing = property(lambda self: 0)
+
+    model = nn.Identity()
+    model.config = Config()
+    with forward._configured(model, {"flag": True, "unknown": 1, "refusing": 1}) as could:
+        assert could == {"flag"}
+        assert (model.config.flag, model.config.kind) == (True, "eager")
+    assert (model.config.flag, model.config.kind) == (False, None)
 
 
 @pytest.mark.parametrize("how", structure.MOVES)
