@@ -70,7 +70,7 @@ def nested(make: Maker, sides: tuple[Mapping[str, Any], Mapping[str, Any]], plac
     for role, own, other in zip(BOTH, sides, sides[::-1], strict=True):
         for key, what in own.items():
             if not make.ignored(key):
-                verdict = Verdict.NOTE if key in other else Verdict.DIFFERENT
+                verdict = Verdict.DIFFERENT if role == "candidate" and key not in other else Verdict.NOTE
                 place = structure.owner(places[BOTH.index(role)], key)
                 found = make.finding("tensor-lost", key, verdict, details={"side": role, "what": what})
                 yield found.model_copy(update={role: place})

@@ -107,7 +107,8 @@ def _device(job: Job, check: str, case: str, traces: Mapping[Role, Trace]) -> Ou
     for role, found in zip(BOTH, mixed, strict=True):
         if found is not None and not make.ignored(DEVICE):
             outcome.compared += 1
-            verdict = Verdict.NOTE if all(mixed) else Verdict.DIFFERENT
+            # a candidate that mends what the reference lacks runs wherever the reference does
+            verdict = Verdict.DIFFERENT if role == "candidate" and not all(mixed) else Verdict.NOTE
             details = {"side": role, "operation": found["operation"]}
             place: dict[str, Any] = {role: location(found["location"])}
             outcome.findings.append(make.finding("device-mixed", DEVICE, verdict, details=details, **place))

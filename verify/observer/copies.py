@@ -40,6 +40,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         raise Unusable(
             f"{count} parameters are too many to be copied, {MOST} the most; give the check a smaller `config`"
         )
+    if kept := next((hook for m in model.modules() for hook in m._forward_pre_hooks.values() if _reweighs(hook)), None):
+        raise Unusable(f"torch's own {type(kept).__name__} keeps a product of weights, of which torch makes no copy")
 
     def passed(one: nn.Module, *, recording: bool = False) -> Any:
         def run() -> Any:
@@ -70,7 +72,7 @@ def _sections(builder: Builder, model: nn.Module, passed: Callable[..., Any]) ->
         twin = copy.deepcopy(model)
         found = {"copied": passed(twin)}
         before = {key: _copied(value) for key, value in model.state_dict().items()}
-        names = dict(model.named_parameters(remove_duplicate=False))
+        names = {name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
         others = {key: _other(value) if key in names else value for key, value in before.items()}
         twin.load_state_dict({key: _copied(value) for key, value in others.items()}, assign=True)
         found["assigned"] = passed(twin)
@@ -80,6 +82,11 @@ def _sections(builder: Builder, model: nn.Module, passed: Callable[..., Any]) ->
     finally:
         builder.release()
     return [(f"{section}/{path}", leaf) for section, output in found.items() for path, leaf in flatten(output)]
+
+
+def _reweighs(hook: Any) -> bool:
+    """Whether a hook is one of torch's, such as weight_norm's, which put a computed weight into the module."""
+    return type(hook).__module__.startswith("torch.nn.utils")
 
 
 def _copied(value: Any) -> Any:

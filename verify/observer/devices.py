@@ -46,8 +46,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
         return dispatched.run(func, args, kwargs)
 
 
-class _Mixed(Exception):
-    """An operation was given tensors of two devices."""
+class _Mixed(BaseException):
+    """An operation was given tensors of two devices. No Exception, which the model's own code might catch."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,10 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "whether gradients are recorded": torch.is_grad_enabled,
     "the default dtype": torch.get_default_dtype,
     "the number of threads": torch.get_num_threads,
-    "deterministic algorithms": torch.are_deterministic_algorithms_enabled,
+    "deterministic algorithms": lambda: (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    ),
     "the precision of float32 products": _precision,
     "anomaly detection": torch.is_anomaly_enabled,
     "flash attention": torch.backends.cuda.flash_sdp_enabled,
@@ -90,7 +93,8 @@ def watching() -> Iterator[dict[str, str]]:
     if left:
         torch.set_default_dtype(before["the default dtype"])
         torch.set_num_threads(before["the number of threads"])
-        torch.use_deterministic_algorithms(before["deterministic algorithms"])
+        deterministic, warn_only = before["deterministic algorithms"]
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         if before["the precision of float32 products"] != BY_BACKEND:
             torch.set_float32_matmul_precision(before["the precision of float32 products"])
         torch.autograd.set_detect_anomaly(before["anomaly detection"])

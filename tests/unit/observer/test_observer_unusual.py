@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,14 @@ class Recorded(Plain):
     def forward(self, x, twice=False):
         self.last = self.fc(x)
         return {"y": self.last + self.table}
+
+
+class Normed(Plain):
+    def __init__(self, width=3):
+        super().__init__(width)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is deprecated, and in use
+            nn.utils.weight_norm(self.fc)
 
 
 class Left(Plain):
@@ -176,6 +185,11 @@ def test_a_layer_in_a_closure_and_a_weight_that_is_kept_show(ask):
     assert torch.equal(captured["assigned/y"], right["first/y"])
     kept = ask(copies.observe, Kept)["arrays"]
     assert torch.equal(kept["loaded/y"], kept["first/y"])
+
+
+def test_no_copy_is_asked_of_a_model_whose_weights_torch_makes_anew(ask):
+    with pytest.raises(Unusable, match="WeightNorm"):
+        ask(copies.observe, Normed)
 
 
 def test_nothing_is_left_of_other_weights_or_of_a_recorded_pass(builder_of, tmp_path, monkeypatch):
