@@ -138,7 +138,7 @@ class Setting(Plain):
 
 
 CLASSES = (Plain, Captured, Kept, Left, Unplaced, Numpy, Reading, Placing, Halving, Setting)
-CLASSES += (Joining, Packing, Recorded, Narrow, Builtin, Emptied)
+CLASSES += (Joining, Normed, Packing, Recorded, Narrow, Builtin, Emptied)
 
 
 @pytest.fixture
