@@ -158,6 +158,7 @@ class Forward(Form):
     tracked: list[Name] = []
     advanced: list[Name] = []
     configured: list[Name] = []
+    entries: list[Name] = []
 
     @model_validator(mode="after")
     def _named_once(self) -> Forward:

@@ -48,7 +48,7 @@ def further(job: Job, reference: Trace, candidate: Trace) -> list[Ask]:
     asks = []
     for case in job.cases("outputs")[:1]:
         answers = (trace.get(job.key("outputs", case, HELD)).result or {} for trace in (reference, candidate))
-        known = [set(answer.get("configured", ())) for answer in answers]
+        known = [set(answer.get("entries", ())) for answer in answers]  # also such as cannot be set afterwards
         first, *others = _combinations(job)
         if both := known[0] & known[1]:
             values = {name: value for name, value in others[-1].items() if name in both}

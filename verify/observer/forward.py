@@ -32,7 +32,8 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     `advance`).
 
     Returns outputs [{path, kind, shape, dtype, value}], the container's kind, whether it has an order to count by, how
-    its parts and those of containers in it are had, configured: those of the entries that were taken, in the reference's words, and arrays: the tensors by path. written: inputs, in the reference's
+    its parts and those of containers in it are had, configured: those of the entries that were taken, in the
+    reference's words, entries: those that the configuration has, and arrays: the tensors by path. written: inputs, in the reference's
     words, that the call changed. left: what it left changed of the process, see `leftover`. shared {path: "an input's" or "a parameter's"}: outputs that lie in the memory of one.
     tracked: outputs that are recorded for gradients though the call is not. advanced: names of the flags and counters; where there are none, nothing has run.
     """
@@ -43,7 +44,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
 def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     built = prepared(builder, args)
     left: dict[str, str] = {}
-    names = builder.settings["renames"]["config"]
+    names, config = builder.settings["renames"]["config"], getattr(built.model, "config", None)
 
     def run() -> Any:
         inputs = load_inputs(args, built, builder)
@@ -52,7 +53,6 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         if args.get("unnamed"):
             inputs[UNNAMED] = True
         given = {name: value.clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        config = getattr(built.model, "config", None)
         with (
             torch.no_grad(),
             leftover.watching() as found,
@@ -83,6 +83,7 @@ def _observed(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         "tracked": [path for path, leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.requires_grad],
         "shared": dict(_shared(leaves, [inputs[name] for name in given], list(built.model.parameters()))),
         "configured": [key for key in args.get("configured", {}) if names.get(key, key) in could],
+        "entries": [key for key in args.get("configured", {}) if hasattr(config, names.get(key, key))],
         "told": {key: _told(built.model, names.get(key, key)) for key in args.get("told", [])},
     }
 

@@ -105,9 +105,9 @@ def test_calls_that_a_signature_does_not_show_are_asked(job):
 
 def test_a_configuration_that_has_the_flags_is_asked_to_say_the_contrary(job, traces):
     key = f"outputs/one/{outputs.HELD}"
-    known = {**answer(A), "configured": ["return_dict"]}
+    known = {**answer(A), "entries": ["return_dict"]}
     given = job(accepted=BOTH_FLAGS)
-    (ask,) = outputs.further(given, *traces({key: {**known, "configured": [*BOTH_FLAGS]}}, {key: known}))
+    (ask,) = outputs.further(given, *traces({key: {**known, "entries": [*BOTH_FLAGS]}}, {key: known}))
     assert (ask.args["values"], ask.args["arguments"]["return_dict"]) == ({"return_dict": False}, True)
     assert outputs.further(given, *traces({key: known}, {key: answer(A)})) == []
 
