@@ -14,7 +14,15 @@ from verify.explain.explainer import Explainer, place_of
 from verify.report import Divergence, Finding, Location
 from verify.trace import Ask, Role
 
-KINDS = ("tensor-lost", "load-report", "missing-in-candidate", "missing-in-reference", "value", "initialisation")
+KINDS = (
+    "tensor-lost",
+    "load-report",
+    "missing-in-candidate",
+    "missing-in-reference",
+    "value",
+    "does",
+    "initialisation",
+)
 __all__ = ["CHECK", "KINDS", "explain"]
 
 NOT_SET = "it is not saved, and `_init_weights` ends here without having set it"
@@ -125,7 +133,7 @@ def _not_read(facts: Mapping[str, Any]) -> Step:
 
 def _filled(facts: Mapping[str, Any], finding: Finding) -> Step | None:
     """What becomes of a tensor that a checkpoint lacks, or of one that it has while it lacks others."""
-    if finding.kind == "value":
+    if finding.kind == "does":
         place = facts["overrides"]["untold"]
         return ("that it is missing is not told", place) if place else None
     if finding.kind == "tensor-lost":
