@@ -330,7 +330,7 @@ class Lacking(Initialisation):
     """What fills the tensors that a checkpoint lacks; told and changed: names."""
 
     told: list[Name]
-    unexpected: list[Name] = []
+    unexpected: list[Name] | None = None
     changed: list[Name]
 
 

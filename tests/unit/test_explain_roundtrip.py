@@ -66,8 +66,8 @@ def test_what_comes_back_is_lost_only_where_the_checkpoints_differ():
         ("initialisation", {"written": None, "ended": None}, None),
         ("tensor-lost", {"kept": HERE}, "is written over here"),
         ("tensor-lost", {"kept": None}, None),
-        ("value", {"overrides": {"untold": HERE}}, "is not told"),
-        ("value", {"overrides": {"untold": None}}, None),
+        ("does", {"overrides": {"untold": HERE}}, "is not told"),
+        ("does", {"overrides": {"untold": None}}, None),
     ],
 )
 def test_what_fills_a_tensor_that_a_checkpoint_lacks(kind, facts, part):

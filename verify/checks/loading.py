@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from verify.checks import structure
-from verify.checks.base import Job, Maker, Outcome
+from verify.checks.base import Job, Maker, Outcome, faults
 from verify.report import Finding, Verdict
 from verify.trace import BOTH, Ask, Trace
 
@@ -31,23 +31,25 @@ def of_prefix(job: Job, check: str, reference: Trace, candidate: Trace) -> Itera
     """Whether the candidate loads such a checkpoint as the reference does. One that the reference does not load whole says
     nothing."""
     answers = [trace.get(job.key(check, PREFIXED)) for trace in (reference, candidate)]
-    if answers[0].result is None or answers[1].result is None:
-        return  # not asked, or a load that fails where the others do
-    if Maker(job=job, check=check, group=PREFIXED).ignored(PREFIX):
+    make = Maker(job=job, check=check, group=PREFIXED)
+    asked = job.key(check, PREFIXED) in reference.answers | candidate.answers
+    if not asked or answers[0].result is None or answers[0].result["loads"][0]["report"] or make.ignored(PREFIX):
         return
     outcome = Outcome(name=PREFIXED)
-    left, right = (answer.result["loads"][0] for answer in answers if answer.result)
-    outcome.compared = not left["report"]
-    if not left["report"] and right["report"]:
-        told = ", ".join(f"{len(names)} {key}" for key, names in sorted(right["report"].items()))
+    if answers[1].result is None:
+        outcome.findings += faults(make, *answers)
+    elif right := answers[1].result["loads"][0]["report"]:
+        told = ", ".join(f"{len(names)} {key}" for key, names in sorted(right.items()))
         outcome.findings += _told(job, check, PREFIXED, PREFIX, ("loaded whole", told), (reference, candidate))
-    if outcome.compared:
-        yield outcome
+    outcome.compared = answers[1].result is not None
+    yield outcome
 
 
 def reported(make: Maker, left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether both sides tell of a key that no model has."""
-    told = [bool(side.get("unexpected")) for side in (left, right)]
+    """Whether both sides tell of a key that no model has, where both were given one."""
+    if left.get("unexpected") is None or right.get("unexpected") is None:
+        return
+    told = [bool(side["unexpected"]) for side in (left, right)]
     if told[0] != told[1] and not make.ignored(UNEXPECTED):
         words = ["told" if side else "not told" for side in told]
         details = {"what": "a key that the model does not have", "reference": words[0], "candidate": words[1]}

@@ -23,7 +23,7 @@ from verify.divergence.mending import (
     prices,
     seconds,
     wanted,
-)  # fmt: skip
+)
 from verify.divergence.operands import own
 from verify.divergence.search import Reply, Unanswered
 from verify.divergence.settings import frames_of

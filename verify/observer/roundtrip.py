@@ -142,18 +142,20 @@ def lacking(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     Returns, as `initialisation` does, parameters [{name, shape, dtype, …}] of what the left-out ones are filled with,
     buffers among them, modules, location and arrays. Beside that, told: names of which the load report says that they
     were missing; unexpected: keys of which it says that no model has them, such as UNEXPECTED, which is put into every
-    checkpoint of a class of transformers; changed: names that came back with other values from the checkpoint that has them. One that is left
+    checkpoint of a class of transformers, None for another; changed: names that came back with other values from the checkpoint that has them. One that is left
     without memory or without values counts as not finite. Unusable where the model has no from_pretrained or no safetensors.
     """
     kind = hub_style(builder, args)
     saved = saved_in(folder_of(builder))
     if not saved:
         raise Unusable(f"{kind.__name__} writes no safetensors")
-    found: dict[str, Any] = {"parameters": [], "told": [], "unexpected": [], "changed": [], "arrays": {}}
-    for folder, kept in halves(builder, {UNEXPECTED: torch.zeros(1)} if _of_transformers(kind) else {}):
+    found: dict[str, Any] = {"parameters": [], "told": [], "unexpected": None, "changed": [], "arrays": {}}
+    extra = {UNEXPECTED: torch.zeros(1)} if _of_transformers(kind) else {}
+    for folder, kept in halves(builder, extra):
         model, told, again = _filled(kind, folder, args["seed"])
         found["told"] += sorted(map(str, told.get("missing_keys", ())))
-        found["unexpected"] += sorted(map(str, told.get("unexpected_keys", ())))
+        if extra:
+            found["unexpected"] = [*(found["unexpected"] or ()), *sorted(map(str, told.get("unexpected_keys", ())))]
         found["changed"] += [key for key in kept if key in again and again[key] != digest(saved[key])]
         for name, tensor in named(model).items():
             if name in saved and name not in kept:

@@ -95,7 +95,8 @@ def test_what_making_a_model_leaves_is_a_difference_on_the_candidates_side_alone
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "verdicts"), [(["x"], [], ["different"]), ([], ["x"], ["note"]), (["x"], ["y"], [])]
+    ("left", "right", "verdicts"),
+    [(["x"], [], ["different"]), ([], ["x"], ["note"]), (["x"], ["y"], []), (["x"], None, []), (None, ["x"], [])],
 )
 def test_a_key_that_no_model_has_is_told_as_in_the_reference(job, left, right, verdicts):
     sides = ({"unexpected": names, "modules": [], "location": None} for names in (left, right))
@@ -113,6 +114,17 @@ def test_keys_with_a_prefix_are_known_where_the_reference_knows_them(job, traces
     outcomes = list(loading.of_prefix(job(), "roundtrip", *sides))
     assert [f.subject for o in outcomes for f in o.findings] == [loading.PREFIX] * found
     assert len(outcomes) == (not left)
+
+
+def test_a_candidate_that_raises_where_keys_have_a_prefix_is_told(job, traces):
+    key = f"roundtrip/{loading.PREFIXED}"
+    (outcome,) = loading.of_prefix(job(), "roundtrip", *traces({key: {"loads": [{"report": {}}]}}, {key: RAISED}))
+    assert [f.kind for f in outcome.findings] == ["fault-one"]
+    assert (outcome.compared, outcome.verdict.value) == (0, "different")
+    ignoring = job(checks={"roundtrip": {"ignore": [loading.PREFIX]}})
+    assert not list(
+        loading.of_prefix(ignoring, "roundtrip", *traces({key: {"loads": [{"report": {}}]}}, {key: RAISED}))
+    )
 
 
 @pytest.mark.parametrize(("left", "right", "found"), [(3, 1, True), (3, 0, False), (1, 3, False), (3, 4, False)])
