@@ -184,10 +184,10 @@ def test_what_runs_after_the_difference_is_not_tried_and_what_made_nothing_wrong
 def test_the_operations_before_a_gate_are_those_until_its_module_is_left_for_the_last_time():
     passed = graph()
     passed.operations = [
-        Operation(n, "aten.add", (), (), (), path, ()) for n, path in enumerate(("a#0", "a.b#0", "c#0", "a#1", "ab#0"))
+        Operation(n, "aten.add", (), (), (), path, ()) for n, path in enumerate(("a#0", "c#0", "a#1", "a.b#0", "ab#0"))
     ]
     assert reach(passed, {"path": "a"}) == 4
-    assert reach(passed, {"path": "c"}) == 3
+    assert reach(passed, {"path": "c"}) == 2
     assert reach(passed, {"path": ""}) is reach(passed, {"path": "none"}) is reach(passed, None) is None
 
 
@@ -202,6 +202,19 @@ def test_a_lost_call_is_put_where_the_reference_has_it_before_anywhere_else(tmp_
     first = next(m for m in found if not m.light and "abs" in m.edit.new)
     assert first.alike
     assert first.edit.new == "(sine).abs()"
+
+
+def test_a_module_that_nothing_called_is_called(tmp_path):
+    text = RIGHT.replace("self.query(self.norm(x))", "self.query(x)")
+    tried(tmp_path, text, 25)
+    passed = graph()
+    passed.operations = [Operation(0, "aten.add", (), (), (), "query#0", ())]
+    ran_so = course(passed, (), None, ["", "query", "norm", "key", "blocks.0"])
+    assert ran_so.uncalled == {"norm", "key"}
+    candidate, at = Sources(tmp_path / "wrong"), Frame("net.py", 25, "f", True, 0)
+    found = mends([Suspected(at, 0)], candidate, candidate, [], ran_so)
+    assert [m for m in found if m.alike and m.edit.new == "self.norm(x)" and m.frame.line == 19]
+    assert not [m for m in found if m.edit.new.startswith("self.query(") and m.alike]
 
 
 def test_a_function_that_touches_more_than_numbers_is_left_alone(tmp_path):

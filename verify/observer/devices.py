@@ -46,8 +46,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc]
         return dispatched.run(func, args, kwargs)
 
 
-class _Mixed(BaseException):
-    """An operation was given tensors of two devices. No Exception, which the model's own code might catch."""
+class _Mixed(RuntimeError):
+    """An operation was given tensors of two devices. Of the kind that torch raises, which a model may answer."""
 
 
 def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +64,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         with torch.no_grad(), _Watch(builder.settings["path"]) as watch:
             try:
                 call(builder, model, inputs)
+                watch.mixed = None  # the model had another way
             except _Mixed:
                 pass
             except Exception as error:  # no value is there to be read

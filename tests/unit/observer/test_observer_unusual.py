@@ -61,6 +61,21 @@ class Normed(Plain):
             nn.utils.weight_norm(self.fc)
 
 
+class Frozen(Plain):
+    def __init__(self, width=3):
+        super().__init__(width)
+        self.fc.requires_grad_(False)
+
+
+class Catching(Plain):
+    def forward(self, x, twice=False):
+        y = self.fc(x)
+        try:
+            return {"y": y + torch.ones(3)}
+        except Exception:
+            return {"y": y}
+
+
 class Left(Plain):
     def __init__(self, width=3):
         super().__init__(width)
@@ -138,7 +153,7 @@ class Setting(Plain):
 
 
 CLASSES = (Plain, Captured, Kept, Left, Unplaced, Numpy, Reading, Placing, Halving, Setting)
-CLASSES += (Joining, Normed, Packing, Recorded, Narrow, Builtin, Emptied)
+CLASSES += (Catching, Frozen, Joining, Normed, Packing, Recorded, Narrow, Builtin, Emptied)
 
 
 @pytest.fixture
@@ -192,6 +207,11 @@ def test_no_copy_is_asked_of_a_model_whose_weights_torch_makes_anew(ask):
         ask(copies.observe, Normed)
 
 
+def test_a_table_that_is_a_frozen_parameter_keeps_its_values(ask):
+    found = ask(copies.observe, Frozen)["arrays"]
+    assert torch.equal(found["loaded/y"], found["first/y"])
+
+
 def test_nothing_is_left_of_other_weights_or_of_a_recorded_pass(builder_of, tmp_path, monkeypatch):
     builder = builder_of(Plain)
     save_file({"x": torch.ones(2, 3)}, str(tmp_path / "in"))
@@ -219,7 +239,15 @@ def test_nothing_is_left_of_other_weights_or_of_a_recorded_pass(builder_of, tmp_
 
 @pytest.mark.parametrize(
     ("kind", "operation"),
-    [(Plain, None), (Placing, None), (Packing, None), (Left, "add"), (Unplaced, "mul"), (Numpy, "numpy")],
+    [
+        (Plain, None),
+        (Placing, None),
+        (Packing, None),
+        (Left, "add"),
+        (Catching, None),
+        (Unplaced, "mul"),
+        (Numpy, "numpy"),
+    ],
 )
 def test_tensors_that_stay_on_the_cpu_are_seen(ask, kind, operation):
     found = ask(devices.observe, kind)
@@ -298,6 +326,17 @@ def test_a_precision_that_torch_has_no_name_of_is_told(monkeypatch):
         assert list(left) == ["anomaly detection"]
         monkeypatch.setitem(leftover.SETTINGS, "the precision of float32 products", lambda: leftover.BY_BACKEND)
     assert found == {"the precision of float32 products": f"{before} -> {leftover.BY_BACKEND}"}
+
+
+def test_whether_determinism_only_warns_is_put_back():
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with leftover.watching() as left:
+            torch.use_deterministic_algorithms(True)
+        assert list(left) == ["deterministic algorithms"]
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_threads_may_be_chosen_once():

@@ -9,9 +9,11 @@ import pytest
 from unit_builders import job_of, trace_of
 
 from verify.checks import precision
+from verify.checks.base import Maker, Outcome
+from verify.report import Verdict
 from verify.selftest import alike
 from verify.selftest.alike import Pair, Stage, why_equivalent
-from verify.trace import Ask, Trace
+from verify.trace import BOTH, Ask, Trace
 
 NOISE = 1e-15
 OUT = np.random.default_rng(0).standard_normal(500)
@@ -81,3 +83,18 @@ def test_what_moves_further_or_cannot_be_told_is_a_change(judged, change):
 
 def test_a_wide_tolerance_of_the_spec_excuses_nothing(judged):
     assert judged(OUT * (1 + 1e-13), tolerance={"multiple": 4096}) == ""
+
+
+@pytest.mark.parametrize(
+    ("sides", "instead", "harmless"),
+    [(BOTH, "sdpa", True), (("candidate",), "sdpa", False), (BOTH, "", False)],
+)
+def test_a_note_that_the_unchanged_candidate_has_too_is_no_trace_of_a_change(sides, instead, harmless):
+    job = job_of()
+    make = Maker(job=job, check="backends", group="image")
+    notes = [
+        make.finding("fell-back", "kind", Verdict.NOTE, details={"side": s, "what": "kind", "instead": instead or s})
+        for s in sides
+    ]
+    outcome = Outcome(name="image", compared=1, findings=notes)
+    assert alike._harmless(Stage(check="backends", job=job, asks=[]), outcome, set()) is harmless
