@@ -90,7 +90,6 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     saved = _saved(job, *(trace.get(job.key(CHECK, "save")) for trace in traces.values()))
     saved.findings += loading.shards(job, CHECK, SAVED, reference, candidate)
     yield saved
-    yield from loading.of_prefix(job, CHECK, reference, candidate)
     for role, trace in traces.items():
         side = _Side(job, role, trace, candidate if role == "reference" else reference)
         yield side.outcome("load")
@@ -103,6 +102,7 @@ def compare(job: Job, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
             yield side.outcome("load", python)
             if getattr(job.spec, role).remote_code:
                 yield side.outcome("auto", python)
+    yield from loading.of_prefix(job, CHECK, reference, candidate)
     yield _loaded(job, reference, candidate)
     narrow = _narrow(job, reference, candidate)
     yield narrow

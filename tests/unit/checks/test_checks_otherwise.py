@@ -110,7 +110,7 @@ def test_a_key_that_no_model_has_is_told_as_in_the_reference(job, left, right, v
 )
 def test_keys_with_a_prefix_are_known_where_the_reference_knows_them(job, traces, left, right, found):
     key = f"roundtrip/{loading.PREFIXED}"
-    sides = traces(*({key: {"loads": [{"report": report}]}} for report in (left, right)))
+    sides = traces(*({key: {"loads": [{"report": report}]}, "roundtrip/load": {}} for report in (left, right)))
     outcomes = list(loading.of_prefix(job(), "roundtrip", *sides))
     assert [f.subject for o in outcomes for f in o.findings] == [loading.PREFIX] * found
     assert len(outcomes) == (not left)
@@ -118,13 +118,19 @@ def test_keys_with_a_prefix_are_known_where_the_reference_knows_them(job, traces
 
 def test_a_candidate_that_raises_where_keys_have_a_prefix_is_told(job, traces):
     key = f"roundtrip/{loading.PREFIXED}"
-    (outcome,) = loading.of_prefix(job(), "roundtrip", *traces({key: {"loads": [{"report": {}}]}}, {key: RAISED}))
+    left = {key: {"loads": [{"report": {}}]}}
+    sides = traces(left, {key: RAISED, "roundtrip/load": {}})
+    (outcome,) = loading.of_prefix(job(), "roundtrip", *sides)
     assert [f.kind for f in outcome.findings] == ["fault-one"]
     assert (outcome.compared, outcome.verdict.value) == (0, "different")
     ignoring = job(checks={"roundtrip": {"ignore": [loading.PREFIX]}})
-    assert not list(
-        loading.of_prefix(ignoring, "roundtrip", *traces({key: {"loads": [{"report": {}}]}}, {key: RAISED}))
-    )
+    assert not list(loading.of_prefix(ignoring, "roundtrip", *sides))
+
+
+def test_a_candidate_that_loads_no_checkpoint_is_not_told_of_prefixes_too(job, traces):
+    key = f"roundtrip/{loading.PREFIXED}"
+    sides = traces({key: {"loads": [{"report": {}}]}}, {key: RAISED, "roundtrip/load": RAISED})
+    assert not list(loading.of_prefix(job(), "roundtrip", *sides))
 
 
 @pytest.mark.parametrize(("left", "right", "found"), [(3, 1, True), (3, 0, False), (1, 3, False), (3, 4, False)])
