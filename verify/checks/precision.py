@@ -42,7 +42,7 @@ RUNS_CASES = True
 CHECK = "precision"
 DRAWS = 24
 """Draws of inputs for each case. The false alarm rate of one comparison is 2^-DRAWS."""
-FIRST = 8
+FIRST = 4
 
 FACTOR = 1.5
 """How many times the reference's error the candidate's may be."""
@@ -108,7 +108,10 @@ def _asks(job: Job, case: str, form: str, draws: range) -> Iterator[Ask]:
     for lifted in (False, True) if exact_of(form) == form else (False,):
         kind = f"{form}/exact" if lifted else form
         sides: tuple[Role, ...] = BOTH if form == "fp32" or not lifted else ("reference",)
-        more: dict[str, Any] = {"arithmetic": kind, "draws": [draws.start, draws.stop], **arguments(form, lifted)}
+        about = arguments(form, lifted)
+        weights = "fp32" if about["format"] in AUTOCAST else about["format"]
+        stored = f"{weights}/exact" if lifted else weights
+        more: dict[str, Any] = {"arithmetic": kind, "stored": stored, "draws": [draws.start, draws.stop], **about}
         yield job.ask("precision", CHECK, case, f"{kind}/more" if draws.start else kind, sides=sides, **more)
 
 

@@ -108,7 +108,8 @@ class Built:
     """A model ready to run: eval mode, weights drawn, on its device.
 
     exact: whether it was built, and is to run, in exact arithmetic. note: why not, and why it has real parameters.
-    lifted: operations in a narrower type that were computed in float64 while it was built.
+    lifted: operations in a narrower type that were computed in float64 while it was built. traced: whether `origins`
+    knows it.
     """
 
     model: nn.Module
@@ -117,6 +118,7 @@ class Built:
     note: str = ""
     nudged: bool = False
     lifted: int = 0
+    traced: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,10 @@ class Builder:
         names = self.settings["renames"]["config"]
         return {names.get(key, key): value for key, value in values.items()}
 
-    def construct(self, values: dict[str, Any]) -> nn.Module:
-        """A fresh model for configuration `values`, as the spec says it is made."""
-        with self.origins.recording():
+    def construct(self, values: dict[str, Any], *, traced: bool = False) -> nn.Module:
+        """A fresh model for configuration `values`, as the spec says it is made. traced: `origins` notes the lines that
+        make it, which takes as long again; few asks want to know them."""
+        with self.origins.recording() if traced else contextlib.nullcontext():
             return self._constructed(values)
 
     def _constructed(self, values: dict[str, Any]) -> nn.Module:
@@ -195,12 +198,13 @@ class Builder:
         of the one that it keeps."""
         return dict(self._changed.get(model, {}))
 
-    def outline(self, values: dict[str, Any]) -> tuple[nn.Module, str]:
-        """A model with parameters on the meta device and real buffers, and a note where that was not possible."""
+    def outline(self, values: dict[str, Any], *, traced: bool = False) -> tuple[nn.Module, str]:
+        """A model with parameters on the meta device and real buffers, and a note where that was not possible. traced: as
+        for `construct`."""
         torch.manual_seed(self.settings["seed"])
         try:
             with parameters_on_meta():
-                model = self.construct(values)
+                model = self.construct(values, traced=traced)
             if not any(tensor.is_meta for tensor in _computed(model)):
                 return model, ""
             reason = "a buffer was computed from parameters"
@@ -208,14 +212,14 @@ class Builder:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"[:200]
-        return self.construct(values), f"built with real parameters ({reason})"
+        return self.construct(values, traced=traced), f"built with real parameters ({reason})"
 
     def outlined(self, values: dict[str, Any]) -> tuple[nn.Module, str]:
-        """An outline to look at: the last one is kept for the next that asks for the same values. Not to be changed."""
+        """A traced outline to look at: the last one is kept for the next that asks for the same values. Not to be changed."""
         key = json.dumps(values, sort_keys=True)
         if self._outlined is None or self._outlined[0] != key:
             self._outlined = None
-            self._outlined = (key, *self.outline(values))
+            self._outlined = (key, *self.outline(values, traced=True))
         return self._outlined[1:]
 
     def built(
@@ -226,21 +230,23 @@ class Builder:
         *,
         native: bool = False,
         through: str = "",
+        traced: bool = False,
     ) -> Built:
         """The model for `values` with drawn weights. The last one is kept; another key replaces it.
 
         recipes: how the candidate's parameters are made of the reference's, by name; see `weights.compose`.
         native: buffers keep what the constructor gives them while the arithmetic's dtype is torch's default, as they do
-        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first.
+        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first. traced: as for
+        `construct`; no native one is.
         """
         recipes = recipes if recipes and self.settings["role"] == "candidate" else {}
         key = json.dumps([values, arithmetic, recipes, native, through], sort_keys=True)
-        if key != self._key or self._built is None:
+        if key != self._key or self._built is None or (traced and not self._built.traced):
             self.release()
             if native:
                 self._built = self._build_native(values, DTYPES[arithmetic], recipes)
             else:
-                self._built = self._build(values, DTYPES[arithmetic], recipes, DTYPES[through or "fp32"])
+                self._built = self._build(values, DTYPES[arithmetic], recipes, DTYPES[through or "fp32"], traced=traced)
             self._key = key
         return self._built
 
@@ -282,21 +288,23 @@ class Builder:
         recipes: dict[str, Any],
         through: torch.dtype,
         held: dict[str, nn.Parameter] | None = None,
+        *,
+        traced: bool = False,
     ) -> Built:
         lift, failed, count = dtype == torch.float64, "", 0
         try:
             with exact(lift) as lifted:
-                model, note = self.outline(values)
+                model, note = self.outline(values, traced=traced)
             count = lifted.count
         except Unusable:
             raise
         except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift, failed = False, f"{type(error).__name__}: {error}"[:300]
-            model, note = self.outline(values)
+            model, note = self.outline(values, traced=traced)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes, held)
         model.eval()
         told = "; ".join(filter(None, (failed, note)))
-        return Built(model=model, dtype=dtype, exact=lift, note=told, lifted=count)
+        return Built(model=model, dtype=dtype, exact=lift, note=told, lifted=count, traced=traced)
 
     def _fill(
         self,

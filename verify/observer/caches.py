@@ -35,6 +35,8 @@ class Caches:
         self._root = root
         self._first: dict[int, set[Any]] = {}
         self._seen: set[str] = set()
+        self._others: dict[str, ModuleType] = {}
+        """Modules that are not the side's own: there are thousands, and each making of a model would ask again."""
         self._kept = False
 
     @contextlib.contextmanager
@@ -61,10 +63,14 @@ class Caches:
 
     def _forget(self) -> None:
         for name, module in list(sys.modules.items()):
-            if isinstance(module, ModuleType) and self._own(module):
-                for value in list(vars(module).values()):
-                    self._forget_in(value, new=name not in self._seen)
-                self._seen.add(name)
+            if self._others.get(name) is module:
+                continue
+            if not isinstance(module, ModuleType) or not self._own(module):
+                self._others[name] = module
+                continue
+            for value in list(vars(module).values()):
+                self._forget_in(value, new=name not in self._seen)
+            self._seen.add(name)
 
     def _own(self, module: ModuleType | None) -> bool:
         return locate.is_own(getattr(module, "__file__", None) or "", self._root)

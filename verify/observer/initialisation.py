@@ -30,7 +30,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     not change.
     """
     builder.release()
-    model = _fresh(builder, args["values"], args["seed"])
+    model = _fresh(builder, args["values"], args["seed"], traced=True)
     first = dict(model.named_parameters())
     again, held = {}, {}
     for name, parameter in _fresh(builder, args["values"], args["seed"] + 1).named_parameters():
@@ -82,9 +82,9 @@ def _held(one: torch.Tensor, other: torch.Tensor) -> str:
     return f"{len(places)} ({told}) with the digest {digest(one[rows])[:8]}"
 
 
-def _fresh(builder: Builder, values: dict[str, Any], seed: int) -> nn.Module:
+def _fresh(builder: Builder, values: dict[str, Any], seed: int, *, traced: bool = False) -> nn.Module:
     torch.manual_seed(seed)
-    return builder.construct(values)
+    return builder.construct(values, traced=traced)
 
 
 def described(tensor: torch.Tensor, again: str | None, more: torch.Tensor | None = None) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     axes]]}], tensor naming one of the file `given`, axes its permutation or None; watch: values whose prints each try
     reports. With tries, each is one pass without a record; without, one recorded pass (with the first of `given_try`).
     """
-    built = prepared(builder, args)
+    built = prepared(builder, args, traced=True)
     given = load_file(args["given"]) if args.get("given") else {}
     root = builder.settings["path"]
     names = names_of(args, builder.settings["role"])

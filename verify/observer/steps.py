@@ -145,7 +145,7 @@ def _of_whole(builder: Builder, kind: Any, values: dict[str, Any]) -> dict[str, 
 
 def _before(builder: Builder, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What is known of each tensor until it is loaded, with its digest in the model."""
-    model = builder.built(values, "fp32").model
+    model = builder.built(values, "fp32", traced=True).model
     held, state, file = named(model), model.state_dict(), saved_in(folder_of(builder))
     shared: dict[int, list[str]] = {}
     for name, tensor in held.items():

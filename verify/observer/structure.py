@@ -112,7 +112,7 @@ def remembered(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     alone, _ = builder.outline(args["values"])
     with builder.caches.together():
         builder.outline(args["other"])
-        second, _ = builder.outline(args["values"])
+        second, _ = builder.outline(args["values"], traced=True)
     before, after = (dict(model.named_buffers(remove_duplicate=False)) for model in (alone, second))
     modules = dict(second.named_modules(remove_duplicate=False))
     made = {n: builder.origins.line(modules[n.rpartition(".")[0]], n.rpartition(".")[2]) for n in after}

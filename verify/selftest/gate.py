@@ -26,6 +26,9 @@ from verify.trace import Ask, Role, Trace
 LEFT_OUT = ("source",)
 """Checks that look at files and not at what they do: every change of a declared copy's original would count."""
 
+AFTER_FORWARD = ("buffers", "initialisation")
+"""Checks that make several models, where most faults show in one call of one."""
+
 LAST = ("roundtrip", "precision")
 """Checks that cost most: run when no other has found anything."""
 
@@ -111,9 +114,12 @@ class Gate:
 
     def _stages(self) -> Iterator[Stage]:
         modules = available()
-        quick = [name for name in self.checks if not modules[name].RUNS_CASES and name not in LAST]
-        slow = [name for name in self.checks if name not in quick and name not in LAST]
-        for name in [*quick, *slow, *(name for name in LAST if name in self.checks)]:
+        late = (*AFTER_FORWARD, *LAST)
+        quick = [name for name in self.checks if not modules[name].RUNS_CASES and name not in late]
+        forward = [name for name in self.checks if name == "forward"]
+        made = [name for name in self.checks if name in AFTER_FORWARD]
+        slow = [name for name in self.checks if name not in {*quick, *forward, *late}]
+        for name in [*quick, *forward, *made, *slow, *(name for name in LAST if name in self.checks)]:
             if name == "forward":
                 for place in sorted((p for p in self.job.scenes if p[0] == name), key=self._model_of):
                     yield self._stage(name, replace(self.job, scenes={place: self.job.scenes[place]}))

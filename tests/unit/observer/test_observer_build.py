@@ -214,6 +214,17 @@ def test_one_model_is_held_at_a_time(builder):
     assert found.built({"width": 4}, "fp64") is not held
 
 
+def test_lines_are_noted_where_they_are_asked_for(builder):
+    found = builder()
+    plain = found.built({"width": 4}, "fp64")
+    assert found.origins.line(plain.model, "fc") is None
+    traced = found.built({"width": 4}, "fp64", traced=True)
+    assert found.origins.line(traced.model, "fc")["file"].endswith("model.py")
+    assert found.built({"width": 4}, "fp64") is traced
+    outline, _ = found.outlined({"width": 4})
+    assert found.origins.line(outline, "table")["file"].endswith("model.py")
+
+
 def test_a_factory_is_called_with_values_and_kwargs(builder):
     settings = {"model": None, "factory": "unit_toy.model:make", "kwargs": {"extra": 5}}
     model = builder(config=None, **settings).construct({"width": 2})

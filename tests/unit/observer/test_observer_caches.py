@@ -70,6 +70,17 @@ def test_what_holds_no_tensor_stays(module, tmp_path):
     assert module.registry() == module.NAMES == {"name": 1}
 
 
+def test_a_module_that_takes_another_ones_name_is_looked_at(module, tmp_path, monkeypatch):
+    caches = Caches(str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "remembering", pytest)
+        with caches.apart():
+            pass
+    module.free(3)
+    with caches.apart():
+        assert module.free.cache_info().currsize == 0
+
+
 def test_other_modules_are_left_alone(module, tmp_path):
     module.free(3)
     with Caches(str(tmp_path / "elsewhere")).apart():
