@@ -183,11 +183,7 @@ class Gate:
         noted: Judged | None = None
         for stage in self.stages:
             side.observe(stage.asks, _quietly)
-            if more := further([stage.check], stage.job, self.reference, side.trace):
-                with self._asking:  # of the pair as it is, once
-                    pair.observe(self.sides, more, _quietly)
-                side.observe(more, _quietly)
-            for outcome in available()[stage.check].compare(stage.job, self.reference, side.trace):
+            for outcome in self._compared(stage, side):
                 if outcome.verdict == Verdict.DIFFERENT:
                     raised = all(f.kind == "fault-one" for f in outcome.findings if f.verdict == Verdict.DIFFERENT)
                     return Judged(status="caught", by=stage.check, finding=_loudest(outcome), raised=raised)
@@ -206,6 +202,35 @@ class Gate:
         both = alike.Pair(reference=self.reference, candidate=self.candidate, skipped=self.skipped)
         why = alike.why_equivalent(self.stages, both, side.trace)
         return Judged(status="equivalent" if why else "survived", moved=why or moved)
+
+    def _compared(self, stage: Stage, side: Side) -> Iterator[Outcome]:
+        """What a stage says of a changed candidate. What it asks for further is asked case by case: one is enough."""
+        compare = available()[stage.check].compare
+        more = further([stage.check], stage.job, self.reference, side.trace)
+        *first, last = _by_case(stage, more)
+        for asks in first:
+            self._observe(asks, side)
+            outcomes = list(compare(stage.job, self.reference, side.trace))
+            if any(outcome.verdict == Verdict.DIFFERENT for outcome in outcomes):
+                yield from outcomes
+                return
+        self._observe(last, side)
+        yield from compare(stage.job, self.reference, side.trace)
+
+    def _observe(self, asks: list[Ask], side: Side) -> None:
+        with self._asking:  # of the pair as it is, once
+            pair.observe(self.sides, asks, _quietly)
+        side.observe(asks, _quietly)
+
+
+def _by_case(stage: Stage, asks: list[Ask]) -> list[list[Ask]]:
+    """The asks of each case of a stage, and those of none; one list at least."""
+    parts = [
+        [a for a in asks if a.key.startswith(stage.job.key(stage.check, case, ""))]
+        for case in stage.job.cases(stage.check)
+    ]
+    left = [a for a in asks if not any(a in part for part in parts)]
+    return [part for part in (*parts, left) if part] or [[]]
 
 
 def _quietly(role: Role, what: object) -> None:
