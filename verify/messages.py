@@ -193,8 +193,9 @@ FINDINGS: dict[str, Text] = {
     ),
     "device-mixed": Text(
         "the {side} would fail on another device than the CPU: {operation} is given a tensor that stays on the CPU when the "
-        "model and its inputs are moved",
-        "{side} 在 CPU 之外的设备上会失败：模型与输入移动后，{operation} 的一个张量仍留在 CPU 上",
+        "model and its inputs are moved; make it on the device of the other one, or register it as a buffer",
+        "{side} 在 CPU 之外的设备上会失败：模型与输入移动后，{operation} 的一个张量仍留在 CPU 上；"
+        "请在另一张量所在的设备上创建它，或将其注册为 buffer",
     ),
     # gradients
     "gradient-values": Text(
