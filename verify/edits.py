@@ -69,9 +69,13 @@ class Tree:
 
     def swapped(self, left: ast.AST, right: ast.AST) -> Edit:
         """Two pieces of text change places; what is between them stays."""
+        return self.edited((left, self.text(right)), (right, self.text(left)))
+
+    def edited(self, first: tuple[ast.AST, str], second: tuple[ast.AST, str]) -> Edit:
+        """Two pieces of text, in their order, become others; what is between them stays."""
+        (left, before), (right, after) = first, second
         start, end = self.span(left)[0], self.span(right)[1]
-        between = self.source[self.span(left)[1] : self.span(right)[0]].decode()
-        new = f"{self.text(right)}{between}{self.text(left)}"
+        new = f"{before}{self.source[self.span(left)[1] : self.span(right)[0]].decode()}{after}"
         return Edit(start=start, end=end, new=new, line=left.lineno, last=right.end_lineno)  # type: ignore[attr-defined]
 
     @cached_property

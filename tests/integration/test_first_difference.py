@@ -230,6 +230,15 @@ def test_other_random_numbers_than_torchs_are_not_denied(compared, drawn):
     assert "clock" in found.message
 
 
+def test_a_table_that_is_kept_too_long_is_named_by_the_line_that_keeps_it(localise):
+    candidate = source(PLAIN.replace("torch.tanh(y)", "self.kept.setdefault(y.shape, torch.tanh(y))  # here"))
+    candidate = candidate.replace("super().__init__()", "super().__init__()\n        self.kept = {}", 1)
+    cases = {name: {"inputs": {"x": {"shape": [3, 5, "width"]}}} for name in ("x", "y")}
+    found = localise(source(PLAIN), candidate, cases=cases, checks=("forward",))
+    assert (found.kind, found.confidence) == ("first-stateful", "module")
+    assert found.hints == ["Model.forward keeps something in its object there, which the next call may read"]
+
+
 def test_a_setting_leads_to_the_line_that_made_it(localise):
     init = "def __init__(self, width):\n    super().__init__()\n    self.norm = nn.LayerNorm(width, eps=EPS)\n"
     body = "def forward(self, x):\n    return self.norm(x * 0.01)\n"

@@ -84,6 +84,7 @@ SLIPS = [
     ("torch.softmax(z, dim=-1)", "z"),
     ("turned(z, y, shift), -x", "turned(y, z, shift), -x"),
     ("turned(z, y, shift), -x", "turned(z, y, shift), x"),
+    ("turned(z, y, shift), -x", "-turned(z, y, shift), x"),
 ]
 
 

@@ -151,6 +151,24 @@ def negated(scope: Scope, node: ast.AST) -> Iterator[Edit]:
         yield scope.tree.edit(node, f"(-{scope.tree.text(node)})")
 
 
+def sign_moved(scope: Scope, node: ast.AST) -> Iterator[Edit]:
+    """The minus of one element, or argument, before another of them instead."""
+    tree = scope.tree
+    given = node.elts if isinstance(node, ast.Tuple | ast.List) else node.args if isinstance(node, ast.Call) else []
+    for one, other in itertools.permutations(given[:MOST_ARGUMENTS], 2):
+        minus = isinstance(one, ast.UnaryOp) and isinstance(one.op, ast.USub) and not isinstance(other, ast.UnaryOp)
+        if minus and not isinstance(other, ast.Starred | ast.Constant):
+            assert isinstance(one, ast.UnaryOp)
+            new = (one, tree.text(one.operand)), (other, f"-{_operand(tree, other)}")
+            yield tree.edited(*sorted(new, key=lambda pair: tree.span(pair[0])))
+
+
+def _operand(tree: Tree, node: ast.expr) -> str:
+    """What a minus may stand before."""
+    tight = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+    return tree.text(node) if tight else f"({tree.text(node)})"
+
+
 def other_literal(scope: Scope, node: ast.AST) -> Iterator[Edit]:
     """A number's neighbours, its opposite, a number or word that the reference's functions say; the other flag."""
     tree, parent = scope.tree, scope.tree.parents.get(node)
@@ -326,7 +344,7 @@ def reordered(scope: Scope, node: ast.AST) -> Iterator[Edit]:
 
 
 LIGHT: tuple[tuple[int, Slip], ...] = (
-    (0, exchanged), (0, other_operator), (1, other_literal), (1, other_name), (1, other_part), (2, negated),
+    (0, exchanged), (0, other_operator), (0, sign_moved), (1, other_literal), (1, other_name), (1, other_part), (2, negated),
     (3, configured), (3, other_function),
 )  # fmt: skip
 """What puts one thing for another, with how unlikely it is: a change of the lesser number is tried first."""

@@ -20,6 +20,7 @@ from verify.checks.base import Job, Maker
 from verify.divergence import divergence, first_module
 from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Graph, Operation
+from verify.divergence.kept import keeping
 from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
@@ -157,7 +158,7 @@ class Explainer:
                 kind = "first-stateful-trained" if section else "first-stateful"
                 stateful = self.entry(finding, found, kind, details, confidence="module")
                 places: dict[str, Any] = {role: getattr(found, role, None) for role in BOTH}
-                return stateful.model_copy(update=places)
+                return stateful.model_copy(update=places | self._keeping(error.role, places[error.role]))
             told = self.entry(finding, found, "first-random", details, confidence="module")
             excerpts = {error.role: self.excerpt(error.role, error.random)}
             return told.model_copy(update={error.role: location(error.random), "excerpts": excerpts})
@@ -166,6 +167,16 @@ class Explainer:
         except Exception as error:  # whatever a side's record or the machine does: the finding stands without a place
             self.broken.append(error)
             return found
+
+    def _keeping(self, role: Role, module: Location | None) -> dict[str, Any]:
+        """What is told instead of a module's class, where its source says at which line it keeps something."""
+        tree = self.sources[role].tree(module.file) if module is not None else None
+        kept = keeping(tree, module.line) if module is not None and tree is not None else None
+        if kept is None or module is None:
+            return {}
+        frame = Frame(module.file, kept[0], kept[1], True, -1)
+        hint = f"{kept[1]} keeps something in its object there, which the next call may read"
+        return {role: location(frame), "excerpts": {role: self.excerpt(role, frame)}, "hints": [hint]}
 
     def dropping(self, role: Role, frame: Frame | None) -> Frame | None:
         """The line where random numbers are drawn; of a call of several lines that of what is dropped."""

@@ -1,0 +1,77 @@
+"""Where a class keeps something from one call to the next, by its source alone: what its `forward`, and methods that
+this names, write to the object, and those of them whose results are cached."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from verify.edits import Function
+
+CALLED = ("__call__", "forward")
+WRITES = frozenset(
+    {"append", "add", "extend", "insert", "setdefault", "update", "copy_", "fill_", "zero_", "register_buffer"}
+)
+CACHES = frozenset({"cache", "lru_cache"})
+
+
+def keeping(tree: ast.Module, line: int) -> tuple[int, str] | None:
+    """The first line that keeps something of the class defined at `line`, and the method's name, of those that a call of
+    the module runs."""
+    owners = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and _starts(n) <= line <= n.body[0].lineno)
+    owner = next(owners, None)
+    if owner is None:
+        return None
+    found = [(n, f"{owner.name}.{method.name}") for method in _run(owner) for n in _lines(method)]
+    return min(found, default=None)
+
+
+def _run(owner: ast.ClassDef) -> list[Function]:
+    """The methods that a call runs, by the names in them."""
+    methods = {n.name: n for n in owner.body if isinstance(n, Function)}
+    todo, found = [name for name in CALLED if name in methods], dict[str, Function]()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = methods[name]
+            named = (n.attr for n in ast.walk(methods[name]) if isinstance(n, ast.Attribute) and _is_self(n.value))
+            todo += [other for other in named if other in methods]
+    return list(found.values())
+
+
+def _starts(owner: ast.ClassDef) -> int:
+    return min([owner.lineno, *(d.lineno for d in owner.decorator_list)])
+
+
+def _lines(method: Function) -> Iterator[int]:
+    for decorator in method.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if getattr(called, "attr", getattr(called, "id", "")) in CACHES:
+            yield decorator.lineno
+    for node in ast.walk(method):
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(_of_self(part) for target in targets for part in _parts(target)):
+                yield node.lineno
+        elif isinstance(node, ast.Call):
+            called = node.func
+            if (isinstance(called, ast.Attribute) and called.attr in WRITES and _of_self(called)) or (
+                isinstance(called, ast.Name) and called.id == "setattr" and node.args and _is_self(node.args[0])
+            ):
+                yield node.lineno
+
+
+def _parts(target: ast.expr) -> list[ast.expr]:
+    return list(target.elts) if isinstance(target, ast.Tuple | ast.List) else [target]
+
+
+def _of_self(node: ast.expr) -> bool:
+    """Whether it is an attribute of `self`, or of what that holds."""
+    held = isinstance(node, ast.Attribute | ast.Subscript)
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return held and _is_self(node)
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
