@@ -108,8 +108,7 @@ class Built:
     """A model ready to run: eval mode, weights drawn, on its device.
 
     exact: whether it was built, and is to run, in exact arithmetic. note: why not, and why it has real parameters.
-    lifted: operations in a narrower type that were computed in float64 while it was built. traced: whether `origins`
-    knows it.
+    lifted: operations in a narrower type that were computed in float64 while it was built.
     """
 
     model: nn.Module
@@ -118,7 +117,6 @@ class Built:
     note: str = ""
     nudged: bool = False
     lifted: int = 0
-    traced: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,23 +228,21 @@ class Builder:
         *,
         native: bool = False,
         through: str = "",
-        traced: bool = False,
     ) -> Built:
         """The model for `values` with drawn weights. The last one is kept; another key replaces it.
 
         recipes: how the candidate's parameters are made of the reference's, by name; see `weights.compose`.
         native: buffers keep what the constructor gives them while the arithmetic's dtype is torch's default, as they do
-        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first. traced: as for
-        `construct`; no native one is.
+        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first.
         """
         recipes = recipes if recipes and self.settings["role"] == "candidate" else {}
         key = json.dumps([values, arithmetic, recipes, native, through], sort_keys=True)
-        if key != self._key or self._built is None or (traced and not self._built.traced):
+        if key != self._key or self._built is None:
             self.release()
             if native:
                 self._built = self._build_native(values, DTYPES[arithmetic], recipes)
             else:
-                self._built = self._build(values, DTYPES[arithmetic], recipes, DTYPES[through or "fp32"], traced=traced)
+                self._built = self._build(values, DTYPES[arithmetic], recipes, DTYPES[through or "fp32"])
             self._key = key
         return self._built
 
@@ -288,23 +284,21 @@ class Builder:
         recipes: dict[str, Any],
         through: torch.dtype,
         held: dict[str, nn.Parameter] | None = None,
-        *,
-        traced: bool = False,
     ) -> Built:
         lift, failed, count = dtype == torch.float64, "", 0
         try:
             with exact(lift) as lifted:
-                model, note = self.outline(values, traced=traced)
+                model, note = self.outline(values)
             count = lifted.count
         except Unusable:
             raise
         except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift, failed = False, f"{type(error).__name__}: {error}"[:300]
-            model, note = self.outline(values, traced=traced)
+            model, note = self.outline(values)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes, held)
         model.eval()
         told = "; ".join(filter(None, (failed, note)))
-        return Built(model=model, dtype=dtype, exact=lift, note=told, lifted=count, traced=traced)
+        return Built(model=model, dtype=dtype, exact=lift, note=told, lifted=count)
 
     def _fill(
         self,

@@ -198,9 +198,9 @@ def _told(model: nn.Module, key: str) -> Any:
     return found if isinstance(found, bool | int | float | str) else None
 
 
-def prepared(builder: Builder, args: dict[str, Any], *, traced: bool = False) -> Built:
-    """The built model, its weights nudged or not as `args` asks. traced: as for `Builder.construct`."""
-    built = builder.built(args["values"], args["arithmetic"], args.get("recipes"), traced=traced)
+def prepared(builder: Builder, args: dict[str, Any]) -> Built:
+    """The built model, its weights nudged or not as `args` asks."""
+    built = builder.built(args["values"], args["arithmetic"], args.get("recipes"))
     if built.nudged != args["nudged"]:
         for index, parameter in enumerate(built.model.parameters()):
             nudge(parameter.data, NUDGE_SEED + index, 1 if args["nudged"] else -1)

@@ -55,7 +55,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     axes]]}], tensor naming one of the file `given`, axes its permutation or None; watch: values whose prints each try
     reports. With tries, each is one pass without a record; without, one recorded pass (with the first of `given_try`).
     """
-    built = prepared(builder, args, traced=True)
+    built = prepared(builder, args)
     given = load_file(args["given"]) if args.get("given") else {}
     root = builder.settings["path"]
     names = names_of(args, builder.settings["role"])
@@ -100,7 +100,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         if plan.record:
             answer |= recorder.graph() | {"outputs": [[p, n] for p, n, _ in leaves]}
             answer["replaced"] = bool(plan.replace or plan.feed)
-            answer["origins"] = builder.origins.of(built.model)
+            answer["origins"] = builder.origins.of(builder.outlined(args["values"])[0])
             arrays |= recorder.arrays()
         arrays |= {f"value.{n}": t for n, t in recorder.captured.items()}
     tensors = [{"name": n, **describe(t)} for n, t in arrays.items()]
