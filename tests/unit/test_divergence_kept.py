@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from verify.divergence.kept import keeping
+from verify.divergence.kept import keeping, unused
 
 SOURCE = """
 class Other:
@@ -55,5 +55,31 @@ def test_a_line_that_keeps_something(places, text):
     assert found is None or found[1].startswith("Rotary.")
 
 
+MADE = """
+class Rotary:
+    def __init__(self, size):
+        half = size // 2
+        self.register_buffer("table", torch.empty(half))
+        self.reset()
+
+    def reset(self):
+        phases = torch.arange(len(self.table))
+        {filled}
+
+    def forward(self, x):
+        nothing = x
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("filled", "found"),
+    [("pass", (9, "Rotary.reset")), ("self.table.copy_(phases)", None), ("phases += 1", (9, "Rotary.reset"))],
+)
+def test_a_value_that_nothing_reads_while_an_object_is_made(filled, found):
+    assert unused(ast.parse(MADE.format(filled=filled)), 5) == found
+
+
 def test_no_class_is_there():
     assert keeping(ast.parse("x = 1\n"), 1) is None
+    assert unused(ast.parse("x = 1\n"), 1) is None

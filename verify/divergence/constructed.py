@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from verify.divergence.graph import Frame, Graph, Operation
+from verify.divergence.kept import unused
 from verify.divergence.settings import frames_of, set_at
 from verify.divergence.sources import Sources
 from verify.divergence.syntax import choosing, constructing, looping, made_empty
@@ -124,7 +125,14 @@ def filled_at(name: str, sources: Sources, origins: Mapping[str, Any]) -> Frame 
         alike = like == frame or (like is not None and made_empty(sources, like) and made_empty(sources, frame))
         if alike and filled is not None and filled != frame:
             return looping(sources, filled)
-    return frame
+    return _lost(sources, frame) or frame
+
+
+def _lost(sources: Sources, frame: Frame) -> Frame | None:
+    """Of a buffer that is made empty and that nothing fills: where what should fill it is computed, if that is seen."""
+    tree = sources.tree(frame.file) if made_empty(sources, frame) else None
+    idle = unused(tree, frame.line) if tree is not None else None
+    return Frame(frame.file, idle[0], idle[1], True, -1) if idle is not None else None
 
 
 def _first(match: Match) -> Operation | None:

@@ -1,5 +1,6 @@
-"""Where a class keeps something from one call to the next, by its source alone: what its `forward`, and methods that
-this names, write to the object, and those of them whose results are cached."""
+"""What a class's source alone tells. Where it keeps something from one call to the next: what its `forward`, and methods that
+this names, write to the object, and those of them whose results are cached. And
+what its constructor, and methods that this names, compute and do not use."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 
 from verify.edits import Function
 
-CALLED = ("__call__", "forward")
+CALLED, MAKING = ("__call__", "forward"), ("__init__",)
 WRITES = frozenset(
     {"append", "add", "extend", "insert", "setdefault", "update", "copy_", "fill_", "zero_", "register_buffer"}
 )
@@ -22,14 +23,33 @@ def keeping(tree: ast.Module, line: int) -> tuple[int, str] | None:
     owner = next(owners, None)
     if owner is None:
         return None
-    found = [(n, f"{owner.name}.{method.name}") for method in _run(owner) for n in _lines(method)]
+    found = [(n, f"{owner.name}.{method.name}") for method in _run(owner, CALLED) for n in _lines(method)]
     return min(found, default=None)
 
 
-def _run(owner: ast.ClassDef) -> list[Function]:
-    """The methods that a call runs, by the names in them."""
+def unused(tree: ast.Module, line: int) -> tuple[int, str] | None:
+    """Of the class around `line`, the first line that gives a name a value that nothing reads, and the method's name, of the
+    methods that run while an object is made: what read it may be lost."""
+    owners = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.lineno <= line <= (n.end_lineno or 0)]
+    owner = max(owners, key=lambda n: n.lineno, default=None)
+    if owner is None:
+        return None
+    found = [(n, f"{owner.name}.{method.name}") for method in _run(owner, MAKING) for n in _idle(method)]
+    return min(found, default=None)
+
+
+def _idle(method: Function) -> Iterator[int]:
+    names = [n for n in ast.walk(method) if isinstance(n, ast.Name)]
+    read = {n.id for n in names if not isinstance(n.ctx, ast.Store)}
+    for node in ast.walk(method):
+        if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) and t.id not in read for t in node.targets):
+            yield node.lineno
+
+
+def _run(owner: ast.ClassDef, first: tuple[str, ...]) -> list[Function]:
+    """These methods and those that they run, by the names in them."""
     methods = {n.name: n for n in owner.body if isinstance(n, Function)}
-    todo, found = [name for name in CALLED if name in methods], dict[str, Function]()
+    todo, found = [name for name in first if name in methods], dict[str, Function]()
     while todo:
         name = todo.pop()
         if name not in found:
