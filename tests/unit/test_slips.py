@@ -161,6 +161,20 @@ def test_what_takes_a_step_away_is_tried_near_the_blamed_line_alone(tmp_path):
     assert all(m.light for m in found)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "meant"),
+    [
+        ("eps=config.eps", "eps=config.width", 14, "config.eps"),
+        ("self.query(self.norm(x)) * self.scale", "self.query(self.norm(x)) * self.key", 19, "self.scale"),
+        ("x * cosine + swapped(x) * sine", "x * cosine + swapped(x) * cosine", 8, "sine"),
+    ],
+)
+def test_what_is_there_and_read_nowhere_comes_before_other_names(tmp_path, right, wrong, line, meant):
+    found = [m for m in tried(tmp_path, RIGHT.replace(right, wrong), line, making=True) if m.frame.line == line]
+    names = [m for m in found if m.light and m.edit.new.replace("self.", "").replace("config.", "").isidentifier()]
+    assert names[0].edit.new == meant
+
+
 def ran(line: int, order: int) -> Operation:
     return Operation(order, "aten.add", (), (), (Frame("net.py", line, "forward", True, 0),), "norm#0", ())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +40,8 @@ PER_TRY, PER_OPERATION, PER_ELEMENT = 3e-3, 5e-5, 3e-9
 """Seconds for each change, each operation that its pass dispatches, and each element that one makes, on two cores."""
 UNUSUAL = 3
 """What each piece of source that nobody writes elsewhere weighs; see `wording`."""
+IDLE = 4
+"""What it weighs less to read something that is there and that nothing reads."""
 PER_MODEL = 3
 """Passes that a model made anew takes the time of."""
 MOST_FUNCTIONS = 20
@@ -65,6 +68,7 @@ TOUCHING = (
     "send",
 )
 """So is one that calls a method or function whose name begins so."""
+NAME = re.compile(r"[^\W\d]\w*")
 MOST_FOUND = 20_000
 """Changes that are made out at all. A class of thousands of attributes has millions."""
 
@@ -284,8 +288,13 @@ def _of_place(place: _Place, words: Words, wording: Wording, ran: Course) -> Ite
                     unusual = wording.strangeness(*mend.told(tree.source))
                     if slip is other_literal:  # a number that nobody writes elsewhere is no sign of a slip
                         unusual = min(unusual, 0)
-                    mend = replace(mend, weight=mend.weight + UNUSUAL * unusual)
+                    reads = IDLE if _names(edit.new) & inside.idle - _names(old) else 0
+                    mend = replace(mend, weight=mend.weight + UNUSUAL * unusual - reads)
                 yield mend
+
+
+def _names(text: str) -> set[str]:
+    return set(NAME.findall(text))
 
 
 def _touchy(function: Function) -> bool:

@@ -53,7 +53,8 @@ class Words:
     """What a change may write. numbers, texts: literals of the reference; functions: names that it calls; keywords: by
     name of the called function; calls: see Step; attributes: by the text before
     the dot, of both sides; known: names in the candidate's files; uncalled: names of modules that the candidate's pass did
-    not call; classes: those of functions that make modules."""
+    not call; unread: what the reference's functions read of a configuration and the candidate's files do not; classes: those
+    of functions that make modules."""
 
     numbers: frozenset[int | float] = frozenset()
     texts: frozenset[str] = frozenset()
@@ -63,6 +64,7 @@ class Words:
     attributes: dict[str, frozenset[str]] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
     uncalled: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
 
     @property
     def classes(self) -> frozenset[str]:
@@ -72,13 +74,15 @@ class Words:
 @dataclass(frozen=True)
 class Scope:
     """A function of the candidate: the tree of its file, its node, the words, the names of values in it with the line
-    that first gives them one, and what its class keeps."""
+    that first gives them one, what its class keeps, and names of what is there and read nowhere: what is meant for
+    something, and may be what a slip put another name for."""
 
     tree: Tree
     function: Function
     words: Words
     names: dict[str, int]
     held: tuple[str, ...]
+    idle: frozenset[str]
 
     def at(self, node: ast.AST) -> list[str]:
         """The names that have a value where a node is."""
@@ -94,7 +98,22 @@ def scope(tree: Tree, function: Function, words: Words) -> Scope:
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names[node.id] = min(names.get(node.id, node.lineno), node.lineno)
-    return Scope(tree, function, words, dict(itertools.islice(names.items(), MOST_NAMES)), _held(tree, function))
+    held, idle = _held(tree, function), _idle(tree, function, words)
+    return Scope(tree, function, words, dict(itertools.islice(names.items(), MOST_NAMES)), held, idle)
+
+
+def _idle(tree: Tree, function: Function, words: Words) -> frozenset[str]:
+    """Arguments and locals of a function that it does not read, attributes that its class sets and does not read, and what
+    the reference's functions read of a configuration and the candidate's files do not."""
+    read = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
+    stored = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    given = {a.arg for a in _arguments(function) if a.arg not in ("self", "cls")}
+    owner = tree.parents.get(function)
+    found = [n for n in ast.walk(owner) if isinstance(n, ast.Attribute) and _is_self(n.value)] if owner else []
+    kept = {n.attr for n in found if isinstance(n.ctx, ast.Store)} - {
+        n.attr for n in found if isinstance(n.ctx, ast.Load)
+    }
+    return frozenset(((given | stored) - read) | kept | words.unread)
 
 
 def _held(tree: Tree, function: Function) -> tuple[str, ...]:
@@ -197,7 +216,7 @@ def configured(scope: Scope, node: ast.AST) -> Iterator[Edit]:
     for owner, names in scope.words.attributes.items():
         first, _, rest = owner.partition(".")
         here = first in scope.names or (first == "self" and rest.split(".")[0] in scope.held)
-        known = here and owner.split(".")[-1] in CONFIGURATIONS
+        known = here and _configures(owner)
         if known and (constant or (read and owner == before)):
             place = _signed(tree, node)[0] if isinstance(node, ast.Constant) else node
             for name in sorted(names):
@@ -231,7 +250,7 @@ def other_function(scope: Scope, node: ast.AST) -> Iterator[Edit]:
             yield tree.edit(node, f"{tree.text(node.value)}.{name}")
     elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and not _is_self(node.value):
         before = tree.text(node.value)
-        if before.split(".")[-1] not in CONFIGURATIONS:
+        if not _configures(before):
             for name in sorted(words.attributes.get(before, frozenset()) - {node.attr}):
                 yield tree.edit(node, f"{before}.{name}")
 
@@ -363,6 +382,7 @@ def words_of(
     for tree in candidate:
         for node in ast.walk(tree.root):
             _attribute(tree, node, attributes)
+    own = {name for before, names in attributes.items() if _configures(before) for name in names}
     known = {n.id for tree in candidate for n in ast.walk(tree.root) if isinstance(n, ast.Name)}
     imports = (n for tree in candidate for n in tree.root.body if isinstance(n, ast.Import | ast.ImportFrom))
     known |= {a.asname or a.name for n in imports for a in n.names}
@@ -384,10 +404,17 @@ def words_of(
                 template = _template(tree, node, known)
                 if template is not None:
                     calls.setdefault(template)
+    theirs = {name for before, names in attributes.items() if _configures(before) for name in names}
     return Words(
         frozenset(n for n in numbers if not isinstance(n, bool)), frozenset(texts), frozenset(functions), keywords,
         tuple(calls), {before: frozenset(names) for before, names in attributes.items()}, frozenset(known), uncalled,
+        frozenset(theirs - own),
     )  # fmt: skip
+
+
+def _configures(owner: str) -> bool:
+    """Whether what stands before an attribute is a configuration."""
+    return owner.split(".")[-1] in CONFIGURATIONS
 
 
 def _is_text(tree: Tree, node: ast.AST) -> bool:
