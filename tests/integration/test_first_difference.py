@@ -239,6 +239,18 @@ def test_a_table_that_is_kept_too_long_is_named_by_the_line_that_keeps_it(locali
     assert found.hints == ["Model.forward keeps something in its object there, which the next call may read"]
 
 
+def test_modules_that_nothing_calls_are_missing_where_they_are_named(localise):
+    init = "def __init__(self, width):\n    super().__init__()\n    self.norm = nn.LayerNorm(width)\n"
+    init += "    self.inner = Inner(width)\n"
+    inner = "\n\nclass Inner(nn.Module):\n    def __init__(self, width):\n        super().__init__()\n"
+    inner += "        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(2))\n\n"
+    inner += "    def forward(self, x):\n        for layer in self.layers:  # here\n            x = layer(x)\n        return x\n"
+    body = "def forward(self, x):\n    x = self.inner(x)\n    return self.norm(x)\n"
+    reference = source(body, init).replace("\n\nclass Model", f"{inner}\n\nclass Model")
+    found = localise(reference, reference.replace("x = layer(x)", "pass"))
+    assert (found.kind, found.confidence) == ("first-missing", "aligned")
+
+
 def test_a_setting_leads_to_the_line_that_made_it(localise):
     init = "def __init__(self, width):\n    super().__init__()\n    self.norm = nn.LayerNorm(width, eps=EPS)\n"
     body = "def forward(self, x):\n    return self.norm(x * 0.01)\n"

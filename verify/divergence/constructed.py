@@ -37,7 +37,7 @@ def other_name(match: Match, origins: Mapping[str, Any]) -> Made | None:
     """A parameter that the reference has under a name that differs in one part, which the candidate has not: neither
     side's values are given to it."""
     here, there = _readers(match.candidate), _readers(match.reference)
-    read, read_there = _read(match.candidate), _read(match.reference)
+    read, read_there = parameters_read(match.candidate), parameters_read(match.reference)
     for name, mine in here.items():
         for other, theirs in there.items() if name not in read_there else ():
             place = _one_word(name, other)
@@ -56,7 +56,7 @@ def other_count(match: Match, sources: Sources, origins: Mapping[Role, Any]) -> 
     here, there = _readers(match.candidate), _readers(match.reference)
     sides: tuple[tuple[Readers, Readers, Role], ...] = ((there, here, "candidate"), (here, there, "reference"))
     for names, others, lacking in sides:
-        read = _read(match.candidate if lacking == "candidate" else match.reference)
+        read = parameters_read(match.candidate if lacking == "candidate" else match.reference)
         for name in (n for n in names if n not in read):
             for other in (o for o in others if o != name):
                 place = _one_number(name, other)
@@ -74,10 +74,10 @@ def other_count(match: Match, sources: Sources, origins: Mapping[Role, Any]) -> 
 
 def not_held(match: Match, origins: Mapping[str, Any]) -> Made | None:
     """A parameter that the candidate's module sets to something that is none: where it does so."""
-    orders, read = match.candidate_suspects.operations, _read(match.candidate)
+    orders, read = match.candidate_suspects.operations, parameters_read(match.candidate)
     first = _first(match) or (match.candidate.operations[orders[0]] if orders else None)
     for theirs in (match.reference.operations[o] for o in match.reference_suspects.operations):
-        for name in sorted(_roots(match.reference, theirs) - read):
+        for name in sorted(parameters_of(match.reference, theirs) - read):
             owner, _, part = name.rpartition(".")
             frame = set_at(name, origins)
             if first is not None and frame is not None and part not in origins.get(owner, {}).get("holds", ()):
@@ -95,16 +95,16 @@ def other_kind(match: Match, sources: Sources, origins: Mapping[str, Any]) -> Ma
     if mine is None:
         return None
     path = mine.path.partition("#")[0]
-    here = {name for o in candidate.operations if o.path == mine.path for name in _roots(candidate, o)}
+    here = {name for o in candidate.operations if o.path == mine.path for name in parameters_of(candidate, o)}
     owners = {name.rpartition(".")[0] for name in here}
     frame = _made(path, sources, origins)
     if len(owners) != 1 or frame is None:
         return None
     (owner,) = owners
     module, there = origins[path], {n: o for n, o in _readers(reference).items() if n.rpartition(".")[0] == owner}
-    read, held = _read(candidate), {*module["holds"], *origins.get(owner, {}).get("holds", ())}
+    read, held = parameters_read(candidate), {*module["holds"], *origins.get(owner, {}).get("holds", ())}
     lacks = [n for n in there if n not in read and n.rpartition(".")[2] not in held]
-    if not there or not (lacks or here - _read(reference)):
+    if not there or not (lacks or here - parameters_read(reference)):
         return None
     frame = choosing(sources, frame)
     theirs = there[lacks[0]] if lacks else next(iter(there.values()))
@@ -149,11 +149,11 @@ def _made(path: str, sources: Sources, origins: Mapping[str, Any]) -> Frame | No
     return constructing(sources, frames_of(origins.get(path, {}).get("made", ())))
 
 
-def _roots(graph: Graph, operation: Operation) -> set[str]:
+def parameters_of(graph: Graph, operation: Operation) -> set[str]:
     return {root for root in map(graph.root, operation.inputs) if root}
 
 
-def _read(graph: Graph) -> set[str]:
+def parameters_read(graph: Graph) -> set[str]:
     """All parameters that a side reads, whatever for."""
     return {v.leaf.removeprefix("parameter:") for v in graph.values if v.leaf.startswith("parameter:")}
 
@@ -162,7 +162,7 @@ def _readers(graph: Graph) -> Readers:
     """By parameter, in the order of reading, the first operation that makes something of it."""
     found: Readers = {}
     for operation in _first_to_last(graph):
-        for name in sorted(_roots(graph, operation)):
+        for name in sorted(parameters_of(graph, operation)):
             found.setdefault(name, operation)
     return found
 

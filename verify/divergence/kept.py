@@ -19,12 +19,15 @@ CACHES = frozenset({"cache", "lru_cache"})
 def keeping(tree: ast.Module, line: int) -> tuple[int, str] | None:
     """The first line that keeps something of the class defined at `line`, and the method's name, of those that a call of
     the module runs."""
+    found = [(n, name) for name, method in called_by(tree, line) for n in _lines(method)]
+    return min(found, default=None)
+
+
+def called_by(tree: ast.Module, line: int) -> list[tuple[str, Function]]:
+    """Names and nodes of the methods that a call of the module runs whose class is defined at `line`."""
     owners = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and _starts(n) <= line <= n.body[0].lineno)
     owner = next(owners, None)
-    if owner is None:
-        return None
-    found = [(n, f"{owner.name}.{method.name}") for method in _run(owner, CALLED) for n in _lines(method)]
-    return min(found, default=None)
+    return [(f"{owner.name}.{method.name}", method) for method in _run(owner, CALLED)] if owner is not None else []
 
 
 def unused(tree: ast.Module, line: int) -> tuple[int, str] | None:

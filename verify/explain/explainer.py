@@ -25,6 +25,7 @@ from verify.divergence.layers import by_layer
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
+from verify.divergence.uncalled import uncalled
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.changes import Changes
 from verify.explain.difference import difference
@@ -89,6 +90,8 @@ class Explainer:
     _layers: list[LayerError] = field(default_factory=list)
     _gate: Mapping[str, Any] | None = None
     """The first module call that differs, where the reference's is called alike, and what that gives."""
+    _calls: Sequence[Mapping[str, Any]] = ()
+    """The candidate's module calls."""
     allowed: float = 0.0
     """Relative difference that is rounding, of the finding explained last."""
 
@@ -135,7 +138,7 @@ class Explainer:
 
     def forget(self) -> None:
         """Forgets the finding explained last."""
-        self._layers, self.places, self.broken, self._gate = [], {}, [], None
+        self._layers, self.places, self.broken, self._gate, self._calls = [], {}, [], None, ()
 
     def _found(self, finding: Finding) -> Divergence | None:
         found = self._module(finding)
@@ -215,7 +218,7 @@ class Explainer:
         pair.observe(self.sides, [*after, ask], self.progress)
         reference, candidate = (_answered(side, side.trace.get(ask.key))[0] for side in self.sides)
         match = first_module(reference["calls"], candidate["calls"], self.allowed)
-        self.ran = candidate["ran"]
+        self.ran, self._calls = candidate["ran"], candidate["calls"]
         self._layers = _ended(by_layer(reference["calls"], candidate["calls"]))
         self._gate = _gate(*match, self.allowed) if match is not None and not after else None
         return match
@@ -244,7 +247,7 @@ class Explainer:
         culprits: list[Culprit] = []
         for one in rounds:
             try:
-                culprits.append(judge(one, self.sources, origins, complete=complete))
+                culprits.append(self._called(one, judge(one, self.sources, origins, complete=complete), origins))
             except Unexplained:
                 break
         mend, gate = None, None if section else self._gate
@@ -269,6 +272,13 @@ class Explainer:
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
         return first.model_copy(update={"others": fresh})
+
+    def _called(self, one: Round, culprit: Culprit, origins: Mapping[Role, Mapping[str, Any]]) -> Culprit:
+        """The culprit; of a step that is missing, at the line that names a module that should do it, where none calls that."""
+        if culprit.kind != "missing" or not self._calls:
+            return culprit
+        frame = uncalled(one.match, self.sources["candidate"], origins["candidate"], self._calls)
+        return culprit if frame is None else replace(culprit, candidate=frame, confidence="aligned")
 
     def _changed_pass(self, role: Role, finding: Finding, case: str, section: str, more: Mapping[str, Any]) -> Reply:
         kind = f"mended-{self.number()}"
