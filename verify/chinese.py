@@ -383,8 +383,8 @@ FORMS = {
     "the {role} did not finish the second pass: {fault}": "{role}未完成第二遍运行：{fault}",
     "on top of what is told before: {what}": "在前述更改的基础上：{what}",
     "what is read there agrees with the reference": "此处读取的值与参考实现一致",
-    "{function} keeps something in its object there, which the next call may read": (
-        "{function} 在此处把内容保存在对象中，下一次调用可能读到它"
+    "{function} keeps something there, which the next call may read": (
+        "{function} 在此处保存了内容，下一次调用可能读到它"
     ),
     "every value before it agrees": "在此之前的值全部一致",
     "once the value of {made} is the reference's, every output agrees": "将 {made} 的值换为参考值后，所有输出一致",

@@ -350,6 +350,12 @@ FINDINGS: dict[str, Text] = {
         "otherwise shows first at {reference_place}",
         "若 {candidate_place} 处将 `{before}` 改为 `{after}`，所有输出即一致；参考实现在 {reference_place} 处首先表现出不同",
     ),
+    "first-kept": Text(
+        "{operation} at {reader} reads a value that no operation of its pass made and that the reference does not have: an "
+        "earlier pass left it there; {candidate_place} keeps something from one call to the next",
+        "{reader} 处的 {operation} 读取的值不是由本次运行的任何运算产生的，参考实现中也没有：它由先前的运行留下；"
+        "{candidate_place} 会把内容保存到下一次调用",
+    ),
     "first-cut": Text(
         "no gradient goes through {candidate_place} ({operation}); in the reference it flows on through {reference_place}",
         "梯度无法通过 {candidate_place}（{operation}）；参考实现中梯度经 {reference_place} 继续传播",

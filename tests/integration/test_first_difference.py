@@ -230,13 +230,24 @@ def test_other_random_numbers_than_torchs_are_not_denied(compared, drawn):
     assert "clock" in found.message
 
 
+def test_what_does_not_repeat_is_named_by_the_line_that_keeps_something(localise):
+    candidate = source(
+        PLAIN.replace("torch.tanh(y)", "torch.tanh(y)\n    self.calls = getattr(self, 'calls', 0) + 1  # here")
+    )
+    candidate = candidate.replace("return self.second(y)", "return self.second(y * (1 + 0.1 * self.calls))")
+    assert "* self.calls" in candidate
+    found = localise(source(PLAIN), candidate, checks=("forward",))
+    assert (found.kind, found.confidence) == ("first-stateful", "module")
+    assert found.hints == ["Model.forward keeps something there, which the next call may read"]
+
+
 def test_a_table_that_is_kept_too_long_is_named_by_the_line_that_keeps_it(localise):
     candidate = source(PLAIN.replace("torch.tanh(y)", "self.kept.setdefault(y.shape, torch.tanh(y))  # here"))
     candidate = candidate.replace("super().__init__()", "super().__init__()\n        self.kept = {}", 1)
     cases = {name: {"inputs": {"x": {"shape": [3, 5, "width"]}}} for name in ("x", "y")}
     found = localise(source(PLAIN), candidate, cases=cases, checks=("forward",))
-    assert (found.kind, found.confidence) == ("first-stateful", "module")
-    assert found.hints == ["Model.forward keeps something in its object there, which the next call may read"]
+    assert (found.kind, found.confidence) == ("first-kept", "aligned")
+    assert "an earlier pass left it there" in found.message
 
 
 def test_modules_that_nothing_calls_are_missing_where_they_are_named(localise):

@@ -75,14 +75,12 @@ class Job:
         sides: tuple[Role, ...] = BOTH,
         values: Mapping[str, Any] | None = None,
         arithmetic: str = "",
-        stored: str = "",
         threads: Literal["", "one", "all"] = "",
         **more: Any,
     ) -> Ask:
         """An ask that runs a case: its key is check/case or check/case/kind, its arguments are the scene's and `more`.
 
-        values: configuration values on top of the scene's. arithmetic: another than the case's. stored: what the model's
-        weights are kept in, where several arithmetics share it.
+        values: configuration values on top of the scene's. arithmetic: another than the case's.
         """
         scene = self.scenes[check, case]
         merged = {**scene.values, **(values or {})}
@@ -97,7 +95,7 @@ class Job:
             "nudged": False,
             **more,
         }
-        group = json.dumps([merged, stored or chosen], sort_keys=True)
+        group = json.dumps([merged, chosen], sort_keys=True)
         return Ask(key=self.key(*parts), op=op, args=args, sides=sides, group=group, threads=threads)
 
 

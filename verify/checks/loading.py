@@ -29,13 +29,14 @@ def prefixed(job: Job, check: str, reference: Trace, candidate: Trace) -> list[A
 
 def of_prefix(job: Job, check: str, reference: Trace, candidate: Trace) -> Iterator[Outcome]:
     """Whether the candidate loads such a checkpoint as the reference does. One that the reference does not load whole says
-    nothing, nor does a candidate that loads none at all."""
+    nothing, nor does a candidate that cannot load any at all."""
     answers = [trace.get(job.key(check, PREFIXED)) for trace in (reference, candidate)]
     make = Maker(job=job, check=check, group=PREFIXED)
     asked = job.key(check, PREFIXED) in reference.answers | candidate.answers
     if not asked or answers[0].result is None or answers[0].result["loads"][0]["report"] or make.ignored(PREFIX):
         return
-    if candidate.get(job.key(check, "load")).result is None:
+    plain = candidate.get(job.key(check, "load")).fault
+    if plain is not None and plain.kind in ("raised", "setup"):
         return
     outcome = Outcome(name=PREFIXED)
     if answers[1].result is None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from verify.edits import Function
 
 CALLED, MAKING = ("__call__", "forward"), ("__init__",)
-WRITES = frozenset(
-    {"append", "add", "extend", "insert", "setdefault", "update", "copy_", "fill_", "zero_", "register_buffer"}
-)
-CACHES = frozenset({"cache", "lru_cache"})
+WRITES = frozenset({"append", "extend", "insert", "setdefault"})
+ALONE = frozenset({"add", "update", "pop", "clear", "remove"})
+"""Methods that write where nothing is done with what they give: a tensor's `add` gives another tensor."""
+CACHES = frozenset({"cache", "lru_cache", "cached_property"})
 
 
 def keeping(tree: ast.Module, line: int) -> tuple[int, str] | None:
@@ -71,21 +71,34 @@ def _lines(method: Function) -> Iterator[int]:
         called = decorator.func if isinstance(decorator, ast.Call) else decorator
         if getattr(called, "attr", getattr(called, "id", "")) in CACHES:
             yield decorator.lineno
+    alone = {n.value for n in ast.walk(method) if isinstance(n, ast.Expr)}
     for node in ast.walk(method):
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(_of_self(part) for target in targets for part in _parts(target)):
                 yield node.lineno
-        elif isinstance(node, ast.Call):
-            called = node.func
-            if (isinstance(called, ast.Attribute) and called.attr in WRITES and _of_self(called)) or (
-                isinstance(called, ast.Name) and called.id == "setattr" and node.args and _is_self(node.args[0])
-            ):
-                yield node.lineno
+        elif isinstance(node, ast.Call) and _writes(node, alone=node in alone):
+            yield node.lineno
 
 
-def _parts(target: ast.expr) -> list[ast.expr]:
-    return list(target.elts) if isinstance(target, ast.Tuple | ast.List) else [target]
+def _writes(call: ast.Call, *, alone: bool) -> bool:
+    """Whether a call writes to `self` or to what it holds."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name in ("setattr", "__setattr__"):
+        return bool(call.args) and _is_self(call.args[0])
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    in_place = name.endswith("_") and not name.endswith("__")
+    writes = name in WRITES or in_place or (alone and name in ALONE)
+    return (writes and _of_self(call.func.value)) or (name == "register_buffer" and _is_self(call.func.value))
+
+
+def _parts(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        for part in target.elts:
+            yield from _parts(part)
+    else:
+        yield target.value if isinstance(target, ast.Starred) else target
 
 
 def _of_self(node: ast.expr) -> bool:

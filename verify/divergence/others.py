@@ -8,6 +8,8 @@ from verify.divergence.alignment import near
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.trials import Match
 
+CONSTANT = "constant:"
+"""The leaf of what an operation is given that no operation of its pass made; see `graph.Value`."""
 MOST_READINGS = 1000
 """Readings of parameters that are put side by side."""
 ALLOWED = 1e-10
@@ -41,7 +43,7 @@ def other_buffer(match: Match) -> tuple[Operation, Operation | None, str] | None
     Where something strange is at hand that an earlier pass made and kept, any operation may be the one that reads it.
     """
     graph, found = match.candidate, match.candidate_suspects
-    kept = any(graph.values[n].leaf == "constant:" for n in found.values)
+    kept = bool(_left(match))
     buffers = [v for v in match.reference.values if v.leaf.startswith("buffer:")]
     theirs = {v.leaf: v for v in buffers}
     for order in range(len(graph.operations)) if kept else found.operations:
@@ -54,6 +56,17 @@ def other_buffer(match: Match) -> tuple[Operation, Operation | None, str] | None
                 reader = match.reference.operations[readers[0]] if readers else None
                 return operation, reader, value.leaf.removeprefix("buffer:")
     return None
+
+
+def left_before(match: Match) -> Operation | None:
+    """The candidate's first operation that reads something strange that no operation of its pass made."""
+    graph, left = match.candidate, _left(match)
+    return next((o for o in graph.operations if any(graph.whole(n) in left for n in o.inputs)), None)
+
+
+def _left(match: Match) -> set[int]:
+    """Strange values that no operation of the pass made, and that are no parameter, buffer or input."""
+    return {n for n in match.candidate_suspects.values if match.candidate.values[n].leaf == CONSTANT}
 
 
 def other_size(match: Match) -> tuple[Operation, Operation] | None:

@@ -175,10 +175,14 @@ def sign_moved(scope: Scope, node: ast.AST) -> Iterator[Edit]:
     tree = scope.tree
     given = node.elts if isinstance(node, ast.Tuple | ast.List) else node.args if isinstance(node, ast.Call) else []
     for one, other in itertools.permutations(given[:MOST_ARGUMENTS], 2):
-        minus = isinstance(one, ast.UnaryOp) and isinstance(one.op, ast.USub) and not isinstance(other, ast.UnaryOp)
-        if minus and not isinstance(other, ast.Starred | ast.Constant):
-            assert isinstance(one, ast.UnaryOp)
-            new = (one, tree.text(one.operand)), (other, f"-{_operand(tree, other)}")
+        if (
+            not isinstance(one, ast.UnaryOp)
+            or not isinstance(one.op, ast.USub)
+            or isinstance(one.operand, ast.Constant)
+        ):
+            continue
+        if not isinstance(other, ast.UnaryOp | ast.Starred | ast.Constant):
+            new = (one, _operand(tree, one.operand)), (other, f"-{_operand(tree, other)}")
             yield tree.edited(*sorted(new, key=lambda pair: tree.span(pair[0])))
 
 

@@ -22,6 +22,7 @@ from verify.divergence.alignment import HUGE
 from verify.divergence.graph import Frame, Graph, Operation
 from verify.divergence.kept import keeping
 from verify.divergence.layers import by_layer
+from verify.divergence.others import left_before
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
@@ -161,7 +162,10 @@ class Explainer:
                 kind = "first-stateful-trained" if section else "first-stateful"
                 stateful = self.entry(finding, found, kind, details, confidence="module")
                 places: dict[str, Any] = {role: getattr(found, role, None) for role in BOTH}
-                return stateful.model_copy(update=places | self._keeping(error.role, places[error.role]))
+                if kept := self._keeping(error.role, places[error.role]):
+                    places |= {error.role: location(kept), "excerpts": {error.role: self.excerpt(error.role, kept)}}
+                    places["hints"] = [f"{kept.function} keeps something there, which the next call may read"]
+                return stateful.model_copy(update=places)
             told = self.entry(finding, found, "first-random", details, confidence="module")
             excerpts = {error.role: self.excerpt(error.role, error.random)}
             return told.model_copy(update={error.role: location(error.random), "excerpts": excerpts})
@@ -171,15 +175,11 @@ class Explainer:
             self.broken.append(error)
             return found
 
-    def _keeping(self, role: Role, module: Location | None) -> dict[str, Any]:
-        """What is told instead of a module's class, where its source says at which line it keeps something."""
+    def _keeping(self, role: Role, module: Location | None) -> Frame | None:
+        """The line at which a module's class keeps something from one call to the next, where its source says one."""
         tree = self.sources[role].tree(module.file) if module is not None else None
         kept = keeping(tree, module.line) if module is not None and tree is not None else None
-        if kept is None or module is None:
-            return {}
-        frame = Frame(module.file, kept[0], kept[1], True, -1)
-        hint = f"{kept[1]} keeps something in its object there, which the next call may read"
-        return {role: location(frame), "excerpts": {role: self.excerpt(role, frame)}, "hints": [hint]}
+        return Frame(module.file, kept[0], kept[1], True, -1) if module is not None and kept is not None else None
 
     def dropping(self, role: Role, frame: Frame | None) -> Frame | None:
         """The line where random numbers are drawn; of a call of several lines that of what is dropped."""
@@ -250,6 +250,8 @@ class Explainer:
                 culprits.append(self._called(one, judge(one, self.sources, origins, complete=complete), origins))
             except Unexplained:
                 break
+        if culprits and (stale := self._stale(finding, module, rounds[0], culprits[0])):
+            return stale
         mend, gate = None, None if section else self._gate
         blamed = culprits[0] if culprits else None
         try:
@@ -272,6 +274,26 @@ class Explainer:
         places = {first.candidate}
         fresh = [o for o in others if not (o.candidate in places or places.add(o.candidate))]  # type: ignore[func-returns-value]
         return first.model_copy(update={"others": fresh})
+
+    def _stale(self, finding: Finding, module: Divergence | None, one: Round, culprit: Culprit) -> Divergence | None:
+        """What is told where an earlier pass left a value that is read, and the first module that differs keeps something."""
+        sure = culprit.confidence == "confirmed" or culprit.kind == "setting"
+        reader = left_before(one.match) if not sure else None
+        frame = self._keeping("candidate", module.candidate if module is not None else None)
+        if reader is None or frame is None:
+            return None
+        details = {"operation": reader.short, "reader": place_of(reader.frame), "candidate_place": place_of(frame)}
+        told = self._at(
+            self.entry(finding, module, "first-kept", details, confidence="aligned"), frame, culprit.reference
+        )
+        self.places |= dict.fromkeys((*one.match.wrong, *one.match.misplaced), told)
+        return told
+
+    def _at(self, told: Divergence, mine: Frame | None, theirs: Frame | None) -> Divergence:
+        """The same with its places and their excerpts."""
+        places = {"candidate": location(mine), "reference": location(theirs)}
+        excerpts = {"candidate": self.excerpt("candidate", mine), "reference": self.excerpt("reference", theirs)}
+        return told.model_copy(update={**places, "excerpts": excerpts})
 
     def _called(self, one: Round, culprit: Culprit, origins: Mapping[Role, Mapping[str, Any]]) -> Culprit:
         """The culprit; of a step that is missing, at the line that names a module that should do it, where none calls that."""
@@ -296,12 +318,7 @@ class Explainer:
             "after": mend.after,
         }  # fmt: skip
         found = self.entry(finding, module, "first-mended", details, confidence="aligned")
-        places = {"candidate": location(frame), "reference": location(theirs)}
-        excerpts = {
-            "reference": self.excerpt("reference", theirs),
-            "candidate": self.excerpt("candidate", frame),
-        }
-        told = found.model_copy(update={**places, "excerpts": excerpts})
+        told = self._at(found, frame, theirs)
         self.places |= dict.fromkeys((*one.match.wrong, *one.match.misplaced), told)
         return told
 

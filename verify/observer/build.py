@@ -228,21 +228,26 @@ class Builder:
         *,
         native: bool = False,
         through: str = "",
+        apart: str = "",
     ) -> Built:
         """The model for `values` with drawn weights. The last one is kept; another key replaces it.
 
         recipes: how the candidate's parameters are made of the reference's, by name; see `weights.compose`.
         native: buffers keep what the constructor gives them while the arithmetic's dtype is torch's default, as they do
-        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first.
+        when transformers loads a model. through: an arithmetic to whose dtype the weights are rounded first. apart: what else
+        the model is run in: a table that it keeps from a call in float32 is not what it would make under autocast.
+
+        `origins` knows the lines that made it, unless it is native or its weights went `through` another format.
         """
         recipes = recipes if recipes and self.settings["role"] == "candidate" else {}
-        key = json.dumps([values, arithmetic, recipes, native, through], sort_keys=True)
+        key = json.dumps([values, arithmetic, recipes, native, through, apart], sort_keys=True)
         if key != self._key or self._built is None:
             self.release()
             if native:
                 self._built = self._build_native(values, DTYPES[arithmetic], recipes)
             else:
-                self._built = self._build(values, DTYPES[arithmetic], recipes, DTYPES[through or "fp32"])
+                casts = DTYPES[arithmetic], DTYPES[through or "fp32"]
+                self._built = self._build(values, *casts, recipes, traced=not through)
             self._key = key
         return self._built
 
@@ -254,7 +259,7 @@ class Builder:
         recipes = args.get("recipes") if self.settings["role"] == "candidate" else None
         held = dict(built.model.named_parameters(remove_duplicate=False))
         dtype = DTYPES[args["arithmetic"]]
-        return self._build(args["values"], dtype, recipes or {}, DTYPES["fp32"], held)
+        return self._build(args["values"], dtype, DTYPES["fp32"], recipes or {}, held)
 
     def release(self) -> None:
         """Drops the model that is held, so that two never stand in memory together."""
@@ -281,20 +286,22 @@ class Builder:
         self,
         values: dict[str, Any],
         dtype: torch.dtype,
-        recipes: dict[str, Any],
         through: torch.dtype,
+        recipes: dict[str, Any],
         held: dict[str, nn.Parameter] | None = None,
+        *,
+        traced: bool = False,
     ) -> Built:
         lift, failed, count = dtype == torch.float64, "", 0
         try:
             with exact(lift) as lifted:
-                model, note = self.outline(values)
+                model, note = self.outline(values, traced=traced)
             count = lifted.count
         except Unusable:
             raise
         except Exception as error:  # a model that checks its dtypes; the plain build tells whether the fault is its own
             lift, failed = False, f"{type(error).__name__}: {error}"[:300]
-            model, note = self.outline(values)
+            model, note = self.outline(values, traced=traced)
         self._fill(model, _Casts(parameters=dtype, through=through, buffers=dtype), recipes, held)
         model.eval()
         told = "; ".join(filter(None, (failed, note)))

@@ -100,7 +100,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
         if plan.record:
             answer |= recorder.graph() | {"outputs": [[p, n] for p, n, _ in leaves]}
             answer["replaced"] = bool(plan.replace or plan.feed)
-            answer["origins"] = builder.origins.of(builder.outlined(args["values"])[0])
+            answer["origins"] = builder.origins.of(built.model)
             arrays |= recorder.arrays()
         arrays |= {f"value.{n}": t for n, t in recorder.captured.items()}
     tensors = [{"name": n, **describe(t)} for n, t in arrays.items()]

@@ -73,7 +73,7 @@ def built_in(builder: Builder, args: dict[str, Any]) -> Built:
     """The model in the format of an ask, or in float64 with that format's weights."""
     if args["lifted"]:
         return builder.built(args["values"], "fp64", args["recipes"], through=stored_in(args))
-    return builder.built(args["values"], stored_in(args), args["recipes"], native=True)
+    return builder.built(args["values"], stored_in(args), args["recipes"], native=True, apart=args["format"])
 
 
 def casting(builder: Builder, args: dict[str, Any]) -> torch.autocast:

@@ -146,7 +146,6 @@ def _of_whole(builder: Builder, kind: Any, values: dict[str, Any]) -> dict[str, 
 def _before(builder: Builder, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What is known of each tensor until it is loaded, with its digest in the model."""
     model = builder.built(values, "fp32").model
-    outline, _ = builder.outlined(values)
     held, state, file = named(model), model.state_dict(), saved_in(folder_of(builder))
     shared: dict[int, list[str]] = {}
     for name, tensor in held.items():
@@ -160,7 +159,7 @@ def _before(builder: Builder, values: dict[str, Any]) -> dict[str, dict[str, Any
             "held": tensor is not None,
             "persistent": own not in module._non_persistent_buffers_set,
             "tied": [other for other in shared.get(id(tensor), []) if other != name],
-            "made": builder.origins.line(outline.get_submodule(path), own) if tensor is not None else None,
+            "made": builder.origins.line(module, own) if tensor is not None else None,
             "digest": "" if tensor is None else digest(tensor),
             "state": _compared(state.get(name), "" if tensor is None else digest(tensor)),
             "file": _compared(file.get(name), digest(state[name]) if name in state else ""),

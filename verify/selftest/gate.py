@@ -218,6 +218,8 @@ class Gate:
         yield from compare(stage.job, self.reference, side.trace)
 
     def _observe(self, asks: list[Ask], side: Side) -> None:
+        if not asks:  # others may hold the lock for long
+            return
         with self._asking:  # of the pair as it is, once
             pair.observe(self.sides, asks, _quietly)
         side.observe(asks, _quietly)

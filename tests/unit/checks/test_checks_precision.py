@@ -163,12 +163,6 @@ def first_draws(given: dict) -> dict:
     }
 
 
-def test_formats_whose_weights_are_alike_share_a_model():
-    asks = {ask.key.removeprefix("v/precision/image/"): ask.group for ask in precision.plan(job_of())}
-    assert asks["fp32"] == asks["autocast"] == asks["autocast fp16"]
-    assert len({asks[key] for key in ("fp32", "bf16", "fp16", "fp32/exact", "bf16/exact", "fp16/exact")}) == 6
-
-
 @pytest.mark.parametrize("ratio", [1.0, 1.4])
 def test_draws_that_could_change_nothing_are_not_run(ratio):
     assert asked(ratio) == []

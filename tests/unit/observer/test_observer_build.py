@@ -216,12 +216,22 @@ def test_one_model_is_held_at_a_time(builder):
 
 def test_lines_are_noted_where_they_are_asked_for(builder):
     found = builder()
-    plain = found.built({"width": 4}, "fp64")
-    assert found.origins.line(plain.model, "fc") is None
-    outline, _ = found.outlined({"width": 4})
-    assert found.origins.line(outline, "fc")["file"].endswith("model.py")
-    assert found.origins.line(outline, "table")["file"].endswith("model.py")
-    assert found.built({"width": 4}, "fp64") is plain
+    traced = [found.built({"width": 4}, "fp64").model, found.outlined({"width": 4})[0]]
+    for model in traced:
+        assert found.origins.line(model, "fc")["file"].endswith("model.py")
+        assert found.origins.line(model, "table")["file"].endswith("model.py")
+    narrow = [
+        found.built({"width": 4}, "bf16", native=True).model,
+        found.built({"width": 4}, "fp64", through="bf16").model,
+    ]
+    assert [found.origins.line(model, "fc") for model in (*narrow, found.construct({"width": 4}))] == [None] * 3
+
+
+def test_a_model_that_is_run_in_several_arithmetics_is_made_for_each(builder):
+    found = builder()
+    first = found.built({"width": 4}, "fp32", native=True, apart="fp32")
+    assert found.built({"width": 4}, "fp32", native=True, apart="fp32") is first
+    assert found.built({"width": 4}, "fp32", native=True, apart="autocast") is not first
 
 
 def test_a_factory_is_called_with_values_and_kwargs(builder):
