@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from verify.divergence.graph import Graph
+from verify.divergence.graph import Graph, outward
 
 Line = tuple[str, int]
 """A file and a line of it, from 1."""
@@ -48,18 +48,11 @@ def course(graph: Graph, suspect: Collection[int], until: int | None, modules: I
 
 
 def _uncalled(graph: Graph, modules: Iterable[str]) -> Iterator[str]:
-    called = {part for path in {o.path.partition("#")[0] for o in graph.operations} for part in _outward(path)}
+    called = {part for path in {o.path.partition("#")[0] for o in graph.operations} for part in outward(path)}
     for path in modules:
         name = path.rpartition(".")[2]
         if name.isidentifier() and path not in called:
             yield name
-
-
-def _outward(path: str) -> Iterator[str]:
-    """A module's path and those of what holds it."""
-    while path:
-        yield path
-        path = path.rpartition(".")[0]
 
 
 def reach(graph: Graph, gate: Mapping[str, Any] | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -225,3 +225,11 @@ def place_of(operation: Operation, *, deep: bool = False) -> tuple[Any, ...]:
         if frame.own and not deep:
             break
     return (operation.name, tuple(inner))
+
+
+def outward(path: str) -> Iterator[str]:
+    """A module's path and those of what holds it, the nearest first; the last is the model's own, which is empty."""
+    yield path
+    while path:
+        path = path.rpartition(".")[0]
+        yield path

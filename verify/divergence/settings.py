@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from verify.divergence.graph import Frame, Operation
+from verify.divergence.graph import Frame, Operation, outward
 from verify.divergence.sources import Sources
 from verify.divergence.syntax import constant
 
@@ -39,7 +39,7 @@ def setting_of(
     if placed is not None:
         return placed
     for number in telling if alike or operation.short in ("mul", "div", "add", "sub") else []:
-        for exact, owner in itertools.product((True, False), _owners(path)):
+        for exact, owner in itertools.product((True, False), outward(path)):
             for name, (value, stack) in origins.get(owner, {}).get("set", {}).items():
                 if number not in COMMON and _number(value) and _from(value, number, exact):
                     source = sources.source(frames_of(stack), name)
@@ -138,15 +138,6 @@ def _single(scalar: Any) -> Any:
 
 def _numbers(scalars: tuple[Any, ...]) -> list[float]:
     return [one for s in scalars if _number(one := _single(s))]
-
-
-def _owners(path: str) -> list[str]:
-    """The module and those that hold it."""
-    found = [path]
-    while path:
-        path = path.rpartition(".")[0]
-        found.append(path)
-    return found
 
 
 def _frame(data: Any) -> Frame:

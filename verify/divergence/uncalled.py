@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from verify.divergence.constructed import parameters_of, parameters_read
-from verify.divergence.graph import Frame
+from verify.divergence.graph import Frame, outward
 from verify.divergence.kept import called_by
 from verify.divergence.sources import Sources
 from verify.divergence.trials import Match
@@ -36,13 +36,6 @@ def uncalled(
         if holder is not None:
             return _named(sources, places[holder], path.removeprefix(holder).lstrip(".").partition(".")[0])
     return None
-
-
-def outward(path: str) -> Iterator[str]:
-    """The paths of what holds a module, the nearest first."""
-    while path:
-        path = path.rpartition(".")[0]
-        yield path
 
 
 def _named(sources: Sources, place: Any, name: str) -> Frame | None:

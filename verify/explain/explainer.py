@@ -24,13 +24,13 @@ from verify.divergence.kept import keeping
 from verify.divergence.layers import by_layer
 from verify.divergence.others import left_before
 from verify.divergence.search import Reply, Round, Search, Unanswered
-from verify.divergence.settings import frames_of
 from verify.divergence.sources import Function, Sources
 from verify.divergence.uncalled import uncalled
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.changes import Changes
 from verify.explain.difference import difference
 from verify.explain.mending import Mended
+from verify.explain.places import beside_the_reference, compiled_in, drawing, location, made_by, place_of
 from verify.mapping import inverse, renamed
 from verify.messages import say
 from verify.pair import Progress
@@ -358,7 +358,7 @@ class Explainer:
                 sums = np.array([np.linalg.norm(flat), flat.sum(), np.abs(flat).sum()])
                 scale = max(float(sums[0]), 1e-300) * max(flat.size, 1) ** 0.5
                 if sums[2] < HUGE and np.abs(sums - row[:3]).max() > REPEATS * scale:  # else the print is of a mask
-                    raise Unrepeatable(role, _random(result))
+                    raise Unrepeatable(role, drawing(result))
 
     def _give(self, arrays: Mapping[str, NDArray[Any]]) -> str:
         file = self.scratch / f"given-{next(self._numbers)}.safetensors"
@@ -377,15 +377,15 @@ class Explainer:
     ) -> Divergence:
         """What is said of one fault. module: the first that differs, which is no further fault's."""
         operation, counterpart = culprit.operation, culprit.counterpart
-        compiled, how = _compiled(operation, origins["candidate"])
-        line = culprit.candidate or _made(operation, origins["candidate"])
+        compiled, how = compiled_in(operation, origins["candidate"])
+        line = culprit.candidate or made_by(operation, origins["candidate"])
         details = {
             "candidate_place": place_of(line),
             "reference_place": place_of(culprit.reference),
             "operation": operation.short,
             "counterpart": counterpart.short if counterpart else "?",
             "relative": f"{culprit.gap.relative:.3g}" if culprit.gap else "?",
-            "setting": _beside_the_reference(culprit, origins["reference"]),
+            "setting": beside_the_reference(culprit, origins["reference"]),
         }
         if culprit.gap is not None:
             gap = culprit.gap
@@ -559,32 +559,6 @@ def _tried(one: Round) -> str:
     return f"once the value of {_compared(one)['candidate_made']} is the reference's, {then}"
 
 
-def _beside_the_reference(culprit: Culprit, origins: Mapping[str, Any]) -> str:
-    """The setting, with what the reference has instead where that is known. origins: the reference's."""
-    name, _, given = culprit.setting.partition(" = ")
-    other = culprit.counterpart
-    if other is None or not given:
-        return culprit.setting
-    path, attribute = other.path.partition("#")[0], name.rpartition(".")[2]
-    held = [origins.get(outer, {}).get("set", {}).get(attribute, (None, ()))[0] for outer in _outward(path)]
-    own = [n for n in culprit.operation.scalars if isinstance(n, int | float)]
-    theirs = [n for n in other.scalars if isinstance(n, int | float) and not isinstance(n, bool) and n not in own]
-    wanted = next((v for v in held if v is not None), theirs[0] if len(theirs) == 1 else None)
-    return (
-        culprit.setting
-        if wanted is None or repr(wanted) == given
-        else f"{culprit.setting} (the reference has {wanted!r})"
-    )
-
-
-def _outward(path: str) -> Iterator[str]:
-    """A module's path and those of what holds it."""
-    yield path
-    while path:
-        path = path.rpartition(".")[0]
-        yield path
-
-
 def _ended(layers: list[LayerError]) -> list[LayerError]:
     """In the order in which they end, not begin: what holds others comes after them."""
     last = {one.path: place for place, one in enumerate(layers)}
@@ -598,36 +572,5 @@ def _told_mend(mend: Mended) -> str:
     return f"every output agrees with `{mend.after}` for `{mend.before}`"
 
 
-def _random(result: Mapping[str, Any]) -> Frame | None:
-    """The user's line that first draws random numbers."""
-    order = result.get("random")
-    if not isinstance(order, int):
-        return None
-    frames = [Frame(*frame) for frame in result["stacks"][result["operations"][order][3]]]
-    return next((f for f in frames if f.own), None)
-
-
 def _measured(finding: Finding) -> float | None:
     return finding.measured if isinstance(finding.measured, float) else None
-
-
-def place_of(frame: Frame | None) -> str:
-    return f"{frame.file}:{frame.line} in {frame.function}" if frame else "?"
-
-
-def location(frame: Frame | None) -> Location | None:
-    return Location(file=frame.file[:1000], line=max(frame.line, 1), name=frame.function[:200]) if frame else None
-
-
-def _compiled(operation: Operation, origins: Mapping[str, Any]) -> tuple[str, str]:
-    """The compiled or scripted module that an operation ran in, and which of these it is; "" twice where it is neither."""
-    for path in _outward(operation.path.partition("#")[0]):
-        if how := origins.get(path, {}).get("compiled"):
-            return path or "the model", str(how)
-    return "", ""
-
-
-def _made(operation: Operation, origins: Mapping[str, Any]) -> Frame | None:
-    """The line that made the module that an operation ran in, or what holds it."""
-    stacks = (origins.get(path, {}).get("made") for path in _outward(operation.path.partition("#")[0]))
-    return next((frames_of(stack)[0] for stack in stacks if stack), None)

@@ -7,7 +7,8 @@ from typing import Any
 
 from verify.checks.gradients import CHECK
 from verify.divergence.backward import Flow, Handed, first_gradient
-from verify.explain.explainer import Explainer, called, place_of
+from verify.explain.explainer import Explainer, called
+from verify.explain.places import place_of
 from verify.mapping import inverse, to_wire
 from verify.report import Divergence, Finding
 from verify.trace import Role

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from verify.checks.precision import CHECK, FORMATS, GIVEN, arguments, exact_of
 from verify.divergence.rounding import Lost, Run, first_loss
-from verify.explain.explainer import Explainer, called, place_of
+from verify.explain.explainer import Explainer, called
+from verify.explain.places import place_of
 from verify.report import Divergence, Finding
 from verify.trace import Role
 

@@ -10,7 +10,8 @@ from verify.checks.base import Maker, location
 from verify.checks.roundtrip import CHECK, LACKING, SAVED
 from verify.checks.structure import owner
 from verify.divergence.graph import Frame
-from verify.explain.explainer import Explainer, place_of
+from verify.explain.explainer import Explainer
+from verify.explain.places import place_of
 from verify.report import Divergence, Finding, Location
 from verify.trace import Ask, Role
 

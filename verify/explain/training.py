@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from verify.checks.training import CHECK, other_masks
 from verify.divergence.graph import Frame
-from verify.explain.explainer import OF_VALUES, Explainer, location, place_of
+from verify.explain.explainer import OF_VALUES, Explainer
+from verify.explain.places import location, place_of
 from verify.messages import say
 from verify.report import Divergence, Finding
 
