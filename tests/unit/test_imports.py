@@ -109,6 +109,7 @@ ALLOWED = {
                 "course",
                 "given",
                 "graph",
+                "kept",
                 "mending",
                 "misplaced",
                 "names",
@@ -125,6 +126,7 @@ ALLOWED = {
                 "suspects",
                 "syntax",
                 "trials",
+                "uncalled",
                 "verdict",
                 "wording",
             )
@@ -140,6 +142,7 @@ ALLOWED = {
             "explain.changes",
             "explain.difference",
             "explain.mending",
+            "explain.places",
             "mapping",
             "messages",
             "pair",
@@ -156,6 +159,7 @@ ALLOWED = {
     ],
     "verify.explain.elsewhere": [V + n for n in ("divergence", "explain.mending", "trace")],
     "verify.explain.difference": [V + "divergence"],
+    "verify.explain.places": [V + n for n in ("divergence", "report")],
     "verify.explain.gradients": [
         V + n for n in ("checks.gradients", "divergence", "explain", "mapping", "report", "trace")
     ],
