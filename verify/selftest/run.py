@@ -65,8 +65,10 @@ def selftest(spec: Spec, base: Path, options: Options, progress: Progress = lamb
         sites = seeder.sites()
         faults = [s for s in sites if not s.harmless and s.kind in kinds]
         harmless = [s for s in sites if s.harmless]
-        found = seeder.run(in_turn(faults, options.seed), options.budget)
-        quiet = seeder.run(in_turn(harmless, options.seed), int(options.budget * REWRITES_PER_FAULT))
+        picked = seeder.picked(in_turn(faults, options.seed), options.budget)
+        rewrites = seeder.picked(in_turn(harmless, options.seed), int(options.budget * REWRITES_PER_FAULT))
+        said = [one for _, one in seeder.seeded([*picked, *rewrites])]
+        found, quiet = said[: len(picked)], said[len(picked) :]
         gate = seeder.gate
         code = fingerprint(spec, base)
     return Result(
@@ -132,6 +134,10 @@ def _warmed(servers: Servers, gate: Gate, stack: ExitStack) -> Server:
     return server
 
 
+Picked = tuple[Mutant, Judged | None]
+"""A change, and what can be said of it without a run."""
+
+
 class Seeder:
     """Runs the gate on changed candidates, several at once."""
 
@@ -158,13 +164,13 @@ class Seeder:
             side.end()
         return [*found, *modules.sites(calls, *about)]
 
-    def run(self, sites: Iterable[Mutant], budget: int) -> list[Seeded]:
-        """Takes sites until the gate was run on `budget` of them. What needs no run is told with its reason."""
-        return [said for _, said in self.judged(sites, budget)]
-
     def judged(self, sites: Iterable[Mutant], budget: int) -> list[tuple[Mutant, Seeded]]:
-        """As `run`, with the changes themselves."""
-        picked: list[tuple[Mutant, Judged | None]] = []
+        """Takes sites until the gate was run on `budget` of them. What needs no run is told with its reason."""
+        return self.seeded(self.picked(sites, budget))
+
+    def picked(self, sites: Iterable[Mutant], budget: int) -> list[Picked]:
+        """The first sites of which `budget` need the gate, with what can be said of the others without it."""
+        picked: list[Picked] = []
         left = budget
         for site in sites:
             if left <= 0:
@@ -174,15 +180,19 @@ class Seeder:
             judged = self._without_a_run(site)
             left -= judged is None
             picked.append((site, judged))
-        done = [0]
+        return picked
 
-        def seeded(pair: tuple[Mutant, Judged | None]) -> Seeded:
+    def seeded(self, picked: list[Picked]) -> list[tuple[Mutant, Seeded]]:
+        """What is said of each."""
+        done, runs = [0], sum(judged is None for _, judged in picked)
+
+        def seeded(pair: Picked) -> Seeded:
             site, judged = pair
             started = time.perf_counter()
             if judged is None:
                 judged = self.gate.judge(site, self.server)
                 done[0] += 1
-                self.progress(f"{done[0]} of {budget - left} {site.kind}: {judged.status}")
+                self.progress(f"{done[0]} of {runs} {site.kind}: {judged.status}")
             seconds = round(time.perf_counter() - started, 3)
             return Seeded(
                 kind=site.kind,
