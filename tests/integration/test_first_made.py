@@ -286,3 +286,15 @@ class Model(nn.Module):
     start = HEAD.replace("\n\nclass Model(nn.Module):\n", text)
     found = localise(start, start.replace("1, dilation=2)", "1, dilation=1)  # here"))
     assert found.kind == "first-setting"
+
+
+def test_modules_that_nothing_calls_are_missing_where_they_are_named(localise):
+    init = "def __init__(self, width):\n    super().__init__()\n    self.norm = nn.LayerNorm(width)\n"
+    init += "    self.inner = Inner(width)\n"
+    inner = "\n\nclass Inner(nn.Module):\n    def __init__(self, width):\n        super().__init__()\n"
+    inner += "        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(2))\n\n"
+    inner += "    def forward(self, x):\n        for layer in self.layers:  # here\n            x = layer(x)\n        return x\n"
+    body = "def forward(self, x):\n    x = self.inner(x)\n    return self.norm(x)\n"
+    reference = source(body, init).replace("\n\nclass Model", f"{inner}\n\nclass Model")
+    found = localise(reference, reference.replace("x = layer(x)", "pass"))
+    assert (found.kind, found.confidence) == ("first-missing", "aligned")

@@ -1,6 +1,8 @@
-"""What a class's source alone tells. Where it keeps something from one call to the next: what its `forward`, and methods that
-this names, write to the object, and those of them whose results are cached. And
-what its constructor, and methods that this names, compute and do not use."""
+"""What a class's source alone tells.
+
+Where it keeps something from one call to the next: what `forward`, and the methods that it names, write to the object, and
+which of them have their results cached. And what the constructor, and the methods that it names, compute and do not use.
+"""
 
 from __future__ import annotations
 

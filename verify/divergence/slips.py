@@ -109,11 +109,10 @@ def _idle(tree: Tree, function: Function, words: Words) -> frozenset[str]:
     stored = {n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     given = {a.arg for a in _arguments(function) if a.arg not in ("self", "cls")}
     owner = tree.parents.get(function)
-    found = [n for n in ast.walk(owner) if isinstance(n, ast.Attribute) and _is_self(n.value)] if owner else []
-    kept = {n.attr for n in found if isinstance(n.ctx, ast.Store)} - {
-        n.attr for n in found if isinstance(n.ctx, ast.Load)
-    }
-    return frozenset(((given | stored) - read) | kept | words.unread)
+    inside = ast.walk(owner) if isinstance(owner, ast.ClassDef) else ()
+    held = [n for n in inside if isinstance(n, ast.Attribute) and _is_self(n.value)]
+    loaded = {n.attr for n in held if isinstance(n.ctx, ast.Load)}
+    return frozenset(((given | stored) - read) | ({n.attr for n in held} - loaded) | words.unread)
 
 
 def _held(tree: Tree, function: Function) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ class Builder:
 
     def construct(self, values: dict[str, Any], *, traced: bool = False) -> nn.Module:
         """A fresh model for configuration `values`, as the spec says it is made. traced: `origins` notes the lines that
-        make it, which takes as long again; few asks want to know them."""
+        make it, which costs time, and few asks want to know them."""
         with self.origins.recording() if traced else contextlib.nullcontext():
             return self._constructed(values)
 
