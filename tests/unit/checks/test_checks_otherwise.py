@@ -127,10 +127,15 @@ def test_a_candidate_that_raises_where_keys_have_a_prefix_is_told(job, traces):
     assert not list(loading.of_prefix(ignoring, "roundtrip", *sides))
 
 
-def test_a_candidate_that_loads_no_checkpoint_is_not_told_of_prefixes_too(job, traces):
+@pytest.mark.parametrize(
+    ("plain", "told"),
+    [(RAISED, False), (Fault(kind="setup", message="none"), False), (Fault(kind="timeout", message="late"), True)],
+)
+def test_a_candidate_that_can_load_no_checkpoint_is_not_told_of_prefixes_too(job, traces, plain, told):
     key = f"roundtrip/{loading.PREFIXED}"
-    sides = traces({key: {"loads": [{"report": {}}]}}, {key: RAISED, "roundtrip/load": RAISED})
-    assert not list(loading.of_prefix(job(), "roundtrip", *sides))
+    sides = traces({key: {"loads": [{"report": {}}]}}, {key: RAISED, "roundtrip/load": plain})
+    outcomes = list(loading.of_prefix(job(), "roundtrip", *sides))
+    assert [o.verdict.value for o in outcomes] == ["different"] * told
 
 
 @pytest.mark.parametrize(("left", "right", "found"), [(3, 1, True), (3, 0, False), (1, 3, False), (3, 4, False)])
