@@ -89,3 +89,13 @@ def test_what_waits_is_made_before_it_is_too_much(monkeypatch):
     assert not waiting.vectors
     waiting.add(1, torch.ones(3), sketched=False)
     assert sorted(waiting.vectors) == [0, 1]
+
+
+def test_elements_just_below_those_that_stand_for_infinity_have_a_print_as_well():
+    value = torch.full((4,), 0.9 * prints.HUGE, dtype=torch.float64)
+    alone, waiting = prints.vector(value), prints.Waiting()
+    waiting.add(0, value, sketched=True)
+    waiting.make()
+    assert alone[0] > prints.HUGE
+    assert all(map(math.isfinite, alone))
+    assert waiting.vectors[0] == pytest.approx(alone, rel=1e-9)

@@ -104,6 +104,16 @@ class Waiting:
 
 def _vectors(stacked: torch.Tensor) -> list[list[float]]:
     """`vector` of each of several tensors of one shape, [K, ...] float64."""
+    table = _table(stacked)
+    strange = [place for place, row in enumerate(table) if not row[0] < HUGE]
+    if strange:  # once: elements just below HUGE have a norm beyond it whatever is done
+        for place, row in zip(strange, _table(_tamed(stacked[strange])), strict=True):
+            table[place] = row
+    return table
+
+
+def _table(stacked: torch.Tensor) -> list[list[float]]:
+    """The same, where every element counts as it is."""
     flat = stacked.reshape(len(stacked), -1)
     if not flat.shape[1]:
         return [[0.0] * WHOLE for _ in range(len(flat))]
@@ -119,12 +129,8 @@ def _vectors(stacked: torch.Tensor) -> list[list[float]]:
         [flat for _ in wide] if len(wide) < 2 else [stacked.sum([a for a in every if a != axis]) for axis in wide]
     )
     projected = [flat @ signs[:, : flat.shape[1]].T, *((m @ signs[0, : m.shape[1]])[:, None] for m in marginals)]
-    table = torch.cat([torch.stack(sums, 1), *projected], 1).tolist()
-    strange = [place for place, row in enumerate(table) if not row[0] < HUGE]
-    if strange:
-        for place, row in zip(strange, _vectors(_tamed(stacked[strange])), strict=True):
-            table[place] = row
-    return [row + [0.0] * (WHOLE - len(row)) for row in table]
+    found: list[list[float]] = torch.cat([torch.stack(sums, 1), *projected], 1).tolist()
+    return [row + [0.0] * (WHOLE - len(row)) for row in found]
 
 
 def _tamed(stacked: torch.Tensor) -> torch.Tensor:
