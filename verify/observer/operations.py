@@ -20,6 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import dispatched, prints
+from .alike import Alike
 from .arithmetic import exact
 from .build import Builder
 from .forward import call, load_inputs, prepared
@@ -186,6 +187,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             self._leaves[_address(tensor)] = ("buffer", name)
         for name, tensor in model.named_parameters():
             self._leaves[_address(tensor)] = ("parameter", names.get(name, name))
+        self._alike = Alike(self._whole)
+        self._hidden = False
+        """Whether what is dispatched is of an operation that is recorded as one."""
         self.cut = False
         self.random: int | None = None
         """The first operation that drew random numbers."""
@@ -208,6 +212,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             register_module_forward_pre_hook(enter),
             register_module_forward_hook(leave, always_call=True),
         ]
+
+    def __enter__(self) -> Recorder:
+        self._alike.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._alike.__exit__(*error)
 
     def remove(self) -> None:
         for handle in self._handles:
@@ -283,6 +296,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        return dispatched.run(func, args, kwargs) if self._hidden else self._operation(func, args, kwargs)
+
+    def _whole(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Records an operation as one, whatever it dispatches."""
+        self._hidden = True  # what looks at its values is dispatched as well
+        try:
+            return self._operation(func, args, kwargs)
+        finally:
+            self._hidden = False
+
+    def _operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         if len(self._operations) >= MOST_OPERATIONS:
             self.cut = True
             return dispatched.run(func, args, kwargs)
