@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from verify.divergence.blame import behind
 from verify.divergence.graph import JOINS, TURNS, VIEWS, Graph, Operation
 from verify.divergence.suspects import Suspects
 from verify.divergence.trials import Match
@@ -25,6 +26,32 @@ def unlike(
     only_mine = [(operation, n) for n, operation in given.items() if not twins[n] & set(wanted)]
     used = {t for found in twins.values() for t in found}
     return only_mine, [n for n in wanted if n not in used]
+
+
+def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> tuple[int, int, int] | None:
+    """Where a group of operations reads a known value that the reference makes another of before it does the like: the
+    candidate's operation, that value, and what the reference's counterpart reads in its place.
+
+    Only where the candidate reads nothing that the reference does not, and the steps to that other value read more: else it
+    may be that the candidate does them wrongly.
+    """
+    given = _given(match.candidate, match.candidate_suspects, mine)
+    twins = {n: _twins(match, n) for n in given}
+    known = {t for found in twins.values() for t in found}
+    found = match.reference_suspects
+    if any(not twins[n] for n in given):
+        return None
+    for wanted in counterpart.inputs:
+        maker = match.reference.producer(match.reference.behind(wanted))
+        if wanted not in found.values or maker is None:
+            continue
+        more = _given(match.reference, found, behind(match.reference, found, maker)).keys() - known
+        before, count = set(match.reference.ancestors(wanted)), match.reference.values[wanted].count
+        read = [n for n in given if twins[n] & before and match.candidate.values[n].count == count]
+        last = [n for n in read if not any(n in match.candidate.ancestors(other) for other in read if other != n)]
+        if len(last) == 1 and more:
+            return given[last[0]].order, last[0], wanted
+    return None
 
 
 def joined_otherwise(match: Match) -> tuple[Operation, Operation] | None:
@@ -71,7 +98,8 @@ def _given(graph: Graph, found: Suspects, operations: list[Operation]) -> dict[i
     for operation in operations:
         for number in operation.inputs:
             value = graph.values[number]
-            if number not in found.values and value.kind == "float" and value.count > 1:
+            outside = number not in found.values or graph.producer(graph.behind(number)) is None
+            if outside and value.kind == "float" and value.count > 1:
                 given.setdefault(graph.behind(number), operation)
     return given
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from verify.divergence.attention import other_scale
 from verify.divergence.blame import Blame, Blamed, behind, same, steps
-from verify.divergence.given import joined_otherwise, turned, unlike
+from verify.divergence.given import joined_otherwise, passed_over, turned, unlike
 from verify.divergence.graph import JOINS, PARTS, VIEWS, Frame, Operation, Value
 from verify.divergence.names import grouped, handed_on
 from verify.divergence.operands import (
@@ -58,6 +58,11 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     if scaling is not None:
         return Place("differs", scaling, scaling.frame, theirs, counterpart, False)
     blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted, reader)
+    if blamed.how == "differs" and not blamed.sure and counterpart is not None:
+        feed = passed_over(match, attention, counterpart)
+        if feed is not None:
+            read = operand(match, match.candidate.operations[feed[0]], counterpart, feed, sources)
+            return Place(read.kind, match.candidate.operations[feed[0]], read.candidate, read.reference, None, False)
     operation = blamed.operation
     mended = _mended(match, blamed, sources) if blamed.repair is not None else None
     if mended is not None:

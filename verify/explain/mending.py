@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from verify.divergence.blame import behind
 from verify.divergence.course import course, reach
-from verify.divergence.graph import Frame, Operation
+from verify.divergence.graph import Frame, Operation, Value
 from verify.divergence.mending import (
     Budget,
     Mend,
@@ -44,6 +44,10 @@ MOST_IN_BATCH = 40
 MOST_LINES = 40
 MOST_LATER = 4.0
 """Seconds, as reckoned, in which a change that says more is sought once one was found that says little."""
+BUFFER = "buffer:"
+"""Beginning of the leaf of a value that a buffer holds; see `graph.Value`."""
+CONSTANT = 1e-9
+"""How far, of its size, a value's sum may be from that of equal elements to count as such."""
 REPLACES, ALIKE, SIGN, STEP = 0, 1, 2, 3
 """What a change does: put one thing for another, add a call where the reference has it, put a minus somewhere, take a step
 away or add one elsewhere. The more of them would mend a value alike, the less one says."""
@@ -231,17 +235,26 @@ def _suspected(match: Match, blamed: Blamed | None, origins: Mapping[str, Any]) 
             for depth, frame in enumerate(own(operation)):
                 yield Suspected(frame, far + (depth > 0))
     paths = dict.fromkeys(o.path.partition("#")[0] for o in (*region, *fronts))
+    right = {v.leaf for v in candidate.values if v.leaf.startswith(BUFFER) and _tells(match, v)}
     for path in paths:
-        for stack in _making(path, origins):
+        for stack in _making(path, origins, right):
             for depth, frame in enumerate(stack):
                 yield Suspected(frame, 3 + (depth > 1), making=True)
 
 
-def _making(path: str, origins: Mapping[str, Any]) -> Iterator[list[Frame]]:
-    """The lines that made a module, and those that gave it what it holds."""
+def _tells(match: Match, value: Value) -> bool:
+    """Whether the reference has this value too, and not by chance as it may have one number over and over."""
+    norm, total = match.candidate.vectors[value.number][:2]
+    constant = abs(total) >= norm * value.count**0.5 * (1 - CONSTANT)
+    return match.known_candidate.good(value.number) and not constant
+
+
+def _making(path: str, origins: Mapping[str, Any], right: Collection[str] = ()) -> Iterator[list[Frame]]:
+    """The lines that made a module, and those that gave it what it holds, but for buffers that are `right`."""
     about = origins.get(path, {})
-    for _, stack in about.get("set", {}).values():
-        yield frames_of(stack)
+    for name, (_, stack) in about.get("set", {}).items():
+        if BUFFER + f"{path}.{name}".lstrip(".") not in right:
+            yield frames_of(stack)
     yield frames_of(about.get("made", ()))
 
 
