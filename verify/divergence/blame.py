@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from verify.divergence.alignment import HUGE, Level
 from verify.divergence.graph import PARTS, TURNS, VIEWS, Graph, Operation
-from verify.divergence.repair import Repair, Workshop
+from verify.divergence.repair import ARITHMETIC, Repair, Workshop
 from verify.divergence.suspects import Suspects
 from verify.divergence.trials import Match, layouts, paired
 
@@ -59,11 +59,15 @@ class Blame:
     theirs: Mapping[int, Array]
     _target: tuple[int, Array] | None = field(default=None, init=False)
     """The first value on the way that no operation of the reference's makes in the same step, and what it should be."""
+    _last: tuple[int, Array] | None = field(default=None, init=False)
+    """The last value on the way, and what it should be, where that is known."""
 
     def follow(self, number: int, expected: Array | None, wanted: int | None, reader: Operation) -> Blamed:
         """number: a candidate value. expected: what it should hold, in its shape. wanted: the reference's value. reader:
         the operation that was given it, which is blamed where no operation was seen that made it."""
         found = self._followed(number, expected, wanted, reader)
+        if found.sure and found.how == "differs":
+            return self._foreign(found)
         if found.sure or found.how != "differs" or self._target is None:
             return found
         repair = self._mended(*self._target)
@@ -81,6 +85,17 @@ class Blame:
         places = {(f.file, f.line) for f in (r.operation.frame for r in repairs) if f is not None}
         return repairs[0] if len(places) == 1 else None
 
+    def _foreign(self, found: Blamed) -> Blamed:
+        """Arithmetic itself is seldom wrong: the same with one value of the reference's in the place of one that was read,
+        should that give what it should, and the candidate not have it."""
+        operation, target = found.operation, self._last
+        if operation.short not in ARITHMETIC or target is None or target[0] not in operation.outputs:
+            return found
+        strange = {n: a for n, a in self.theirs.items() if not self.match.known_reference.good(n)}
+        workshop = Workshop(self.match.candidate, self.match.candidate_suspects, [operation], self.mine, same)
+        repairs = workshop.foreign(*target, strange)
+        return replace(found, sure=False, repair=repairs[0]) if len({r.read for r in repairs}) == 1 else found
+
     def _followed(self, number: int, expected: Array | None, wanted: int | None, reader: Operation) -> Blamed:
         graph, sure = self.match.candidate, True
         for _ in range(MOST_STEPS):
@@ -89,6 +104,7 @@ class Blame:
                 return Blamed(reader, "differs", False, number, wanted)
             reader = operation
             private = [n for n in dict.fromkeys(operation.inputs) if n in self.match.candidate_suspects.values]
+            self._last = (number, expected) if expected is not None else None
             if not private:
                 return Blamed(operation, "differs", sure, number, wanted)
             one_more = self._added(operation, private, wanted)

@@ -32,8 +32,8 @@ def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> 
     """Where a group of operations reads a known value that the reference makes another of before it does the like: the
     candidate's operation, that value, and what the reference's counterpart reads in its place.
 
-    Only where the candidate reads nothing that the reference does not, and the steps to that other value read more: else it
-    may be that the candidate does them wrongly.
+    Only where the candidate reads nothing that the reference does not, and nothing of what else the steps to that other
+    value read, which is something: else it may be that the candidate does them wrongly.
     """
     given = _given(match.candidate, match.candidate_suspects, mine)
     twins = {n: _twins(match, n) for n in given}
@@ -45,11 +45,11 @@ def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> 
         maker = match.reference.producer(match.reference.behind(wanted))
         if wanted not in found.values or maker is None:
             continue
-        more = _given(match.reference, found, behind(match.reference, found, maker)).keys() - known
+        steps = _given(match.reference, found, behind(match.reference, found, maker)).keys()
         before, count = set(match.reference.ancestors(wanted)), match.reference.values[wanted].count
         read = [n for n in given if twins[n] & before and match.candidate.values[n].count == count]
         last = [n for n in read if not any(n in match.candidate.ancestors(other) for other in read if other != n)]
-        if len(last) == 1 and more:
+        if len(last) == 1 and (more := steps - twins[last[0]]) and not more & known:
             return given[last[0]].order, last[0], wanted
     return None
 

@@ -83,8 +83,14 @@ class Workshop:
             found = [e.repair for e in kind() if self._mends(e, target, expected)]
             if found:
                 return found
-        found = [e.repair for e in self._foreign(theirs) if self._mends(e, target, expected)]
+        found = self.foreign(target, expected, theirs)
         return found or [e.repair for e in self._products() if self._mends(e, target, expected)]
+
+    def foreign(self, target: int, expected: Array, theirs: Mapping[int, Array]) -> list[Repair]:
+        """Those that read a value of the reference's in another's place. Arguments as for `repairs`."""
+        if not self._replay.complete or len(np.unique(expected)) < FEWEST:
+            return []
+        return [e.repair for e in self._foreign(theirs) if self._mends(e, target, expected)]
 
     def _mends(self, edit: _Edit, target: int, expected: Array) -> bool:
         if self._replay.elements > MOST_ELEMENTS:

@@ -349,7 +349,9 @@ class Sources:
                 tree = self.tree(outer.file)
                 others = [n for n in ast.walk(tree) if isinstance(n, ast.Call)] if tree is not None else []
                 alike = [n for n in others if n is not call and ast.dump(n.func) == ast.dump(call.func)]
-                if any(len(n.args) == len(call.args) and not _apart(n, arguments) for n in alike):
+                called = any(len(n.args) == len(call.args) and not _apart(n, arguments) for n in alike)
+                names = (arguments[apart[0]].arg, arguments[apart[1]].arg)
+                if called or (tree is not None and not alike and _usual(tree, function, *names)):
                     return Frame(outer.file, call.args[apart[0]].lineno, outer.function, True, -1)
                 return Frame(inner.file, arguments[apart[0]].lineno, inner.function, True, -1)
         return None
@@ -412,6 +414,16 @@ def _static(node: ast.ClassDef) -> dict[str, Function]:
 
 def _names(expression: ast.expr) -> list[ast.Name]:
     return [n for n in ast.walk(expression) if isinstance(n, ast.Name)]
+
+
+def _usual(tree: ast.Module, function: Function, first: str, second: str) -> bool:
+    """Whether most other functions that name both arguments name them in this order."""
+    more = 0
+    for other in (n for n in ast.walk(tree) if isinstance(n, Function) and n is not function):
+        names = [a.arg for a in (*other.args.posonlyargs, *other.args.args)]
+        if first in names and second in names and (other.lineno, other.name) != (function.lineno, function.name):
+            more += 1 if names.index(first) < names.index(second) else -1
+    return more > 0
 
 
 def _apart(call: ast.Call, arguments: list[ast.arg]) -> list[int]:

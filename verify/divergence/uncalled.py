@@ -1,4 +1,5 @@
-"""A module that nothing calls, though the reference computes with the parameters that it holds: the line that names it."""
+"""A module that nothing calls, though the reference computes with the parameters that it holds: the line that names it. Or one
+that is called, and gives something else than what it does: the line in which it returns."""
 
 from __future__ import annotations
 
@@ -35,6 +36,30 @@ def uncalled(
         holder = next((p for p in outward(path) if p in places), None)
         if holder is not None:
             return _named(sources, places[holder], path.removeprefix(holder).lstrip(".").partition(".")[0])
+    return None
+
+
+def unlike_its_steps(match: Match, sources: Sources, calls: Iterable[Mapping[str, Any]]) -> Frame | None:
+    """Where a module returns that is called and does nothing wrong, or nothing, though the reference computes there the first
+    of what is missing.
+
+    calls: as for `uncalled`. None where its class returns in several lines, or in none.
+    """
+    places = {str(call["path"]): call["own_location"] for call in calls}
+    wrong = (match.candidate.operations[o].path.partition("#")[0] for o in match.candidate_suspects.operations)
+    busy = {part for path in wrong for part in outward(path)}
+    missing = (match.reference.operations[o] for o in match.reference_suspects.operations)
+    names = next((found for o in missing if (found := sorted(parameters_of(match.reference, o)))), [])
+    paths = dict.fromkeys(name.rpartition(".")[0] for name in names)
+    return next((_returned(sources, places[path]) for path in paths if path in places and path not in busy), None)
+
+
+def _returned(sources: Sources, place: Any) -> Frame | None:
+    """The one line in which what a class's call runs first returns something."""
+    tree = sources.tree(str(place["file"])) if place else None
+    for function, method in called_by(tree, int(place["line"])) if tree is not None else ():
+        lines = {node.lineno for node in ast.walk(method) if isinstance(node, ast.Return)}
+        return Frame(str(place["file"]), lines.pop(), function, True, -1) if len(lines) == 1 else None
     return None
 
 

@@ -25,7 +25,7 @@ from verify.divergence.layers import by_layer
 from verify.divergence.others import left_before
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.sources import Function, Sources
-from verify.divergence.uncalled import uncalled
+from verify.divergence.uncalled import uncalled, unlike_its_steps
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.changes import Changes
 from verify.explain.difference import difference
@@ -296,10 +296,13 @@ class Explainer:
         return told.model_copy(update={**places, "excerpts": excerpts})
 
     def _called(self, one: Round, culprit: Culprit, origins: Mapping[Role, Mapping[str, Any]]) -> Culprit:
-        """The culprit; of a step that is missing, at the line that names a module that should do it, where none calls that."""
+        """The culprit; of a step that is missing, at the line that names a module that should do it, where none calls that, or
+        at the one in which it returns, where nothing that it does is wrong."""
         if culprit.kind != "missing" or not self._calls:
             return culprit
-        frame = uncalled(one.match, self.sources["candidate"], origins["candidate"], self._calls)
+        sources = self.sources["candidate"]
+        frame = uncalled(one.match, sources, origins["candidate"], self._calls)
+        frame = frame or unlike_its_steps(one.match, sources, self._calls)
         return culprit if frame is None else replace(culprit, candidate=frame, confidence="aligned")
 
     def _changed_pass(self, role: Role, finding: Finding, case: str, section: str, more: Mapping[str, Any]) -> Reply:
