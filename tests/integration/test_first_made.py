@@ -124,6 +124,26 @@ def test_a_buffer_that_was_never_filled_is_named_where_those_like_it_are(localis
     assert (found.kind, found.details["setting"]) == ("first-setting", "cosine")
 
 
+FREQUENCIES = """
+def __init__(self, width):
+    super().__init__()
+    self.register_buffer("frequencies", torch.zeros(width), persistent=False)
+    self.fill()
+
+def fill(self):
+    self.frequencies.copy_(1.0 / 3 ** (torch.arange(len(self.frequencies)) / 10))
+
+def forward(self, x):
+    phases = torch.arange(x.shape[1])[:, None] * self.frequencies
+    return x * phases.cos()
+"""
+
+
+def test_a_buffer_that_is_right_is_not_made_otherwise_to_mend_what_is_made_of_it(localise):
+    candidate = FREQUENCIES.replace("* self.frequencies", "/ self.frequencies  # here")
+    assert localise(source("", FREQUENCIES), source("", candidate)).kind != "first-setting"
+
+
 TABLES = """
 def __init__(self, width):
     super().__init__()
@@ -298,3 +318,34 @@ def test_modules_that_nothing_calls_are_missing_where_they_are_named(localise):
     reference = source(body, init).replace("\n\nclass Model", f"{inner}\n\nclass Model")
     found = localise(reference, reference.replace("x = layer(x)", "pass"))
     assert (found.kind, found.confidence) == ("first-missing", "aligned")
+
+
+NORMED = HEAD.replace(
+    "class Model",
+    """class Norm(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x):
+        wide = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+        return self.weight * wide
+
+
+class Model""",
+)
+IN_NORM = """    def __init__(self, width):
+        super().__init__()
+        self.norm, self.second = Norm(width), nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.second(self.norm(x))
+"""
+
+
+@pytest.mark.parametrize("wide", ["wide = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)", "pass"])
+def test_a_module_that_returns_something_else_than_it_makes_is_named_where_it_returns(localise, wide):
+    reference = NORMED + IN_NORM
+    candidate = reference.replace("wide = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)", wide)
+    candidate = candidate.replace("return self.weight * wide", "return self.weight  # here")
+    assert localise(reference, candidate).kind == "first-missing"

@@ -222,6 +222,37 @@ def test_arguments_of_a_call_by_the_names_of_others_are_named_there(localise, na
     assert localise(source(reference), source(candidate)).kind == "first-operand"
 
 
+@pytest.mark.parametrize("mistake", ["in the call", "in the function"])
+def test_arguments_in_another_order_are_named_where_others_have_them_in_this_one(localise, mistake):
+    more = "\ndef halved(self, x, a, b):\n    return x * a - b\n"
+    reference, candidate = source(SPREAD + more), TURN + more
+    if mistake == "in the call":
+        candidate = candidate.replace("return self.turned(x, a, b)", "return self.turned(x, b, a)  # here")
+    else:
+        candidate = candidate.replace("def turned(self, x, a, b):", "def turned(self, x, b, a):  # here")
+    assert localise(reference, source(candidate)).kind == "first-operand"
+
+
+TABLES = """
+def forward(self, x):
+    a, b = self.tables(x)
+    return self.second(x * a + torch.tanh(x) * b)
+
+def tables(self, x):
+    phases = 3 * self.first(x) + 1
+    return torch.cos(phases), torch.sin(phases)
+"""
+
+
+def test_a_call_lost_from_what_a_function_returns_is_named_in_that_function(localise):
+    reference = TABLES.replace("x * a + torch.tanh(x) * b", "torch.addcmul(x * a, torch.tanh(x), b)")
+    candidate = source(TABLES.replace("return torch.cos(phases)", "return phases"))
+    found = localise(source(reference), candidate, here=False)
+    lines = candidate.splitlines()
+    assert found.candidate.line - 1 in (lines.index(t) for t in lines if "phases" in t), found.message
+    assert found.confidence == "aligned"
+
+
 WAYS = """
 def forward(self, x):
     y = self.first(x)

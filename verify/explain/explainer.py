@@ -298,12 +298,12 @@ class Explainer:
     def _called(self, one: Round, culprit: Culprit, origins: Mapping[Role, Mapping[str, Any]]) -> Culprit:
         """The culprit; of a step that is missing, at the line that names a module that should do it, where none calls that, or
         at the one in which it returns, where nothing that it does is wrong."""
-        if culprit.kind != "missing" or not self._calls:
+        if culprit.kind not in ("missing", "differs") or not self._calls:
             return culprit
-        sources = self.sources["candidate"]
-        frame = uncalled(one.match, sources, origins["candidate"], self._calls)
+        sources, lacks = self.sources["candidate"], culprit.kind == "missing"
+        frame = uncalled(one.match, sources, origins["candidate"], self._calls) if lacks else None
         frame = frame or unlike_its_steps(one.match, sources, self._calls)
-        return culprit if frame is None else replace(culprit, candidate=frame, confidence="aligned")
+        return culprit if frame is None else replace(culprit, kind="missing", candidate=frame, confidence="aligned")
 
     def _changed_pass(self, role: Role, finding: Finding, case: str, section: str, more: Mapping[str, Any]) -> Reply:
         kind = f"mended-{self.number()}"
