@@ -66,8 +66,6 @@ class Blame:
         """number: a candidate value. expected: what it should hold, in its shape. wanted: the reference's value. reader:
         the operation that was given it, which is blamed where no operation was seen that made it."""
         found = self._followed(number, expected, wanted, reader)
-        if found.sure and found.how == "differs":
-            return self._foreign(found)
         if found.sure or found.how != "differs" or self._target is None:
             return found
         repair = self._mended(*self._target)
@@ -85,16 +83,16 @@ class Blame:
         places = {(f.file, f.line) for f in (r.operation.frame for r in repairs) if f is not None}
         return repairs[0] if len(places) == 1 else None
 
-    def _foreign(self, found: Blamed) -> Blamed:
-        """Arithmetic itself is seldom wrong: the same with one value of the reference's in the place of one that was read,
-        should that give what it should, and the candidate not have it."""
+    def foreign(self, found: Blamed) -> Repair | None:
+        """Of arithmetic that was followed to, which is seldom wrong itself: the one value that was read in the place of one
+        that only the reference has, should that give what it should."""
         operation, target = found.operation, self._last
         if operation.short not in ARITHMETIC or target is None or target[0] not in operation.outputs:
-            return found
+            return None
         strange = {n: a for n, a in self.theirs.items() if not self.match.known_reference.good(n)}
         workshop = Workshop(self.match.candidate, self.match.candidate_suspects, [operation], self.mine, same)
         repairs = workshop.foreign(*target, strange)
-        return replace(found, sure=False, repair=repairs[0]) if len({r.read for r in repairs}) == 1 else found
+        return repairs[0] if len({r.read for r in repairs}) == 1 else None
 
     def _followed(self, number: int, expected: Array | None, wanted: int | None, reader: Operation) -> Blamed:
         graph, sure = self.match.candidate, True
@@ -215,16 +213,15 @@ class Blame:
         return [(n, w, None) for n, w, _ in sorted(found, key=strangeness)]
 
     def _elsewhere(self, number: int, expected: Array) -> int | None:
-        """Another value that the candidate has at hand and that is what this one should be."""
+        """Another value that the candidate has at hand and that is what this one should be: one that it comes of, if there is."""
         if expected.size < 2 or len(np.unique(expected)) < 2 or _flags(self.mine[number]):
             return None
-        behind = self.match.candidate.behind(number)
-        for other, array in self.mine.items():
-            if array.size == expected.size and self.match.candidate.behind(other) != behind:
-                made = self.match.candidate.values[other].producer is not None
-                if made and same(expected, array.reshape(expected.shape)):
-                    return other
-        return None
+        graph, behind = self.match.candidate, self.match.candidate.behind(number)
+        made = (n for n, a in self.mine.items() if a.size == expected.size and graph.values[n].producer is not None)
+        others = (n for n in made if graph.behind(n) != behind)
+        alike = [n for n in others if same(expected, self.mine[n].reshape(expected.shape))]
+        before = graph.ancestors(number) if alike else set()
+        return next((n for n in alike if n in before), alike[0] if alike else None)
 
     def _between(self, start: int, end: int) -> Operation | None:
         """The first operation on the way from one value to another, views left out; None if there is no way."""

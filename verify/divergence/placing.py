@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     scaling = other_scale(attention, found.mine.get(number), counterpart, found.theirs)
     if scaling is not None:
         return Place("differs", scaling, scaling.frame, theirs, counterpart, False)
-    blamed = Blame(match, found.mine, found.theirs).follow(number, expected, wanted, reader)
+    blame = Blame(match, found.mine, found.theirs)
+    blamed = blame.follow(number, expected, wanted, reader)
     if blamed.how == "differs" and not blamed.sure and counterpart is not None:
         feed = passed_over(match, attention, counterpart)
         if feed is not None:
@@ -110,6 +111,10 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
         other = _other_read(match, reader, trial, sources)
         if isinstance(other, Place):
             return other
+        repair = blame.foreign(blamed)
+        mended = _mended(match, replace(blamed, repair=repair), sources) if repair is not None else None
+        if mended is not None:
+            return Place(mended[0], operation, mended[1], theirs, None, False)
         sure = sure and not other and not _equal(operation, counterpart)
     kind = "operand" if blamed.how == "operand" else "differs"
     index = _index(match, operation) if kind == "differs" else None
