@@ -78,3 +78,30 @@ def test_a_block_that_is_left_out_before_a_norm_is_missing(localise, body):
     assert "torch.tanh(self.second(x))" in reference.splitlines()[found.reference.line - 1]
     line = candidate.splitlines().index("        pass") + 1
     assert abs(found.candidate.line - line) <= 1, found.message
+
+
+ATTENTION = "torch.softmax(y @ torch.sin(y).transpose(-1, -2) * y.shape[-1] ** -0.5, -1) @ y"
+MIDDLE = """
+def __init__(self, width):
+    super().__init__()
+    self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+    self.norm = nn.LayerNorm(width)
+
+def forward(self, x):
+    x = x + torch.tanh(self.first(x))
+    BLOCK
+    y = self.norm(x)
+    return F.scaled_dot_product_attention(y, torch.sin(y), y)
+"""
+HAND = """middle = x - x.mean(-1, keepdim=True)
+    y = middle / torch.sqrt(middle.square().mean(-1, keepdim=True) + self.norm.eps) * self.norm.weight + self.norm.bias"""
+
+
+def test_what_is_left_out_long_before_what_both_sides_have_is_missing_where_it_was(localise):
+    reference = source("", MIDDLE.replace("BLOCK", "x = x + torch.tanh(self.second(x))"))
+    candidate = MIDDLE.replace("BLOCK", "pass").replace("y = self.norm(x)", HAND)
+    candidate = source("", candidate.replace("F.scaled_dot_product_attention(y, torch.sin(y), y)", ATTENTION))
+    found = localise(reference, candidate, here=False)
+    assert found.kind == "first-missing"
+    assert "torch.tanh(self.second(x))" in reference.splitlines()[found.reference.line - 1]
+    assert abs(found.candidate.line - candidate.splitlines().index("        pass") - 1) <= 1, found.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from verify.divergence.suspects import Suspects
 from verify.divergence.trials import Match
 
 Array = NDArray[Any]
+MOST_STEPS = 200
+"""Operations of the reference's, the last before its counterpart, among which a value is sought that was passed over."""
 
 
 def unlike(
@@ -28,29 +31,48 @@ def unlike(
     return only_mine, [n for n in wanted if n not in used]
 
 
-def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> tuple[int, int, int] | None:
-    """Where a group of operations reads a known value that the reference makes another of before it does the like: the
-    candidate's operation, that value, and what the reference's counterpart reads in its place.
+@dataclass(frozen=True)
+class PassedOver:
+    """The candidate's operation reads a known value, `read`, where the reference's `reader` reads `wanted`, which it makes of
+    that. The reader is the counterpart, or reads parameters that the candidate's operations read too."""
+
+    operation: Operation
+    read: int
+    reader: Operation
+    wanted: int
+
+
+def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> PassedOver | None:
+    """Where a group of operations reads a known value that the reference makes another of before it does the like; the last
+    such value on the way to the reference's counterpart.
 
     Only where the candidate reads nothing that the reference does not, and nothing of what else the steps to that other
     value read, which is something: else it may be that the candidate does them wrongly.
     """
+    graph, found = match.reference, match.reference_suspects
     given = _given(match.candidate, match.candidate_suspects, mine)
     twins = {n: _twins(match, n) for n in given}
-    known = {t for found in twins.values() for t in found}
-    found = match.reference_suspects
+    known = {t for one in twins.values() for t in one}
     if any(not twins[n] for n in given):
         return None
-    for wanted in counterpart.inputs:
-        maker = match.reference.producer(match.reference.behind(wanted))
-        if wanted not in found.values or maker is None:
-            continue
-        steps = _given(match.reference, found, behind(match.reference, found, maker)).keys()
-        before, count = set(match.reference.ancestors(wanted)), match.reference.values[wanted].count
-        read = [n for n in given if twins[n] & before and match.candidate.values[n].count == count]
-        last = [n for n in read if not any(n in match.candidate.ancestors(other) for other in read if other != n)]
-        if len(last) == 1 and (more := steps - twins[last[0]]) and not more & known:
-            return given[last[0]].order, last[0], wanted
+    region = behind(graph, found, counterpart)[-MOST_STEPS:]
+    anchored = (
+        o
+        for o in reversed(region)
+        if o is counterpart or any(graph.behind(n) in known for n in o.inputs if graph.root(n))
+    )
+    for reader in anchored:
+        for wanted in (n for n in reader.inputs if n in found.values and graph.producer(graph.behind(n)) is not None):
+            maker = graph.producer(graph.behind(wanted))
+            assert maker is not None
+            before, count = graph.ancestors(wanted), graph.values[wanted].count
+            read = [n for n in given if twins[n] & before and match.candidate.values[n].count == count]
+            last = [n for n in read if not any(n in match.candidate.ancestors(other) for other in read if other != n)]
+            more = (
+                _given(graph, found, behind(graph, found, maker)).keys() - twins[last[0]] if len(last) == 1 else set()
+            )
+            if more and not more & known:
+                return PassedOver(given[last[0]], last[0], reader, wanted)
     return None
 
 

@@ -60,10 +60,11 @@ def replaced(found: Round, trial: Trial, sources: Sources) -> Place:
     blame = Blame(match, found.mine, found.theirs)
     blamed = blame.follow(number, expected, wanted, reader)
     if blamed.how == "differs" and not blamed.sure and counterpart is not None:
-        feed = passed_over(match, attention, counterpart)
-        if feed is not None:
-            read = operand(match, match.candidate.operations[feed[0]], counterpart, feed, sources)
-            return Place(read.kind, match.candidate.operations[feed[0]], read.candidate, read.reference, None, False)
+        over = passed_over(match, attention, counterpart)
+        if over is not None:
+            feed = over.operation.order, over.read, over.wanted
+            read = operand(match, over.operation, over.reader, feed, sources)
+            return Place(read.kind, over.operation, read.candidate, read.reference, None, False)
     operation = blamed.operation
     mended = _mended(match, blamed, sources) if blamed.repair is not None else None
     if mended is not None:
