@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,8 @@ from verify.divergence.suspects import Suspects
 from verify.divergence.trials import Match
 
 Array = NDArray[Any]
-MOST_STEPS = 200
-"""Operations of the reference's, the last before its counterpart, among which a value is sought that was passed over."""
+MOST_READERS = 16
+"""Operations of the reference's that are asked whether they read a value that the candidate passed over."""
 
 
 def unlike(
@@ -55,25 +56,37 @@ def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> 
     known = {t for one in twins.values() for t in one}
     if any(not twins[n] for n in given):
         return None
-    region = behind(graph, found, counterpart)[-MOST_STEPS:]
-    anchored = (
-        o
-        for o in reversed(region)
-        if o is counterpart or any(graph.behind(n) in known for n in o.inputs if graph.root(n))
-    )
-    for reader in anchored:
-        for wanted in (n for n in reader.inputs if n in found.values and graph.producer(graph.behind(n)) is not None):
+    for reader in itertools.islice(_readers(match, counterpart, known), MOST_READERS):
+        for wanted in reader.inputs:
             maker = graph.producer(graph.behind(wanted))
-            assert maker is not None
-            before, count = graph.ancestors(wanted), graph.values[wanted].count
-            read = [n for n in given if twins[n] & before and match.candidate.values[n].count == count]
-            last = [n for n in read if not any(n in match.candidate.ancestors(other) for other in read if other != n)]
-            more = (
-                _given(graph, found, behind(graph, found, maker)).keys() - twins[last[0]] if len(last) == 1 else set()
-            )
-            if more and not more & known:
-                return PassedOver(given[last[0]], last[0], reader, wanted)
+            if wanted not in found.values or maker is None:
+                continue
+            read = _nearest(match, [n for n in given if _may_stand(match, n, twins[n], wanted)])
+            more = set(_given(graph, found, behind(graph, found, maker))) - twins.get(read, set())
+            if read in given and more and not more & known:
+                return PassedOver(given[read], read, reader, wanted)
     return None
+
+
+def _readers(match: Match, counterpart: Operation, known: set[int]) -> Iterator[Operation]:
+    """The counterpart, and what is before it and reads parameters that are known, the last first."""
+    graph = match.reference
+    for one in reversed(behind(graph, match.reference_suspects, counterpart)):
+        if one is counterpart or any(graph.root(n) and graph.behind(n) in known for n in one.inputs):
+            yield one
+
+
+def _may_stand(match: Match, number: int, twins: set[int], wanted: int) -> bool:
+    """Whether a value of the candidate is as large as one of the reference's, which comes of it."""
+    count = match.reference.values[wanted].count
+    return match.candidate.values[number].count == count and not twins.isdisjoint(match.reference.ancestors(wanted))
+
+
+def _nearest(match: Match, numbers: list[int]) -> int:
+    """The one of some values of the candidate of which no other of them comes; -1 where there are several, or none."""
+    before = {n: match.candidate.ancestors(n) - {n} for n in numbers}
+    last = [n for n in numbers if not any(n in before[other] for other in numbers)]
+    return last[0] if len(last) == 1 else -1
 
 
 def joined_otherwise(match: Match) -> tuple[Operation, Operation] | None:
@@ -129,5 +142,5 @@ def _given(graph: Graph, found: Suspects, operations: list[Operation]) -> dict[i
 def _twins(match: Match, number: int) -> set[int]:
     """What the reference has for a candidate's value, without views."""
     twins = match.known_candidate.twins
-    views = [n for n in range(len(match.candidate.values)) if match.candidate.behind(n) == number]
-    return {match.reference.behind(t) for n in (number, *views) for t in twins.get(n, ())}
+    alike = match.candidate.laid_out.get(number, [number])
+    return {match.reference.behind(t) for n in alike for t in twins.get(n, ())}

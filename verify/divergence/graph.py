@@ -150,6 +150,14 @@ class Graph:
             number, seen = maker.inputs[0], seen + 1
         return number
 
+    @cached_property
+    def laid_out(self) -> dict[int, list[int]]:
+        """By value that is no view or copy, it and all that only hold it in another layout."""
+        found: dict[int, list[int]] = {}
+        for number in range(len(self.values)):
+            found.setdefault(self.behind(number), []).append(number)
+        return found
+
     def ancestors(self, number: int) -> set[int]:
         """A value and all that it comes from."""
         seen, todo = {number}, [number]
