@@ -124,26 +124,6 @@ def test_a_buffer_that_was_never_filled_is_named_where_those_like_it_are(localis
     assert (found.kind, found.details["setting"]) == ("first-setting", "cosine")
 
 
-FREQUENCIES = """
-def __init__(self, width):
-    super().__init__()
-    self.register_buffer("frequencies", torch.zeros(width), persistent=False)
-    self.fill()
-
-def fill(self):
-    self.frequencies.copy_(1.0 / 3 ** (torch.arange(len(self.frequencies)) / 10))
-
-def forward(self, x):
-    phases = torch.arange(x.shape[1])[:, None] * self.frequencies
-    return x * phases.cos()
-"""
-
-
-def test_a_buffer_that_is_right_is_not_made_otherwise_to_mend_what_is_made_of_it(localise):
-    candidate = FREQUENCIES.replace("* self.frequencies", "/ self.frequencies  # here")
-    assert localise(source("", FREQUENCIES), source("", candidate)).kind != "first-setting"
-
-
 TABLES = """
 def __init__(self, width):
     super().__init__()

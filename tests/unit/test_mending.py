@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
-from verify.divergence.graph import Frame
+from verify.divergence.alignment import align
+from verify.divergence.graph import Frame, Graph
 from verify.divergence.mending import Budget, Mend, Prices
 from verify.divergence.sources import Sources
 from verify.edits import Edit
 from verify.explain import mending
 from verify.explain.changes import Changes
 from verify.explain.mending import Mended, mended
+from verify.observer import prints
 
 SOURCE = "\n".join(f"line {n}" for n in range(1, 9)).encode()
 
@@ -110,3 +114,46 @@ def test_which_change_moves_the_place(tmp_path, about, alone, kind, unknown, mov
     assert not changes.moves(Mended(change(7, **about), "", "", alone=alone), culprit)
     sure = SimpleNamespace(**{**vars(culprit), "confidence": "confirmed"})
     assert not changes.moves(Mended(change(3, **about), "", "", alone=alone), sure)
+
+
+def line(number: int) -> list[object]:
+    """A line as a side sends it."""
+    return ["net.py", number, "f", True, 0]
+
+
+BUFFERS = {
+    "same": [1.0, 2.0, 4.0],
+    "ones": [1.0, 1.0, 1.0],
+    "other": [1.0, 2.0, 5.0],
+}
+
+
+def read_by_one(buffers: dict[str, list[float]]) -> Graph:
+    """A pass of one operation, which reads buffers of the module `rope`."""
+    arrays = [torch.tensor(v, dtype=torch.float64) for v in (*buffers.values(), [sum(map(sum, buffers.values()))] * 3)]
+    numbers, made = list(range(len(buffers))), len(buffers)
+    values = [[[3], "float", f"buffer:rope.{name}", None, ""] for name in buffers] + [[[3], "float", "", 0, ""]]
+    operation = ["aten.cat.default", numbers, [made], 0, "rope#0", [], False]
+    data = {
+        "stacks": [[line(9)]],
+        "operations": [operation],
+        "values": values,
+        "outputs": [["out", made]],
+        "cut": False,
+    }
+    vectors = np.array([prints.vector(a) for a in arrays])
+    none = {"hashes": np.zeros(0, dtype=np.int64), "starts": np.zeros(made + 2, dtype=np.int64)}
+    return Graph.read(data, {"vectors": vectors, **none, "bounds": np.zeros(made + 1, dtype=np.int64)})
+
+
+def test_lines_that_filled_a_buffer_with_what_the_reference_has_are_not_suspected():
+    """Ones are in many places: that the reference has them too says nothing."""
+    candidate, reference = read_by_one(BUFFERS), read_by_one(BUFFERS | {"other": [7.0, 8.0, 9.0]})
+    match = SimpleNamespace(
+        candidate=candidate,
+        known_candidate=align(candidate, reference, 1e-12),
+        candidate_suspects=SimpleNamespace(fronts=[0], values={3}),
+    )
+    origins = {"rope": {"set": {n: [None, [line(k)]] for k, n in enumerate(BUFFERS, 1)}, "made": [line(8)]}}
+    suspected = list(mending._suspected(match, None, origins))
+    assert [one.frame.line for one in suspected] == [9, 2, 3, 8]
