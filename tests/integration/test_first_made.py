@@ -300,7 +300,7 @@ def test_modules_that_nothing_calls_are_missing_where_they_are_named(localise):
     assert (found.kind, found.confidence) == ("first-missing", "aligned")
 
 
-NORMED = HEAD.replace(
+WITH_NORM = HEAD.replace(
     "class Model",
     """class Norm(nn.Module):
     def __init__(self, width):
@@ -325,7 +325,25 @@ IN_NORM = """    def __init__(self, width):
 
 @pytest.mark.parametrize("wide", ["wide = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)", "pass"])
 def test_a_module_that_returns_something_else_than_it_makes_is_named_where_it_returns(localise, wide):
-    reference = NORMED + IN_NORM
+    reference = WITH_NORM + IN_NORM
     candidate = reference.replace("wide = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)", wide)
     candidate = candidate.replace("return self.weight * wide", "return self.weight  # here")
     assert localise(reference, candidate).kind == "first-missing"
+
+
+TIED = """
+def __init__(self, width):
+    super().__init__()
+    self.first = nn.Linear(width, width)
+
+def forward(self, x):
+    y = self.first(x)
+    y = F.gelu(y)
+    return y @ self.first.weight
+"""
+
+
+@pytest.mark.parametrize("wrong", ["F.gelu(y) * 0.5", "torch.sin(y) * 0.5 + y * 0.3"])
+def test_a_fault_between_two_uses_of_a_weight_is_not_what_its_module_returns(localise, wrong):
+    candidate = source("", TIED.replace("y = F.gelu(y)", f"y = {wrong}  # here"))
+    assert localise(source("", TIED), candidate).kind != "first-missing"

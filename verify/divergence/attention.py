@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from verify.divergence.graph import Operation
 
 Array = NDArray[Any]
-FUSED = "scaled_dot_product_attention"
+FUSED = "scaled_dot_product"
 CLOSE = 1e-6
 """Relative difference that float32 inside attention leaves."""
 SOFTMAX = frozenset({"softmax", "_softmax", "_safe_softmax", "exp"})
@@ -26,7 +26,9 @@ def other_scale(
     region: the candidate's operations up to the attended values `made`, in order. counterpart: the reference's fused
     operation, whose query, key and value [B, A, L, D] are among `theirs`.
     """
-    if made is None or counterpart is None or counterpart.short != FUSED or len(counterpart.inputs) != 3:
+    if made is None or counterpart is None or len(counterpart.inputs) != 3:
+        return None
+    if not counterpart.short.lstrip("_").startswith(FUSED):
         return None
     if any(n not in theirs for n in counterpart.inputs):
         return None

@@ -17,6 +17,8 @@ from verify.divergence.trials import Match
 Array = NDArray[Any]
 MOST_READERS = 16
 """Operations of the reference's that are asked whether they read a value that the candidate passed over."""
+MOST_ALIKE = 24
+"""Values of one size that may be the one that was read in its place: the last."""
 
 
 def unlike(
@@ -61,9 +63,13 @@ def passed_over(match: Match, mine: list[Operation], counterpart: Operation) -> 
             maker = graph.producer(graph.behind(wanted))
             if wanted not in found.values or maker is None:
                 continue
-            read = _nearest(match, [n for n in given if _may_stand(match, n, twins[n], wanted)])
-            more = set(_given(graph, found, behind(graph, found, maker))) - twins.get(read, set())
-            if read in given and more and not more & known:
+            before, count = graph.ancestors(wanted), graph.values[wanted].count
+            alike = [n for n in given if match.candidate.values[n].count == count and not twins[n].isdisjoint(before)]
+            read = _nearest(match, alike[-MOST_ALIKE:])
+            if read is None:
+                continue
+            more = set(_given(graph, found, behind(graph, found, maker))) - twins[read]
+            if more and not more & known:
                 return PassedOver(given[read], read, reader, wanted)
     return None
 
@@ -76,17 +82,11 @@ def _readers(match: Match, counterpart: Operation, known: set[int]) -> Iterator[
             yield one
 
 
-def _may_stand(match: Match, number: int, twins: set[int], wanted: int) -> bool:
-    """Whether a value of the candidate is as large as one of the reference's, which comes of it."""
-    count = match.reference.values[wanted].count
-    return match.candidate.values[number].count == count and not twins.isdisjoint(match.reference.ancestors(wanted))
-
-
-def _nearest(match: Match, numbers: list[int]) -> int:
-    """The one of some values of the candidate of which no other of them comes; -1 where there are several, or none."""
+def _nearest(match: Match, numbers: list[int]) -> int | None:
+    """The one of some values of the candidate of which no other of them comes; None where there are several, or none."""
     before = {n: match.candidate.ancestors(n) - {n} for n in numbers}
     last = [n for n in numbers if not any(n in before[other] for other in numbers)]
-    return last[0] if len(last) == 1 else -1
+    return last[0] if len(last) == 1 else None
 
 
 def joined_otherwise(match: Match) -> tuple[Operation, Operation] | None:

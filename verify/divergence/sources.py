@@ -351,7 +351,9 @@ class Sources:
                 alike = [n for n in others if n is not call and ast.dump(n.func) == ast.dump(call.func)]
                 called = any(len(n.args) == len(call.args) and not _apart(n, arguments) for n in alike)
                 names = (arguments[apart[0]].arg, arguments[apart[1]].arg)
-                if called or (tree is not None and not alike and _usual(tree, function, *names)):
+                if called or (
+                    tree is not None and not alike and _usual(tree, function, inner.file == outer.file, *names)
+                ):
                     return Frame(outer.file, call.args[apart[0]].lineno, outer.function, True, -1)
                 return Frame(inner.file, arguments[apart[0]].lineno, inner.function, True, -1)
         return None
@@ -416,12 +418,14 @@ def _names(expression: ast.expr) -> list[ast.Name]:
     return [n for n in ast.walk(expression) if isinstance(n, ast.Name)]
 
 
-def _usual(tree: ast.Module, function: Function, first: str, second: str) -> bool:
-    """Whether most other functions that name both arguments name them in this order."""
+def _usual(tree: ast.Module, function: Function, within: bool, first: str, second: str) -> bool:
+    """Whether most other functions that name both arguments name them in this order. within: whether the function is of
+    this tree's file."""
     more = 0
-    for other in (n for n in ast.walk(tree) if isinstance(n, Function) and n is not function):
+    for other in (n for n in ast.walk(tree) if isinstance(n, Function)):
         names = [a.arg for a in (*other.args.posonlyargs, *other.args.args)]
-        if first in names and second in names and (other.lineno, other.name) != (function.lineno, function.name):
+        itself = within and (other.lineno, other.name) == (function.lineno, function.name)
+        if first in names and second in names and not itself:
             more += 1 if names.index(first) < names.index(second) else -1
     return more > 0
 

@@ -39,19 +39,26 @@ def uncalled(
     return None
 
 
-def unlike_its_steps(match: Match, sources: Sources, calls: Iterable[Mapping[str, Any]]) -> Frame | None:
-    """Where a module returns that is called and does nothing wrong, or nothing, though the reference computes there the first
-    of what is missing.
+def returned_otherwise(
+    match: Match, sources: Sources, origins: Mapping[str, Any], calls: Iterable[Mapping[str, Any]]
+) -> Frame | None:
+    """Where a module returns that is called and computes nothing strange, though the first of what is missing that reads
+    parameters is computed in the reference's module of that name, with its own.
 
     calls: as for `uncalled`. None where its class returns in several lines, or in none.
     """
     places = {str(call["path"]): call["own_location"] for call in calls}
-    wrong = (match.candidate.operations[o].path.partition("#")[0] for o in match.candidate_suspects.operations)
-    busy = {part for path in wrong for part in outward(path)}
+    strange = (match.candidate.operations[o].path.partition("#")[0] for o in match.candidate_suspects.operations)
+    busy = {part for path in strange for part in outward(path)}
     missing = (match.reference.operations[o] for o in match.reference_suspects.operations)
-    names = next((found for o in missing if (found := sorted(parameters_of(match.reference, o)))), [])
-    paths = dict.fromkeys(name.rpartition(".")[0] for name in names)
-    return next((_returned(sources, places[path]) for path in paths if path in places and path not in busy), None)
+    first = next((o for o in missing if parameters_of(match.reference, o)), None)
+    if first is None:
+        return None
+    path = first.path.partition("#")[0]
+    holds = {f"{path}.{name}" for name in origins.get(path, {}).get("holds", ())}
+    if path not in places or path in busy or not parameters_of(match.reference, first) & holds:
+        return None
+    return _returned(sources, places[path])
 
 
 def _returned(sources: Sources, place: Any) -> Frame | None:

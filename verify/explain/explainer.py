@@ -25,7 +25,7 @@ from verify.divergence.layers import by_layer
 from verify.divergence.others import left_before
 from verify.divergence.search import Reply, Round, Search, Unanswered
 from verify.divergence.sources import Function, Sources
-from verify.divergence.uncalled import uncalled, unlike_its_steps
+from verify.divergence.uncalled import returned_otherwise, uncalled
 from verify.divergence.verdict import Culprit, Unexplained, judge, roots
 from verify.explain.changes import Changes
 from verify.explain.difference import difference
@@ -302,7 +302,8 @@ class Explainer:
             return culprit
         sources, lacks = self.sources["candidate"], culprit.kind == "missing"
         frame = uncalled(one.match, sources, origins["candidate"], self._calls) if lacks else None
-        frame = frame or unlike_its_steps(one.match, sources, self._calls)
+        if frame is None and culprit.confidence != "confirmed":
+            frame = returned_otherwise(one.match, sources, origins["candidate"], self._calls)
         return culprit if frame is None else replace(culprit, kind="missing", candidate=frame, confidence="aligned")
 
     def _changed_pass(self, role: Role, finding: Finding, case: str, section: str, more: Mapping[str, Any]) -> Reply:

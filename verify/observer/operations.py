@@ -159,7 +159,9 @@ class _Storage:
 class Recorder(TorchDispatchMode):  # type: ignore[misc]
     """Numbers values, and by `plan` records, captures, watches and replaces them."""
 
-    def __init__(self, model: nn.Module, inputs: dict[str, Any], root: str, plan: Plan, names: dict[str, str]) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: dict[str, Any], root: str, plan: Plan, names: dict[str, str], parts: bool = True
+    ) -> None:
         super().__init__()
         self.plan = plan
         self.root = root
@@ -187,7 +189,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             self._leaves[_address(tensor)] = ("buffer", name)
         for name, tensor in model.named_parameters():
             self._leaves[_address(tensor)] = ("parameter", names.get(name, name))
-        self._alike = Alike(self._whole)
+        self._alike = Alike(self._whole, parts=parts)
         self._hidden = False
         """Whether what is dispatched is of an operation that is recorded as one."""
         self.cut = False
@@ -214,13 +216,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         ]
 
     def __enter__(self) -> Recorder:
-        self._alike.__enter__()
         super().__enter__()
+        self._alike.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._alike.__exit__(*error)
+        try:
+            self._alike.__exit__(*error)
+        finally:
+            super().__exit__(*error)
 
     def remove(self) -> None:
         for handle in self._handles:
@@ -264,7 +268,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             kind = "float" if tensor.is_floating_point() else "complex" if tensor.is_complex() else "whole"
             self._values.append([list(tensor.shape), kind, leaf, producer, whole])
             if not whole:
-                with torch._C.DisableTorchFunction():
+                with torch._C.DisableTorchFunction(), torch.no_grad():
                     self._print(number, tensor, viewed)
         return number
 

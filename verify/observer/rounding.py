@@ -29,7 +29,7 @@ def observe(builder: Builder, args: dict[str, Any]) -> dict[str, Any]:
     tables: list[torch.Tensor] = []
     for draw in range(args["draws"]):
         inputs = drawn(builder, built, args, draw)
-        recorder = Recorder(built.model, inputs, builder.settings["path"], Plan(), names)
+        recorder = Recorder(built.model, inputs, builder.settings["path"], Plan(), names, parts=False)
         try:
             with torch.no_grad(), recorder, exact(built.exact), casting(builder, args):
                 call(builder, built.model, inputs)

@@ -108,7 +108,7 @@ def test_an_rms_norm_in_float64_is_done_in_its_parts(name, tmp_path):
     output, told = recorded(tmp_path, lambda: NORMS[name](QUERY))
     torch.testing.assert_close(output, NORMS[name](QUERY), rtol=1e-13, atol=1e-15)
     steps = [n.split(".")[1] for n, *_ in told]
-    assert steps == ["pow", "mean", "add", "rsqrt", "mul", "mul"][: 5 if name == "plain" else 6]
+    assert steps == ["pow", "mean", "add_", "rsqrt", "mul", "mul"][: 5 if name == "plain" else 6]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -116,3 +116,37 @@ def test_an_rms_norm_whose_rounding_counts_stays_what_it_is(dtype, tmp_path):
     x = QUERY.to(dtype)
     output, _ = recorded(tmp_path, lambda: NORMS["functional"](x))
     assert torch.equal(output, NORMS["functional"](x))
+
+
+@pytest.mark.parametrize("shape", [(4,), ()], ids=str)
+def test_what_torch_refuses_of_an_rms_norm_is_refused(shape, tmp_path):
+    with pytest.raises(RuntimeError):
+        recorded(tmp_path, lambda: F.rms_norm(QUERY, shape))
+
+
+def test_attention_of_several_heads_holds_the_one_operation(backend, tmp_path):
+    attention = nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64).eval()
+    x = QUERY[0]
+    output, told = recorded(tmp_path, lambda: attention(x, x, x, need_weights=False)[0])
+    names = [name for name, *_ in told]
+    assert names.count("aten.scaled_dot_product_attention.default") == 1
+    assert not any("softmax" in name or "_scaled_dot" in name for name in names)
+    torch.testing.assert_close(output, attention(x, x, x, need_weights=False)[0], rtol=1e-12, atol=1e-15)
+    assert F.scaled_dot_product_attention is torch._C._nn.scaled_dot_product_attention
+
+
+class Doubling(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        given = super().__torch_function__(func, types, args, kwargs or {})
+        return given * 2 if func is F.scaled_dot_product_attention else given
+
+
+def test_a_tensor_that_does_attention_in_its_own_way_goes_on_doing_so(tmp_path):
+    query = QUERY.as_subclass(Doubling)
+    output, _ = recorded(tmp_path, lambda: F.scaled_dot_product_attention(query, KEY, VALUE))
+    plain = F.scaled_dot_product_attention(QUERY, KEY, VALUE)
+    torch.testing.assert_close(
+        output.as_subclass(torch.Tensor), F.scaled_dot_product_attention(query, KEY, VALUE).as_subclass(torch.Tensor)
+    )
+    assert not torch.allclose(output.as_subclass(torch.Tensor), plain)
